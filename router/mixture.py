@@ -66,13 +66,13 @@ class Mixture:
                 raise ValueError(
                     f"weight of adapter {member.name!r} is {member.weight}; it must be a number ≥ 0"
                 )
-            if member.digest in seen:
+            if member.name in seen:
                 raise ValueError(f"adapter {member.name!r} is named twice in one mixture")
-            seen.add(member.digest)
+            seen.add(member.name)
             weight = round(member.weight, WEIGHT_DECIMALS)
             if weight > 0:
                 kept.append(Member(member.name, member.digest, weight))
-        kept.sort(key=lambda m: (-m.weight, m.digest))
+        kept.sort(key=lambda m: (-m.weight, m.digest, m.name))
         return cls(
             tuple(kept), round(base_share, WEIGHT_DECIMALS), combination, policy, policy_version
         )
