@@ -1,0 +1,1 @@
+"""Everything that touches vLLM: the embedded engine, the gated bank and the worker plugin."""
