@@ -1,0 +1,101 @@
+# Loralloy: everything a contributor types. `make` alone prints this list.
+#   PYTHON=…  the interpreter the virtual environment is made of (3.11 or 3.12)
+#   ARGS=…    options handed on: make serve ARGS="--port 8001", make test ARGS="-k gates"
+#   DATA=…    folder of the training data, for `make demos`
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/requirements.lock
+INSTALLED := $(VENV)/.installed
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python; do \
+	"$$p" -c '$(SUPPORTED)' 2>/dev/null && { echo "$$p"; break; }; done)
+ARGS ?=
+DATA ?=
+# A terminal gets pip's progress bars; a CI log does not.
+PIP := $(BIN)/python -m pip --disable-pip-version-check $(if $(CI),--progress-bar off --quiet)
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(INSTALLED) ## Make the virtual environment from requirements.lock
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or 3.12 is needed and none was found:" \
+	  "install it or name it, as in: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@"$(PYTHON)" -c '$(SUPPORTED)' || { echo "$(PYTHON) is not Python 3.11 or 3.12" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual" \
+	  "environment: on Debian, install python3-venv" >&2; exit 1; }
+
+# torch goes first, alone, so that its absence is told apart from every other trouble.
+$(LOCKED): requirements.lock | $(BIN)/python
+	@torch="$$(grep '^torch==' requirements.lock)"; $(PIP) install --no-deps "$$torch" || { \
+	  echo; echo "pip did not find $$torch, the CPU build of PyTorch. The usual index does not" \
+	  "carry it:"; echo "add PyTorch's CPU wheel index to pip's configuration (extra-index-url or" \
+	  "find-links), then run make again."; exit 1; } >&2
+	$(PIP) install --no-deps -r requirements.lock
+	@cp requirements.lock $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml
+	$(PIP) install --no-deps --no-build-isolation --quiet -e .
+	@touch $@
+
+.PHONY: prepare
+prepare: venv ## Put the default base model and encoder into the cache folder
+	@$(BIN)/python -m server.prepare
+
+.PHONY: serve
+serve: venv ## Start the server (ARGS="--port 8001 --dtype float32")
+	@$(BIN)/loralloy serve $(ARGS)
+
+.PHONY: test
+test: venv ## Run the tests (ARGS="-k router" picks some)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint types imports docs test ## Everything CI checks
+
+.PHONY: fmt
+fmt: venv ## Format the code and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lint
+lint: venv ## Check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: venv ## Check types (mypy --strict)
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: venv ## Check who imports whom
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: docs
+docs: venv ## Check links and anchors of the documentation
+	$(BIN)/python -m tools.docs_check
+
+.PHONY: bench
+bench: venv ## Measure against the engine without LoRA and stock LoRA
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: demos
+demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)
+	@if [ -z "$(DATA)" ]; then echo "say where the data lies: make demos DATA=folder" >&2; exit 1; fi
+	@BIN=$(BIN) tools/make_demos.sh "$(DATA)" $(ARGS)
+
+.PHONY: clean
+clean: ## Remove the virtual environment and every cache of the tools
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

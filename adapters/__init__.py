@@ -1,0 +1,1 @@
+"""LoRA weights on disk: format, validation, conversion, store, registry."""
