@@ -1,0 +1,105 @@
+"""Checks what prose and tracked files promise: ``python -m tools.docs_check``.
+
+Relative links and anchors of every Markdown file lead somewhere, the README stays short, and no
+tracked text names a path of somebody's machine, an address of a package registry, or ends a line
+in blanks.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+README_LINES = 200
+_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_INLINE_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
+_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
+_EXPLICIT_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
+# Written in halves, so that this file does not report itself.
+_FORBIDDEN = re.compile(
+    "|".join(
+        [
+            r"(?<![\w./])/(?:" + "|".join(["ro" + "ot", "wo" + "rk", "Us" + "ers"]) + r")/\w",
+            r"(?<![\w./~])/ho" + r"me/\w",
+            r"/tm" + r"p/\w",
+            "pypi" + r"\.org",
+            "python" + "hosted",
+            r"download\.py" + "torch",
+            r"registry\.npm" + "js",
+            r"deb\.deb" + "ian",
+        ]
+    )
+)
+
+
+def main() -> int:
+    """Print every fault as ``file:line: what``; the exit status is 1 if there was one."""
+    root = Path(_git("rev-parse", "--show-toplevel").strip())
+    tracked = [root / name for name in _git("ls-files", "-z").split("\0") if name]
+    texts = {path: text for path in tracked if (text := _text_of(path)) is not None}
+    faults = [
+        f"{path.relative_to(root)}:{fault}"
+        for path, text in texts.items()
+        for fault in [*_line_faults(text), *_markdown_faults(path, text)]
+    ]
+    readme = texts.get(root / "README.md", "")
+    if (length := len(readme.splitlines())) > README_LINES:
+        faults.append(f"README.md:{length}: longer than {README_LINES} lines")
+    print("\n".join(faults) if faults else f"{len(texts)} files: nothing to mend")
+    return 1 if faults else 0
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _text_of(path: Path) -> str | None:
+    """The text of a tracked file; None if it is binary, or deleted in the working tree."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
+        return None
+
+
+def _line_faults(text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if found := _FORBIDDEN.search(line):
+            yield f"{number}: machine path or registry address: {found[0]}"
+        if line != line.rstrip(" \t"):
+            yield f"{number}: blanks at the end of the line"
+
+
+def _markdown_faults(path: Path, text: str) -> Iterator[str]:
+    if path.suffix != ".md":
+        return
+    prose = _INLINE_CODE.sub("", _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text))
+    for match in _LINK.finditer(prose):
+        target = unquote(match[1])
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue
+        number = prose.count("\n", 0, match.start()) + 1
+        file_part, _, anchor = target.partition("#")
+        file = path if not file_part else (path.parent / file_part).resolve()
+        if not file.exists():
+            yield f"{number}: link to a file that does not exist: {target}"
+        elif anchor and file.suffix == ".md" and anchor not in anchors_of(file):
+            yield f"{number}: link to an anchor that does not exist: {target}"
+
+
+def anchors_of(file: Path) -> set[str]:
+    """The anchors of a Markdown file: explicit ones, and its headings as GitHub spells them."""
+    text = _FENCE.sub("", file.read_text(encoding="utf-8"))
+    anchors = set(_EXPLICIT_ANCHOR.findall(text))
+    for heading in _HEADING.findall(text):
+        words = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        repeats = sum(1 for anchor in anchors if re.fullmatch(re.escape(slug) + r"(-\d+)?", anchor))
+        anchors.add(f"{slug}-{repeats}" if repeats else slug)
+    return anchors
+
+
+if __name__ == "__main__":
+    sys.exit(main())
