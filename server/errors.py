@@ -1,0 +1,159 @@
+"""What can go wrong between the wire and the engine, as one tree of errors.
+
+    ServerError
+    ├── InvalidSettings          the server cannot be started like this
+    ├── InvalidRequest           a field of the request has no sensible value
+    │   ├── MalformedJson            the body is not a JSON object
+    │   ├── UnsupportedParameter     a field that this server does not honour
+    │   ├── PromptNotText            a policy was asked to route what is not text
+    │   └── InvalidMixture           a mixture that cannot be read
+    │       ├── MixtureConflict          two fields say different things
+    │       ├── EmptyMixture             no adapter is named
+    │       ├── InvalidWeight            negative, not finite or huge
+    │       ├── RanksDiffer              a linear combination of unlike ranks
+    │       └── MixtureTooLarge          more members than the engine has slots
+    ├── ModelNotFound            no base model, adapter or policy of that name
+    ├── AdapterLeaving           the adapter is being removed
+    ├── Unauthorized             no API key, or a wrong one
+    ├── CrossOrigin              a foreign web page calls a server without keys
+    ├── BodyTooLarge             more bytes than the limits allow
+    ├── AdaptersBusy             every slot is leased and the queue is full or slow
+    ├── NotReady                 starting up or shutting down
+    └── EngineUnavailable        the engine has died
+
+Every class has a stable ``code``; :mod:`server.envelope` says which status it has on the wire.
+"""
+
+from typing import ClassVar
+
+
+class ServerError(Exception):
+    """Root of everything that this package raises on purpose.
+
+    Attributes:
+        param: the request field at fault, or None.
+        retry_after: seconds after which the same request may succeed, or None.
+    """
+
+    code: ClassVar[str] = "server_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidSettings(ServerError):
+    """The settings contradict each other or name what is not there."""
+
+    code = "settings_invalid"
+
+
+class InvalidRequest(ServerError):
+    """A field of the request has the wrong type or no sensible value."""
+
+    code = "invalid_request"
+
+
+class MalformedJson(InvalidRequest):
+    """The body is not a JSON object."""
+
+    code = "invalid_json"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """A field that this server does not honour, and must not ignore."""
+
+    code = "unsupported_parameter"
+
+
+class PromptNotText(InvalidRequest):
+    """A policy weighs adapters by text, and the prompt is none."""
+
+    code = "prompt_not_text"
+
+
+class InvalidMixture(InvalidRequest):
+    """A mixture that cannot be read."""
+
+    code = "mixture_invalid"
+
+
+class MixtureConflict(InvalidMixture):
+    """Two fields of one request say which adapters it gets."""
+
+    code = "mixture_conflict"
+
+
+class EmptyMixture(InvalidMixture):
+    """A mixture that names no adapter."""
+
+    code = "mixture_empty"
+
+
+class InvalidWeight(InvalidMixture):
+    """A weight that is negative, not finite or beyond any sense."""
+
+    code = "weight_invalid"
+
+
+class RanksDiffer(InvalidMixture):
+    """A linear combination adds the factors themselves, so ranks must be equal."""
+
+    code = "mixture_ranks_differ"
+
+
+class MixtureTooLarge(InvalidMixture):
+    """More adapters at once than the engine has slots."""
+
+    code = "mixture_too_large"
+
+
+class ModelNotFound(ServerError):
+    """No base model, adapter or policy of that name."""
+
+    code = "model_not_found"
+
+
+class AdapterLeaving(ServerError):
+    """The adapter is being removed and takes no further requests."""
+
+    code = "adapter_not_found"
+
+
+class Unauthorized(ServerError):
+    """The request carries no API key, or one that is not known."""
+
+    code = "invalid_api_key"
+
+
+class CrossOrigin(ServerError):
+    """A web page of another origin calls a server that has no API keys."""
+
+    code = "cross_origin_refused"
+
+
+class BodyTooLarge(ServerError):
+    """The body has more bytes than the limits allow."""
+
+    code = "request_too_large"
+
+
+class AdaptersBusy(ServerError):
+    """All slots are leased, and the queue for them is full or did not move in time."""
+
+    code = "adapters_busy"
+
+
+class NotReady(ServerError):
+    """The server is starting up or shutting down."""
+
+    code = "not_ready"
+
+
+class EngineUnavailable(ServerError):
+    """The engine has died; only a restart of the server helps."""
+
+    code = "engine_failed"

@@ -1,0 +1,299 @@
+"""Leases over the engine's adapter slots.
+
+The slots are a cache over an unbounded registry. A request leases all members of its mixtures at
+once and keeps them until its answer is finished. What is missing is loaded off the request path,
+one adapter at a time; the least recently used adapter that nobody leases makes room.
+
+Fairness: waiting requests are served in their order. When the first of them finds every slot
+leased, enough adapters are marked as leaving: requests that need one of those wait behind it, and
+requests whose members are all resident pass. So nobody starves, and no slot idles.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from server.errors import AdapterLeaving, AdaptersBusy, MixtureTooLarge
+
+
+class Loader(Protocol):
+    """What residency needs of the engine."""
+
+    async def load(self, digest: str, folder: Path) -> None:
+        """Put an adapter into a free slot."""
+
+    async def unload(self, digest: str) -> None:
+        """Free an adapter's slot."""
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One request in the queue: what it needs, and how it is told that it has it."""
+
+    folders: Mapping[str, Path]
+    granted: asyncio.Future[None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Residency:
+    """Which adapters are in the engine, who uses them and who waits. One event loop only.
+
+    Attributes:
+        capacity: slots of the engine.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        capacity: int,
+        *,
+        max_waiting: int = 256,
+        max_wait_s: float = 30.0,
+        on_load: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self.capacity = capacity
+        self._loader = loader
+        self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
+        self._on_load = on_load
+        self._resident: OrderedDict[str, None] = OrderedDict()
+        self._leases: Counter[str] = Counter()
+        self._leaving: set[str] = set()
+        self._removed: Counter[str] = Counter()
+        self._queue: deque[_Ticket] = deque()
+        self._changed = asyncio.Event()
+        self._moving = asyncio.Lock()
+        self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Digests in slots, the least recently used first."""
+        return tuple(self._resident)
+
+    @property
+    def leases(self) -> int:
+        """Leases that are held now, one for each adapter of each request."""
+        return self._leases.total()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    def leases_of(self, digest: str) -> int:
+        """Requests that use an adapter now."""
+        return self._leases[digest]
+
+    @asynccontextmanager
+    async def lease(self, folders: Mapping[str, Path]) -> AsyncIterator[None]:
+        """Hold adapters in their slots for the length of the block.
+
+        Args:
+            folders: digest → folder to load it from. None needs no lease and never waits.
+
+        Raises:
+            MixtureTooLarge: more adapters than slots.
+            AdaptersBusy: the queue is full, or did not move in time.
+            AdapterLeaving: one of them is being removed.
+        """
+        await self.acquire(folders)
+        try:
+            yield
+        finally:
+            self.release(folders)
+
+    async def acquire(self, folders: Mapping[str, Path]) -> None:
+        """Lease adapters; :meth:`release` must follow. Errors as in :meth:`lease`."""
+        if self.try_acquire(folders):
+            return
+        if len(self._queue) >= self._max_waiting:
+            raise AdaptersBusy(
+                f"all {self.capacity} adapter slots are in use and {len(self._queue)} requests "
+                "wait already; try again later",
+                retry_after=self._retry_after(),
+            )
+        ticket = _Ticket(dict(folders))
+        self._queue.append(ticket)
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._serve_queue())
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                await asyncio.shield(ticket.granted)
+        except TimeoutError:
+            self._withdraw(ticket)
+            raise AdaptersBusy(
+                f"no adapter slot came free within {self._max_wait_s:g} seconds; try again later",
+                retry_after=self._retry_after(),
+            ) from None
+        except asyncio.CancelledError:
+            self._withdraw(ticket)
+            raise
+
+    def try_acquire(self, folders: Mapping[str, Path]) -> bool:
+        """Lease at once if every adapter is resident and stays; say whether it was done.
+
+        Raises:
+            MixtureTooLarge: more adapters than slots.
+            AdapterLeaving: one of them is being removed.
+        """
+        if len(folders) > self.capacity:
+            raise MixtureTooLarge(
+                f"{len(folders)} adapters are needed at once, but the engine has "
+                f"{self.capacity} slots; use fewer members (top_k), or start with --max-loras"
+            )
+        self._refuse_removed(folders)
+        if any(digest not in self._resident or digest in self._leaving for digest in folders):
+            return False
+        self._grant(folders)
+        return True
+
+    def release(self, folders: Mapping[str, Path]) -> None:
+        """Give a lease back."""
+        for digest in folders:
+            self._leases[digest] -= 1
+            if self._leases[digest] <= 0:
+                del self._leases[digest]
+        self._wake()
+
+    async def warm(self, folders: Mapping[str, Path]) -> None:
+        """Load adapters into slots that are free, as far as these go; evict nothing."""
+        for digest, folder in folders.items():
+            async with self._moving:
+                if len(self._resident) >= self.capacity:
+                    return
+                if digest not in self._resident and digest not in self._removed:
+                    await self._load(digest, folder)
+
+    @asynccontextmanager
+    async def removing(self, digest: str, max_drain_s: float) -> AsyncIterator[None]:
+        """Drain an adapter, free its slot, and lend it to nobody for the length of the block.
+
+        Raises:
+            AdaptersBusy: running requests did not finish in time; nothing has changed.
+        """
+        self._removed[digest] += 1
+        try:
+            self._fail_waiting(digest)
+            try:
+                async with asyncio.timeout(max_drain_s):
+                    while self._leases[digest]:
+                        await self._changed.wait()
+            except TimeoutError:
+                raise AdaptersBusy(
+                    f"the adapter is still used by {self._leases[digest]} running requests after "
+                    f"{max_drain_s:g} seconds; try again later",
+                    retry_after=self._retry_after(),
+                ) from None
+            await self._unload(digest)
+            self._wake()
+            yield
+        finally:
+            self._removed[digest] -= 1
+            if not self._removed[digest]:
+                del self._removed[digest]
+
+    async def close(self) -> None:
+        """Stop serving the queue; whoever waits is cancelled."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        for ticket in self._queue:
+            ticket.granted.cancel()
+        self._queue.clear()
+
+    async def _serve_queue(self) -> None:
+        """Serve tickets in their order: the one task that evicts, so nothing races it."""
+        while self._queue:
+            ticket = self._queue[0]
+            [outcome] = await asyncio.gather(self._serve(ticket), return_exceptions=True)
+            if isinstance(outcome, Exception) and not ticket.granted.done():
+                ticket.granted.set_exception(outcome)
+            self._leaving.clear()
+            self._queue.popleft()
+
+    async def _serve(self, ticket: _Ticket) -> None:
+        while not ticket.granted.done():
+            self._refuse_removed(ticket.folders)
+            missing = next((d for d in ticket.folders if d not in self._resident), None)
+            if missing is None:
+                self._grant(ticket.folders)
+                ticket.granted.set_result(None)
+                return
+            if not await self._has_room(ticket):
+                return
+            async with self._moving:
+                if missing not in self._resident and len(self._resident) < self.capacity:
+                    await self._load(missing, ticket.folders[missing])
+
+    async def _has_room(self, ticket: _Ticket) -> bool:
+        """Free one slot for a ticket, waiting if need be; False if the ticket was withdrawn."""
+        while len(self._resident) >= self.capacity and not ticket.granted.done():
+            others = [digest for digest in self._resident if digest not in ticket.folders]
+            idle = next((digest for digest in others if not self._leases[digest]), None)
+            if idle is not None:
+                await self._unload(idle)
+                continue
+            lacking = sum(digest not in self._resident for digest in ticket.folders)
+            self._leaving = set(sorted(others, key=lambda d: self._leases[d])[:lacking])
+            await self._changed.wait()
+        return not ticket.granted.done()
+
+    def _wake(self) -> None:
+        """Let everybody who waits for a change look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _grant(self, folders: Mapping[str, Path]) -> None:
+        for digest in folders:
+            self._leases[digest] += 1
+            self._resident.move_to_end(digest)
+
+    def _withdraw(self, ticket: _Ticket) -> None:
+        """Take a ticket out of the queue; if it was granted meanwhile, give the lease back."""
+        granted = ticket.granted
+        if granted.done() and not granted.cancelled() and granted.exception() is None:
+            self.release(ticket.folders)
+        granted.cancel()
+        if ticket in self._queue and self._queue[0] is not ticket:
+            self._queue.remove(ticket)
+        self._wake()
+
+    def _fail_waiting(self, digest: str) -> None:
+        for ticket in self._queue:
+            if digest in ticket.folders and not ticket.granted.done():
+                ticket.granted.set_exception(_leaving_error())
+        self._wake()
+
+    def _refuse_removed(self, folders: Mapping[str, Path]) -> None:
+        if self._removed and any(digest in self._removed for digest in folders):
+            raise _leaving_error()
+
+    def _retry_after(self) -> int:
+        return max(1, min(30, round(self._max_wait_s / 4)))
+
+    async def _load(self, digest: str, folder: Path) -> None:
+        await _timed(self._loader.load(digest, folder), self._on_load)
+        self._resident[digest] = None
+
+    async def _unload(self, digest: str) -> None:
+        """Free a slot, if nobody leases the adapter; nobody can while it goes."""
+        async with self._moving:
+            if digest in self._resident and not self._leases[digest]:
+                del self._resident[digest]
+                await self._loader.unload(digest)
+
+
+def _leaving_error() -> AdapterLeaving:
+    return AdapterLeaving("an adapter of this request has just been removed; ask without it")
+
+
+async def _timed(work: Awaitable[None], report: Callable[[float], None]) -> None:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await work
+    report(loop.time() - started)

@@ -1,0 +1,215 @@
+"""Settings of the server: the one reader of the environment and of the ``--config`` file.
+
+Flags win over the environment (``LORALLOY_PORT``, nested: ``LORALLOY_ENGINE__DTYPE``), which wins
+over the YAML file, which wins over the defaults. Unknown keys are errors.
+"""
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from server.engine.config import EngineSettings
+from server.errors import InvalidSettings
+
+_MIB = 2**20
+_PROJECT = Path(__file__).resolve().parent.parent
+
+
+class LimitSettings(BaseModel):
+    """How much one request may ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_body_bytes: int = Field(16 * _MIB, ge=1024, description="Largest JSON body, in bytes.")
+    max_upload_bytes: int = Field(
+        1280 * _MIB, ge=1024, description="Largest upload of an adapter, all parts together."
+    )
+    max_prompts: int = Field(64, ge=1, description="Most prompts in one completions request.")
+    max_adapters: int = Field(10_000, ge=1, description="Most adapters in the store.")
+
+
+class ResidencySettings(BaseModel):
+    """How requests wait for the engine's adapter slots."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_waiting: int = Field(256, ge=0, description="Most requests that wait for a slot.")
+    max_wait_s: float = Field(30.0, gt=0, description="Longest wait for a slot, in seconds.")
+    max_drain_s: float = Field(
+        60.0, gt=0, description="Longest wait of a removal for running requests, in seconds."
+    )
+
+
+class Settings(BaseSettings):
+    """Everything the server can be told. One sentence a field."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LORALLOY_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Keys that clients must present; without any, only loopback is served."
+    )
+    api_key_file: Path | None = Field(None, description="File with further keys, one a line.")
+    data_dir: Path = Field(
+        Path("~/.local/share/loralloy"), description="Where uploaded adapters are kept."
+    )
+    policies: Path | None = Field(None, description="YAML file of policies; bundled by default.")
+    encoder: str | None = Field(
+        None, description="SentenceTransformer name or folder; the bundled one by default."
+    )
+    default_policy: str = Field("auto", description="Policy of `loralloy route` and of chats.")
+    demo_adapters: bool = Field(True, description="Import the demo adapters at start.")
+    demo_dir: Path = Field(
+        _PROJECT / "examples" / "adapters", description="Folder of the demo adapters."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much the server logs."
+    )
+    engine: EngineSettings = EngineSettings()
+    limits: LimitSettings = LimitSettings()
+    residency: ResidencySettings = ResidencySettings()
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        """Take ``a,b`` or a JSON list from the environment."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("api_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            text = key.get_secret_value()
+            if not text.strip() or not text.isascii() or any(c.isspace() for c in text):
+                raise ValueError("an API key is a non-empty ASCII word without spaces")
+        return keys
+
+    @field_validator("data_dir", "demo_dir", "policies", "api_key_file")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def keys(self) -> tuple[str, ...]:
+        """Every API key, those of the file included.
+
+        Raises:
+            InvalidSettings: the file cannot be read or holds no key.
+        """
+        given = [key.get_secret_value() for key in self.api_keys]
+        if self.api_key_file is None:
+            return tuple(dict.fromkeys(given))
+        try:
+            lines = self.api_key_file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise InvalidSettings(
+                f"the API key file {self.api_key_file} cannot be read; it must be a text file with "
+                "one key a line"
+            ) from None
+        listed = [text for line in lines if (text := line.strip()) and not text.startswith("#")]
+        if not listed:
+            raise InvalidSettings(f"the API key file {self.api_key_file} holds no key")
+        if any(not key.isascii() or any(c.isspace() for c in key) for key in listed):
+            raise InvalidSettings(
+                f"the API key file {self.api_key_file} has a line that is no key: a key is an "
+                "ASCII word without spaces"
+            )
+        return tuple(dict.fromkeys(given + listed))
+
+    def check(self) -> None:
+        """Refuse settings that are each valid and together unsafe.
+
+        Raises:
+            InvalidSettings: another machine could reach a server without keys.
+        """
+        if not self.keys() and not self.is_loopback:
+            raise InvalidSettings(
+                f"refusing to listen on {self.host} without an API key: anyone who reaches this "
+                "machine could use it; give --api-key, or --host 127.0.0.1"
+            )
+
+
+def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+    """Read the settings: flags > environment > file > defaults.
+
+    Args:
+        flags: what the command line gave, nested like :class:`Settings`.
+        config: a YAML file, or None.
+
+    Raises:
+        InvalidSettings: one line that names the field at fault.
+    """
+    said = {} if config is None else _read_yaml(config)
+
+    class _Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings, env_settings, InitSettingsSource(settings_cls, said))
+
+    try:
+        return _Sourced(**flags)
+    except ValidationError as error:
+        raise InvalidSettings(_one_line(error)) from None
+    except SettingsError as error:
+        raise InvalidSettings(str(error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        said = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InvalidSettings(f"there is no config file {path}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        told = " ".join(str(error).split())
+        raise InvalidSettings(f"{path} is not a YAML file of settings: {told}") from None
+    if said is None:
+        return {}
+    if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
+        raise InvalidSettings(f"{path} is not a YAML file of settings: it must map names to values")
+    return said
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first faults of a validation, as ``engine.dtype: Input should be …``."""
+    faults = [
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+    more = len(faults) - 3
+    return "; ".join(faults[:3]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,104 @@
+import pytest
+
+from server.errors import InvalidSettings
+from server.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("LORALLOY_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "server.yaml"
+
+    def write(text: str):
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults(
+    config, monkeypatch
+):
+    path = config("port: 1\nhost: '::1'\nlog_level: error\nengine: {max_loras: 3, dtype: float16}")
+    monkeypatch.setenv("LORALLOY_PORT", "2")
+    monkeypatch.setenv("LORALLOY_ENGINE__DTYPE", "bfloat16")
+    monkeypatch.setenv("LORALLOY_LOG_LEVEL", "warning")
+    settings = load_settings({"port": 3, "engine": {"max_lora_rank": 8}}, path)
+    assert settings.port == 3
+    assert settings.log_level == "warning"
+    assert settings.host == "::1"
+    assert settings.engine.max_loras == 3
+    assert settings.engine.dtype == "bfloat16"
+    assert settings.engine.max_lora_rank == 8
+    assert settings.engine.max_num_seqs == load_settings({}).engine.max_num_seqs
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"prot": 1}, "prot"),
+        ({"engine": {"nope": 1}}, "engine.nope"),
+        ({"port": 99999}, "port"),
+        ({"engine": {"dtype": "int3"}}, "engine.dtype"),
+        ({"api_keys": ["two words"]}, "api_keys"),
+        ({"api_keys": [""]}, "api_keys"),
+    ],
+)
+def test_a_fault_is_told_in_one_line_with_its_field(flags, told):
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(flags)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [1\n", "nope: 1\n", "engine: 3\n", "\x00"])
+def test_a_broken_config_file_is_told_in_one_line(config, text):
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings({}, config(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_config_file_is_told(tmp_path):
+    with pytest.raises(InvalidSettings, match="there is no config file"):
+        load_settings({}, tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])
+def test_only_loopback_is_served_without_a_key(host):
+    with pytest.raises(InvalidSettings, match="without an API key"):
+        load_settings({"host": host}).check()
+    load_settings({"host": host, "api_keys": ["k"]}).check()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_key(host):
+    load_settings({"host": host}).check()
+
+
+def test_keys_come_from_flags_environment_and_file(tmp_path, monkeypatch):
+    path = tmp_path / "keys"
+    path.write_text("# team\nthree\n\nfour\n")
+    monkeypatch.setenv("LORALLOY_API_KEYS", "one, two")
+    assert load_settings({"api_key_file": path}).keys() == ("one", "two", "three", "four")
+    monkeypatch.setenv("LORALLOY_API_KEYS", '["a","b"]')
+    assert load_settings({}).keys() == ("a", "b")
+
+
+@pytest.mark.parametrize("content", ["", "# none\n", "two words\n"])
+def test_a_key_file_without_a_usable_key_is_refused(tmp_path, content):
+    path = tmp_path / "keys"
+    path.write_text(content)
+    with pytest.raises(InvalidSettings, match="API key file"):
+        load_settings({"api_key_file": path}).keys()
+
+
+def test_keys_are_not_printed():
+    assert "sesame" not in repr(load_settings({"api_keys": ["sesame"]}))
