@@ -1,0 +1,50 @@
+"""The values that describe an adapter to the rest of the server."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingData:
+    """What the router may know of an adapter: texts it is for, or a vector that stands for them.
+
+    ``centroid`` is a mean embedding made by the encoder named ``encoder``.
+    """
+
+    examples: tuple[str, ...] = ()
+    description: str | None = None
+    centroid: tuple[float, ...] | None = None
+    encoder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A validated adapter in the store, under one of its names.
+
+    Attributes:
+        name: What requests call it.
+        digest: SHA-256 (hex) of its stored content; equal digests mean equal weights.
+        path: Absolute folder with ``adapter_config.json`` and ``adapter_model.safetensors``.
+        base_model: The base model that its config names, if any.
+        rank: The largest rank of any module.
+        ranks: The distinct ranks, ascending.
+        lora_alpha: The config's default; single modules may differ.
+        target_modules: Module suffixes really touched, such as ``self_attn.q_proj``, sorted.
+        size_bytes: Bytes of both stored files.
+        parameters: Number of weights.
+        created: When the name was given this content, in seconds since 1970 (UTC).
+        routing: What the router may know of it.
+    """
+
+    name: str
+    digest: str
+    path: Path
+    base_model: str | None
+    rank: int
+    ranks: tuple[int, ...]
+    lora_alpha: float
+    target_modules: tuple[str, ...]
+    size_bytes: int
+    parameters: int
+    created: float
+    routing: RoutingData = field(default_factory=RoutingData)

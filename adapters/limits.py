@@ -1,0 +1,38 @@
+"""How much an upload may ask for."""
+
+from dataclasses import dataclass
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that every upload is held to, before and while it is read.
+
+    Attributes:
+        max_lora_rank: Largest rank of any module; the engine's banks have room for no more.
+        max_weights_bytes: Size of the safetensors file.
+        max_header_bytes: Size of the header of the safetensors file.
+        max_config_bytes: Size of ``adapter_config.json``.
+        max_ignored_bytes: Bytes in an archive that are read past and thrown away.
+        max_archive_entries: Entries in an archive, folders included.
+        max_abs_weight: Largest magnitude of an element of A, and of B times the scaling.
+            Trained updates stay below 100; half precision overflows at 65504.
+        max_examples: Number of example texts kept for the router.
+        max_example_chars: Length of one example or of the description, in characters.
+        accepted_bases: Further names of the base model that a config may give, such as the
+            name of a quantised copy. Compared by last path component, ignoring case.
+        accept_other_base: Take adapters made for a base model of another name, if shapes fit.
+    """
+
+    max_lora_rank: int = 64
+    max_weights_bytes: int = 1024 * _MIB
+    max_header_bytes: int = 4 * _MIB
+    max_config_bytes: int = _MIB
+    max_ignored_bytes: int = 64 * _MIB
+    max_archive_entries: int = 64
+    max_abs_weight: float = 1e4
+    max_examples: int = 10_000
+    max_example_chars: int = 20_000
+    accepted_bases: frozenset[str] = frozenset()
+    accept_other_base: bool = False
