@@ -57,6 +57,9 @@ class EngineSettings(BaseModel):
     num_gpu_blocks: int | None = Field(
         None, description="Override of the number of key-value blocks, for tests."
     )
+    chat_template: Path | None = Field(
+        None, description="Chat template file, for models that have none or a poor one."
+    )
     tool_call_parser: str = Field("hermes", description="vLLM's parser of tool calls.")
     seed: int = Field(0, description="Seed of the engine's sampler.")
     cache_dir: Path | None = Field(None, description="Where compiled artefacts are kept.")

@@ -1,0 +1,223 @@
+"""The embedded engine: vLLM inside the server's process group, with slots for adapters.
+
+Life of an engine: ``start`` (compile the kernel, start the workers, prove that the plugin is live
+in every one), ``attach`` (vLLM's routes onto the app), ``load`` and ``unload`` of adapters while it
+serves, ``shutdown``.
+"""
+
+import asyncio
+import itertools
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from fastapi import FastAPI
+
+from adapters.peft_format import module_scalings, read_config
+from server.engine.config import EngineSettings
+from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
+from server.engine.kernels.build import build, find_compiler
+from server.engine.plugin import KERNEL_VARIABLE
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What the workers say of themselves; ``problems`` is empty when all is well."""
+
+    problems: tuple[str, ...]
+    workers: tuple[dict[str, Any], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the engine may serve."""
+        return not self.problems
+
+
+def set_environment(settings: EngineSettings, *, hub: bool) -> None:
+    """Set what vLLM reads from the environment, in this process and those it starts.
+
+    Args:
+        settings: the engine's settings.
+        hub: whether the base model comes from a hub; otherwise nothing may ask one.
+    """
+    cache = settings.cache_dir or Path.home() / ".cache" / "loralloy"
+    kernel = build(cache / "kernels")
+    values = {
+        "VLLM_PLUGINS": "loralloy",
+        "VLLM_USE_V2_MODEL_RUNNER": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+        "VLLM_CPU_OMP_THREADS_BIND": settings.threads,
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+    }
+    os.environ.update(values)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    if kernel is None:
+        os.environ.pop(KERNEL_VARIABLE, None)
+    else:
+        os.environ[KERNEL_VARIABLE] = str(kernel)
+    if not hub:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+class EmbeddedEngine:
+    """A running engine. Make it with :meth:`start`.
+
+    Attributes:
+        model_name: the base model's name on the wire.
+        model_path: the base model's folder.
+        settings: what it was started with.
+    """
+
+    def __init__(
+        self, client: Any, arguments: Namespace, settings: EngineSettings, model_path: Path
+    ) -> None:
+        self.model_name: str = arguments.served_model_name[0]
+        self.model_path = model_path
+        self.settings = settings
+        self._client = client
+        self._arguments = arguments
+        self._app: FastAPI | None = None
+        self._ids: dict[str, int] = {}
+        self._next_id = itertools.count(1)
+        self._loading = asyncio.Lock()
+        client.adapter_ids = self._ids
+
+    @classmethod
+    async def start(cls, settings: EngineSettings, model: Path, name: str, *, hub: bool = False) -> Self:
+        """Start the engine; returns when it can serve.
+
+        Args:
+            settings: the engine's settings.
+            model: folder of the base model.
+            name: its name on the wire, unless the settings give one.
+            hub: whether vLLM may ask a hub.
+
+        Raises:
+            EngineStartError: it did not start, or the plugin is not live in every worker.
+        """
+        set_environment(settings, hub=hub)
+        # vLLM reads the environment when it is imported.
+        from vllm.engine.arg_utils import AsyncEngineArgs
+
+        from server.engine.llm import MixingLLM
+        from server.engine.serving import parse_arguments
+
+        compiles = settings.compile and find_compiler() is not None
+        try:
+            arguments = parse_arguments(
+                settings, str(model), settings.served_model_name or name, compiles
+            )
+            client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
+        except (ValueError, RuntimeError, OSError) as error:
+            raise EngineStartError(f"the engine did not start: {error}") from error
+        engine = cls(client, arguments, settings, model)
+        report = await engine.probe()
+        if not report.ok:
+            await engine.shutdown()
+            raise EngineStartError("the engine is not usable: " + "; ".join(report.problems))
+        return engine
+
+    async def attach(self, app: FastAPI) -> None:
+        """Attach vLLM's routes (chat, completions, responses, tokenise) and their state to ``app``."""
+        from server.engine.serving import attach_routes, fill_state
+
+        attach_routes(app)
+        await fill_state(self._client, app, self._arguments)
+        self._app = app
+
+    def set_models(self, names: Iterable[str]) -> None:
+        """Say which names besides the base model's vLLM's serving classes accept as ``model``."""
+        from vllm.lora.request import LoRARequest
+
+        if self._app is None:
+            raise RuntimeError("attach the engine to an app before naming its models")
+        # The serving classes check names against this table and echo them; the engine client drops
+        # the request objects, so that id and path have no meaning.
+        self._app.state.openai_serving_models.lora_requests = {
+            name: LoRARequest(lora_name=name, lora_int_id=1, lora_path="unused") for name in names
+        }
+
+    def resident(self) -> frozenset[str]:
+        """Digests of the adapters in slots."""
+        return frozenset(self._ids)
+
+    async def load(self, digest: str, folder: Path) -> None:
+        """Put an adapter into a free slot. Running requests pause for the copy, a few milliseconds
+        a megabyte.
+
+        Args:
+            digest: the adapter's digest.
+            folder: its validated, immutable folder, absolute.
+
+        Raises:
+            EngineFull: no slot is free.
+            EngineLoadError: vLLM refused it; the slots are as before.
+        """
+        from vllm.lora.request import LoRARequest
+
+        async with self._loading:
+            if digest in self._ids:
+                return
+            if len(self._ids) >= self.settings.max_loras:
+                raise EngineFull(f"all {self.settings.max_loras} slots are taken")
+            rank = read_config(folder).max_rank
+            scalings = set(module_scalings(folder).values())
+            adapter_id = next(self._next_id)
+            request = LoRARequest(
+                lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder.resolve())
+            )
+            try:
+                await self._client.add_lora(request)
+                await self._client.pin_lora(adapter_id)
+                await self._client.collective_rpc(
+                    "loralloy_put", args=(adapter_id, rank, scalings.pop())
+                )
+            except Exception as error:  # noqa: BLE001 - vLLM raises plain Exception for failed calls
+                # A failed load leaves a half-written slot behind: take it out again.
+                await self._client.remove_lora(adapter_id)
+                raise EngineLoadError(f"the engine refused adapter {digest[:12]}") from error
+            self._ids[digest] = adapter_id
+
+    async def unload(self, digest: str) -> None:
+        """Free an adapter's slot; nothing happens if it has none. No request may be using it."""
+        async with self._loading:
+            adapter_id = self._ids.pop(digest, None)
+            if adapter_id is not None:
+                await self._client.remove_lora(adapter_id)
+                await self._client.collective_rpc("loralloy_drop", args=(adapter_id,))
+
+    async def probe(self) -> ProbeReport:
+        """Ask every worker what is live in it."""
+        if self.failed:
+            return ProbeReport(("the engine has died",), ())
+        workers = tuple(await self._client.collective_rpc("loralloy_probe"))
+        problems: list[str] = []
+        for number, worker in enumerate(workers):
+            if not worker["wrapper"].startswith("Gated"):
+                problems.append(f"worker {number} applies LoRA by {worker['wrapper']}")
+            if not worker["hooked"]:
+                problems.append(f"worker {number} has no per-step hook")
+            if sorted(self._ids.values()) != worker["known"]:
+                problems.append(f"worker {number} knows adapters {worker['known']} only")
+        return ProbeReport(tuple(problems), workers)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine has died; it can't be revived, the process must end."""
+        return bool(self._client.errored)
+
+    async def log_stats(self) -> None:
+        """Refresh vLLM's metrics."""
+        await self._client.do_log_stats()
+
+    async def shutdown(self) -> None:
+        """Stop the workers."""
+        await asyncio.to_thread(self._client.shutdown)

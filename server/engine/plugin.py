@@ -1,0 +1,95 @@
+"""The vLLM plugin: puts the bank and the per-step hook into whichever process loads it.
+
+vLLM calls :func:`register` (entry point ``vllm.general_plugins``) in the server, the engine core
+and every worker, before models are built, possibly more than once. Each patch is named here and
+nowhere else, and a contract test pins what it relies on.
+"""
+
+import os
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
+"""Environment variable that names the compiled kernel: set by the server, read by the workers."""
+
+
+def register() -> None:
+    """Install all patches; a second call changes nothing."""
+    from vllm.platforms import current_platform
+
+    platform = type(current_platform)
+    if getattr(platform, "loralloy", False):
+        return
+    _install_operator()
+    wrapper = "GatedPunicaCPU" if current_platform.is_cpu() else "GatedPunicaGPU"
+    name = f"server.engine.bank.{wrapper}"
+    platform.get_punica_wrapper = classmethod(lambda cls: name)
+    if current_platform.is_cpu():
+        _keep_compilation(platform)
+    _lay_out_slots()
+    _hook_steps()
+    platform.loralloy = True
+
+
+def _install_operator() -> None:
+    from server.engine.kernels import operator
+
+    kernel = os.environ.get(KERNEL_VARIABLE)
+    operator.install(Path(kernel) if kernel else None)
+
+
+def _keep_compilation(platform: Any) -> None:
+    """Let vLLM compile the model on CPU although LoRA is on.
+
+    vLLM turns compilation off there because its LoRA ops cannot be traced; the bank is one opaque
+    operator, so the base model compiles as it does without LoRA.
+    """
+    stock = platform.check_and_update_config.__func__
+
+    @wraps(stock)
+    def check_and_update_config(cls: Any, vllm_config: Any) -> None:
+        lora_config = vllm_config.lora_config
+        vllm_config.lora_config = None
+        try:
+            stock(cls, vllm_config)
+        finally:
+            vllm_config.lora_config = lora_config
+
+    platform.check_and_update_config = classmethod(check_and_update_config)
+
+
+def _lay_out_slots() -> None:
+    from vllm.lora.model_manager import LoRAModelManager
+
+    from server.engine.bank import store_outputs_contiguous
+
+    stock = LoRAModelManager._create_lora_modules
+
+    @wraps(stock)
+    def create_lora_modules(self: Any) -> None:
+        stock(self)
+        store_outputs_contiguous(self.modules)
+
+    LoRAModelManager._create_lora_modules = create_lora_modules
+
+
+def _hook_steps() -> None:
+    from vllm.v1.worker.lora_model_runner_mixin import LoRAModelRunnerMixin
+
+    from server.engine.hook import fill_step
+    from server.engine.worker import bank_of, slot_table
+
+    stock = LoRAModelRunnerMixin.set_active_loras
+
+    @wraps(stock)
+    def set_active_loras(
+        self: Any, input_batch: Any, num_scheduled_tokens: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        fill_step(
+            self, slot_table(self), bank_of(self).gates, [int(n) for n in num_scheduled_tokens]
+        )
+        stock(self, input_batch, num_scheduled_tokens, *args, **kwargs)
+
+    set_active_loras.loralloy = True
+    LoRAModelRunnerMixin.set_active_loras = set_active_loras

@@ -1,0 +1,80 @@
+"""vLLM's serving layer, as far as we use it: its arguments, its routers, its app state.
+
+The modules imported here moved within vLLM's last releases; this is the one file to mend when they
+move again.
+"""
+
+from argparse import Namespace
+from typing import Any
+
+from fastapi import FastAPI
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.openai.chat_completion.api_router import attach_router as attach_chat
+from vllm.entrypoints.openai.completion.api_router import attach_router as attach_completion
+from vllm.entrypoints.openai.responses.api_router import attach_router as attach_responses
+from vllm.entrypoints.serve.exception_handling.register import init_exception_handler
+from vllm.entrypoints.serve.tokenize.api_router import attach_router as attach_tokenize
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+from server.engine.config import ADAPTER_LINEARS, EngineSettings
+
+
+def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: bool) -> Namespace:
+    """vLLM's argument namespace for our settings.
+
+    Args:
+        settings: ours.
+        model: a local folder or a hub name.
+        name: the base model's name on the wire.
+        compiles: whether the model is compiled at the start.
+    """
+    flags: list[str] = [
+        *("--model", model, "--served-model-name", name, "--dtype", settings.dtype),
+        *("--max-model-len", str(settings.max_model_len)),
+        *("--max-num-seqs", str(settings.max_num_seqs)),
+        *("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
+        *("--seed", str(settings.seed)),
+        *("--enable-lora", "--max-loras", str(settings.max_loras)),
+        # Equal numbers: an adapter is in a slot or it is not loaded at all, so that no step ever
+        # copies or reads one.
+        *("--max-cpu-loras", str(settings.max_loras)),
+        *("--max-lora-rank", str(settings.max_lora_rank)),
+        *("--lora-target-modules", *ADAPTER_LINEARS),
+        *("--worker-extension-cls", "server.engine.worker.BankWorker"),
+        *("--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser),
+        "--enable-prompt-tokens-details",
+        "--enable-prefix-caching" if settings.enable_prefix_caching else "--no-enable-prefix-caching",
+    ]
+    if settings.chat_template is not None:
+        flags += ["--chat-template", str(settings.chat_template)]
+    if not compiles:
+        flags += ["--enforce-eager"]
+    if settings.block_size is not None:
+        flags += ["--block-size", str(settings.block_size)]
+    if settings.num_gpu_blocks is not None:
+        flags += ["--num-gpu-blocks-override", str(settings.num_gpu_blocks)]
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(flags)
+    validate_parsed_serve_args(args)
+    return args
+
+
+class _Exit:
+    """What vLLM's error handlers expect as the HTTP server: they ask it to stop when the engine dies."""
+
+    should_exit = False
+
+
+async def fill_state(engine: Any, app: FastAPI, args: Namespace) -> None:
+    """Put vLLM's serving objects on ``app.state``, where its routers look for them."""
+    app.state.args = args
+    app.state.server = _Exit()
+    tasks = await engine.get_supported_tasks()
+    await init_app_state(engine, app.state, args, tasks)
+
+
+def attach_routes(app: FastAPI) -> None:
+    """Attach the routes we serve and no other: chat, completions, responses, tokenise."""
+    for attach in (attach_chat, attach_completion, attach_responses, attach_tokenize):
+        attach(app)
+    init_exception_handler(app)

@@ -1,0 +1,71 @@
+"""What the workers answer to calls of the server: mixed into vLLM's worker class.
+
+Every method is prefixed, since vLLM refuses names that its worker already has.
+"""
+
+from typing import Any
+
+from server.engine.bank import _Gated
+from server.engine.hook import SlotTable
+from server.engine.kernels.operator import installed_kernel
+
+
+def bank_of(runner: Any) -> _Gated:
+    """The gated wrapper that the runner's LoRA layers call.
+
+    Raises:
+        RuntimeError: the layers call another wrapper: the plugin is not live in this worker.
+    """
+    wrappers = runner.lora_manager._adapter_manager.punica_wrapper_mapping.values()
+    for wrapper in wrappers:
+        if isinstance(wrapper, _Gated):
+            return wrapper
+    names = ", ".join(type(wrapper).__name__ for wrapper in wrappers)
+    raise RuntimeError(f"the LoRA layers call {names}, not the gated bank")
+
+
+class BankWorker:
+    """Worker extension: the slot table and the probe."""
+
+    model_runner: Any
+
+    def loralloy_put(self, adapter_id: int, rank: int, scaling: float) -> None:
+        """Record rank and scaling of an adapter that ``add_lora`` has put into a slot."""
+        table = slot_table(self.model_runner)
+        table.ranks[adapter_id] = rank
+        table.scalings[adapter_id] = scaling
+
+    def loralloy_drop(self, adapter_id: int) -> None:
+        """Forget an adapter that leaves its slot."""
+        table = slot_table(self.model_runner)
+        table.ranks.pop(adapter_id, None)
+        table.scalings.pop(adapter_id, None)
+
+    def loralloy_probe(self) -> dict[str, Any]:
+        """What is live in this worker, for the handshake at start and for ``/ready``."""
+        runner = self.model_runner
+        manager = runner.lora_manager._adapter_manager
+        table = slot_table(runner)
+        hook = type(runner).set_active_loras
+        first = next(iter(manager.modules.values()))
+        return {
+            "wrapper": type(bank_of(runner)).__name__,
+            "runner": type(runner).__name__,
+            "hooked": bool(getattr(hook, "loralloy", False)),
+            "layout": bool(first.lora_b_stacked[0].stride(2) == 1),
+            "kernel": installed_kernel() is not None,
+            "slots": list(manager.lora_index_to_id),
+            "known": sorted(table.ranks),
+            "modules": len(manager.modules),
+            "steps": table.steps,
+            "mixed_steps": table.mixed_steps,
+        }
+
+
+def slot_table(runner: Any) -> SlotTable:
+    """The runner's slot table, made on first use."""
+    table = getattr(runner, "loralloy_slots", None)
+    if not isinstance(table, SlotTable):
+        table = SlotTable()
+        runner.loralloy_slots = table
+    return table
