@@ -3,9 +3,9 @@
 It is the one value that the router makes, the server carries and the engine applies. A mixture of
 weights ``w_k`` over adapters with updates ``ΔW_k = s_k B_k A_k`` (``s_k = lora_alpha / r``) means
 
-    cat            W + Σ_k w_k s_k B_k A_k                                  (the exact weighted sum)
-    linear         W + (Σ_j √(w_j s_j) B_j)(Σ_i √(w_i s_i) A_i)             (PEFT ≥ 0.9 ``linear``)
-    linear_peft04  W + (Σ_j B_j)(Σ_i w_i s_i A_i)                           (PEFT 0.4 – 0.6 ``linear``)
+    cat            W + Σ_k w_k s_k B_k A_k                        (the exact weighted sum)
+    linear         W + (Σ_j √(w_j s_j) B_j)(Σ_i √(w_i s_i) A_i)   (PEFT ≥ 0.9 ``linear``)
+    linear_peft04  W + (Σ_j B_j)(Σ_i w_i s_i A_i)                 (PEFT 0.4 – 0.6 ``linear``)
 
 A share of the base model is weight that no adapter gets: it scales nothing else.
 """

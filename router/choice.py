@@ -1,0 +1,160 @@
+"""From a policy and the adapters that a request may use to its mixture."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from router import options
+from router.errors import NoCandidates, NoCentroid, UnknownAdapterInPolicy
+from router.index import IndexSnapshot
+from router.mixture import Member, Mixture
+from router.options import Vector
+from router.policies import PolicyConfig
+
+BASE = "base"
+UNIFORM = "uniform"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Weights [n] of adapters by name, and what answered in the policy's place, if anything."""
+
+    names: tuple[str, ...] = ()
+    weights: Vector = field(default_factory=lambda: np.empty(0))
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The index as one request sees it.
+
+    Adapters that are not in ``allowed`` (None: all are) do not exist for it.
+    """
+
+    snapshot: IndexSnapshot
+    allowed: Collection[str] | None = None
+
+    def sees(self, name: str) -> bool:
+        """Whether there is such an adapter for this request."""
+        here = name in self.snapshot.entries
+        return here and (self.allowed is None or name in self.allowed)
+
+    def require(self, name: str, policy: str, place: str) -> str:
+        """The name itself.
+
+        Raises:
+            UnknownAdapterInPolicy: there is no such adapter for this request.
+        """
+        if not self.sees(name):
+            raise UnknownAdapterInPolicy(name, policy, place)
+        return name
+
+    def require_scored(self, names: Iterable[str], policy: str) -> None:
+        """Let names through that can be routed to.
+
+        Raises:
+            UnknownAdapterInPolicy: there is no such adapter for this request.
+            NoCentroid: there is, but nothing to score it by.
+        """
+        for name in names:
+            self.require(name, policy, "candidates.include")
+            if self.snapshot.entries[name].rows is None:
+                raise NoCentroid(
+                    f"adapter {name!r} cannot be a candidate: it came without examples,"
+                    " description or centroid, so there is nothing to score it by"
+                )
+
+    def candidates(self, config: PolicyConfig, policy: str) -> tuple[str, ...]:
+        """The adapters [n] that a policy weighs, in order of their names.
+
+        They are those that it names itself, or else those that have a centroid and that its lists
+        let through.
+
+        Raises:
+            UnknownAdapterInPolicy: it names an adapter that this request does not have.
+            NoCandidates: there are adapters to choose from, but the policy's lists leave none.
+        """
+        if config.needs == "names":
+            return tuple(self.require(name, policy, "weights") for name in config.named())
+        seen = self.snapshot.names
+        if self.allowed is not None:
+            seen = tuple(name for name in seen if name in self.allowed)
+        if config.candidates == options.Candidates():
+            return seen
+        kept = tuple(name for name in seen if options.is_candidate(name, config.candidates))
+        if seen and not kept:
+            raise NoCandidates(
+                f"the candidates of policy {policy!r} (include, exclude) leave no adapter;"
+                f" without them there are {len(seen)}"
+            )
+        return kept
+
+    def scores(self, embedding: npt.NDArray[np.floating], names: tuple[str, ...]) -> Vector:
+        """Cosines [n] of one embedding [d] to the named adapters."""
+        scores = self.snapshot.scores(embedding)
+        if len(names) == len(scores.names):
+            return scores.cosines
+        place = {name: position for position, name in enumerate(scores.names)}
+        cosines: Vector = scores.cosines[[place[name] for name in names]]
+        return cosines
+
+
+def choose(
+    config: PolicyConfig, names: tuple[str, ...], scores: Vector | None, most: int | None = None
+) -> Choice:
+    """What a policy and its options give.
+
+    Args:
+        config: the policy.
+        names: the candidates [n].
+        scores: their scores [n]; None if there is no text, or the policy needs none.
+        most: the most members that a mixture may have, unless the policy names them itself.
+    """
+    if not names:
+        return Choice(fallback=BASE)
+    own = config.needs == "names"
+    limit = min((k for k in (config.top_k, most) if k is not None and not own), default=None)
+    if config.needs == "scores" and (
+        scores is None or not options.reaches(scores, config.threshold)
+    ):
+        return _fallback(config.fallback, names, limit)
+    weights = config.weigh(np.zeros(len(names)) if scores is None else scores, names)
+    weights = options.at_least(options.top_k(weights, limit), config.min_weight)
+    if not weights.any():
+        return _fallback(config.fallback, names, limit)
+    return Choice(names, options.beside_base(weights, config.base_share))
+
+
+def mixture_of(choice: Choice, view: View, config: PolicyConfig, policy: str) -> Mixture:
+    """The choice as the engine gets it; without members it is the base model.
+
+    Raises:
+        UnknownAdapterInPolicy: the fallback is an adapter that this request does not have.
+    """
+    if choice.fallback not in (None, BASE, UNIFORM):
+        view.require(choice.fallback, policy, "fallback")
+    entries = view.snapshot.entries
+    members = [
+        Member(
+            choice.names[place], entries[choice.names[place]].digest, float(choice.weights[place])
+        )
+        for place in np.flatnonzero(choice.weights)
+    ]
+    return Mixture.of(
+        members,
+        base_share=config.base_share if members and choice.fallback is None else 0.0,
+        combination=config.combination,
+        policy=policy,
+        policy_version=config.version,
+    )
+
+
+def _fallback(name: str, candidates: tuple[str, ...], limit: int | None) -> Choice:
+    if name == BASE:
+        return Choice(fallback=BASE)
+    if name == UNIFORM:
+        weights = np.full(len(candidates), 1.0 / len(candidates))
+        return Choice(candidates, options.top_k(weights, limit), UNIFORM)
+    return Choice((name,), np.ones(1), name)

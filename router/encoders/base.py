@@ -1,0 +1,40 @@
+"""The seam between the router and a text encoder."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Side = Literal["head", "tail"]
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. Implementations are thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """The model's short name. Centroids of one name may be compared with each other."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Width d of an embedding."""
+        ...
+
+    @property
+    def max_pieces(self) -> int:
+        """How many word pieces of a text the model reads; what follows is not seen."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings [n, d] of n texts, L2-normalised where the model itself normalises.
+
+        Raises:
+            EncoderFailed: the model could not encode the texts.
+        """
+        ...
+
+    def cut(self, text: str, start: int, stop: int | None) -> str:
+        """The text's word pieces ``[start:stop]`` (Python's slice rules), as they stand in it."""
+        ...

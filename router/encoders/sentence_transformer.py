@@ -1,0 +1,161 @@
+"""Encoders that the sentence-transformers library loads, by folder or by hub name.
+
+The default is all-MiniLM-L6-v2: 384 dimensions, mean pooling, L2-normalised, 256 word pieces.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from router.encoders.cache import EmbeddingCache
+from router.errors import EncoderFailed
+
+CHARACTERS_PER_PIECE = 64
+"""More than any word piece spans in practice: bounds what a cut has to tokenise."""
+
+UNBOUNDED_PIECES = 8192
+
+
+class SentenceTransformerEncoder:
+    """One model behind a lock, with a small cache of embeddings.
+
+    Args:
+        model: a local folder, or a name on a hub.
+        local_files_only: never fetch; a hub name then means an already cached copy.
+        device: where the model runs. A small encoder beside an engine belongs on the processor.
+        threads: torch threads of one call; None leaves torch's own number. One by default, since
+            the engine's threads want the other cores.
+        cache_size: how many embeddings are remembered; 0 for none.
+
+    Raises:
+        EncoderFailed: the model cannot be found or loaded.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        local_files_only: bool = True,
+        device: str = "cpu",
+        threads: int | None = 1,
+        cache_size: int = 1024,
+    ) -> None:
+        self._name = model.rstrip("/").rsplit("/", 1)[-1]
+        self._model = _load(model, local_files_only=local_files_only, device=device)
+        self._tokenizer = _plain_tokenizer(self._model, self._name)
+        self._max_pieces = _max_pieces(self._model, self._tokenizer)
+        self._threads = threads
+        self._cache = EmbeddingCache(cache_size)
+        self._lock = Lock()
+        self._dimension = int(self._encode([""]).shape[1])
+
+    @property
+    def name(self) -> str:
+        """The last part of the model's path or hub name: says nothing of where it lies."""
+        return self._name
+
+    @property
+    def dimension(self) -> int:
+        """Width d of an embedding."""
+        return self._dimension
+
+    @property
+    def max_pieces(self) -> int:
+        """Word pieces that the model reads, its own special ones not counted."""
+        return self._max_pieces
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings [n, d] of n texts, as the model gives them."""
+        found = {text: self._cache.get(text) for text in texts}
+        missing = [text for text, embedding in found.items() if embedding is None]
+        if missing:
+            for text, embedding in zip(missing, self._encode(missing), strict=True):
+                found[text] = embedding
+                self._cache.put(text, embedding.copy())
+        rows = [found[text] for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(len(texts), self._dimension)
+
+    def cut(self, text: str, start: int, stop: int | None) -> str:
+        """The text's word pieces ``[start:stop]``, as they stand in it."""
+        text = _bounded(text, start, stop)
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets[start:stop]
+        return text[offsets[0][0] : offsets[-1][1]] if offsets else ""
+
+    def _encode(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        try:
+            with self._lock, _torch_threads(self._threads):
+                embeddings = self._model.encode(
+                    texts, convert_to_numpy=True, show_progress_bar=False
+                )
+        except (RuntimeError, ValueError, TypeError) as err:
+            raise EncoderFailed(f"encoder {self._name!r} could not encode: {err}") from err
+        rows = np.asarray(embeddings, dtype=np.float32)
+        if not np.isfinite(rows).all():
+            raise EncoderFailed(f"encoder {self._name!r} gave values that are not finite")
+        return rows
+
+
+def _load(model: str, *, local_files_only: bool, device: str) -> Any:  # noqa: ANN401
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        return SentenceTransformer(model, device=device, local_files_only=local_files_only)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as err:
+        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+        where = "folder" if Path(model).exists() else "local folder or cached model"
+        raise EncoderFailed(
+            f"no encoder can be loaded from the {where} {model!r}: {reason}"
+        ) from err
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _plain_tokenizer(model: Any, name: str) -> Tokenizer:  # noqa: ANN401
+    """A private copy of the model's tokenizer, so that cuts neither truncate nor race with it."""
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+    if not isinstance(tokenizer, Tokenizer):
+        raise EncoderFailed(
+            f"encoder {name!r} has no fast tokenizer; choose a model with a tokenizer.json"
+        )
+    copy: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def _max_pieces(model: Any, tokenizer: Tokenizer) -> int:  # noqa: ANN401
+    limit = model.max_seq_length
+    if limit is None or not 0 < limit < UNBOUNDED_PIECES:
+        return UNBOUNDED_PIECES
+    special = int(tokenizer.num_special_tokens_to_add(False))
+    return max(1, int(limit) - special)
+
+
+def _bounded(text: str, start: int, stop: int | None) -> str:
+    """As much of the text as the slice can reach, so that a huge prompt costs no more than that."""
+    if start < 0:
+        return text[start * CHARACTERS_PER_PIECE :]
+    return text if stop is None or stop < 0 else text[: stop * CHARACTERS_PER_PIECE]
+
+
+@contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    if count is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

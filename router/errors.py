@@ -1,0 +1,132 @@
+"""What can go wrong between a text and its mixture.
+
+Every error carries a stable ``code``; the layer above decides what it means on the wire.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+NAMES_SHOWN = 12
+
+
+class RoutingError(Exception):
+    """Anything the router refuses or cannot do."""
+
+    code: ClassVar[str] = "routing_error"
+
+
+class UnknownPolicy(RoutingError):
+    """A policy was asked for that is not configured."""
+
+    code = "unknown_policy"
+
+    def __init__(self, policy: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no policy {policy!r}; known policies: {listed(known)}")
+        self.policy = policy
+
+
+class UnknownCombination(RoutingError):
+    """A rule for combining adapters was asked for that does not exist."""
+
+    code = "unknown_combination"
+
+    def __init__(self, combination: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no combination {combination!r}; known: {listed(known)}")
+        self.combination = combination
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a policy: its field, what is wrong, and its line where a file has one."""
+
+    field: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """``line 7: policies.auto.top_k: must be at least 1``."""
+        place = "" if self.line is None else f"line {self.line}: "
+        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+
+
+class InvalidPolicy(RoutingError):
+    """A policy's configuration is wrong; ``problems`` says where and why, worst place first."""
+
+    code = "invalid_policy"
+
+    def __init__(self, problems: Collection[Problem], source: str | None = None) -> None:
+        prefix = "" if source is None else f"{source}: "
+        super().__init__(prefix + "; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+        self.source = source
+
+    @property
+    def field(self) -> str | None:
+        """The first field at fault, as ``policies.auto.top_k``; None if the fault has no field."""
+        return self.problems[0].field or None
+
+    @property
+    def line(self) -> int | None:
+        """The line of the first fault, counted from 1; None outside files."""
+        return self.problems[0].line
+
+
+class NoCandidates(RoutingError):
+    """The candidates' include and exclude lists leave no adapter to weigh."""
+
+    code = "no_candidates"
+
+
+class UnknownAdapterInPolicy(RoutingError):
+    """A policy or a request's overrides name an adapter that is not there (or not allowed)."""
+
+    code = "unknown_adapter_in_policy"
+
+    def __init__(self, adapter: str, policy: str, place: str) -> None:
+        super().__init__(
+            f"policy {policy!r} names adapter {adapter!r} in {place}, but there is no such adapter;"
+            " add it or take the name out"
+        )
+        self.adapter = adapter
+        self.policy = policy
+
+
+class EncoderFailed(RoutingError):
+    """The encoder could not be loaded, or could not encode."""
+
+    code = "encoder_failed"
+
+
+class InvalidCentroid(RoutingError):
+    """A given centroid is not a vector that cosines can be taken with."""
+
+    code = "invalid_centroid"
+
+
+class CentroidMismatch(RoutingError):
+    """A centroid was made by another encoder, and there is no text to make a new one from."""
+
+    code = "centroid_mismatch"
+
+
+class NoExamples(RoutingError):
+    """A centroid was asked for from no text at all."""
+
+    code = "no_examples"
+
+
+class NoCentroid(RoutingError):
+    """An adapter was named as a candidate that has nothing to be scored by."""
+
+    code = "no_centroid"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in order, cut short; ``none`` if there is none."""
+    ordered = sorted(names)
+    if not ordered:
+        return "none"
+    shown = ", ".join(ordered[:NAMES_SHOWN])
+    more = len(ordered) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,135 @@
+"""Make an adapter's centroid from example texts, to lie beside its weights as ``router.json``.
+
+    python -m router.fit --examples examples.jsonl --out router.json
+
+A file of examples has one text a line; a ``.jsonl`` file has a JSON string a line, or an object
+whose ``text`` is one.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters.adapter import RoutingData
+from router.centroids import centroid
+from router.encoders import Encoder, make_encoder
+from router.errors import InvalidCentroid, NoExamples, RoutingError
+
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+EXAMPLES_KEPT = 8
+EXAMPLE_CHARACTERS = 500
+CENTROID_DIGITS = 7
+
+
+def read_examples(path: Path) -> tuple[str, ...]:
+    """The texts of a file that are not blank.
+
+    Raises:
+        NoExamples: the file holds none, or a line is not what its format says.
+        OSError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as err:
+        raise NoExamples(f"{path.name} is not UTF-8 text") from err
+    if path.suffix == ".jsonl":
+        texts = [
+            _text_of(line, f"{path.name}, line {number}")
+            for number, line in enumerate(lines, 1)
+            if line.strip()
+        ]
+    else:
+        texts = [line.strip() for line in lines]
+    said = tuple(text for text in texts if text.strip())
+    if not said:
+        raise NoExamples(f"{path.name} holds no example text")
+    return said
+
+
+def fitted(
+    encoder: Encoder,
+    examples: Sequence[str],
+    *,
+    description: str | None = None,
+    keep: int = EXAMPLES_KEPT,
+) -> dict[str, object]:
+    """The content of ``router.json``: the centroid of all examples, and a few of them to show."""
+    vector = centroid(encoder, examples)
+    return {
+        "encoder": encoder.name,
+        "dimension": encoder.dimension,
+        "count": len(examples),
+        "description": description,
+        "examples": [text[:EXAMPLE_CHARACTERS] for text in examples[:keep]],
+        "centroid": [round(value, CENTROID_DIGITS) for value in vector.tolist()],
+    }
+
+
+def read_fitted(path: Path) -> RoutingData:
+    """The routing data of a ``router.json``.
+
+    Raises:
+        InvalidCentroid: the file is not what ``fitted`` gives.
+        OSError: the file cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return RoutingData(
+            examples=tuple(content.get("examples") or ()),
+            description=content.get("description"),
+            centroid=tuple(float(value) for value in content["centroid"]),
+            encoder=str(content["encoder"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise InvalidCentroid(
+            f"{path.name} is no router.json; make one by 'python -m router.fit'"
+        ) from err
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m router.fit", description="Make an adapter's centroid from example texts."
+    )
+    parser.add_argument("--examples", type=Path, required=True, help="texts, one a line, or .jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="the router.json to write")
+    parser.add_argument("--description", help="what the adapter is for, in a sentence")
+    parser.add_argument("--encoder", default=str(default_encoder()), help="folder or cached name")
+    parser.add_argument("--keep", type=int, default=EXAMPLES_KEPT, help="examples to write along")
+    given = parser.parse_args(arguments)
+    try:
+        examples = read_examples(given.examples)
+        content = fitted(
+            make_encoder(given.encoder), examples, description=given.description, keep=given.keep
+        )
+        given.out.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    except (RoutingError, OSError) as err:
+        sys.stderr.write(f"error: {err}\n")
+        return 1
+    sys.stdout.write(f"{given.out}: centroid of {len(examples)} texts by {content['encoder']}\n")
+    return 0
+
+
+def default_encoder() -> Path:
+    """Where the default encoder lies in the cache folder."""
+    cache = os.environ.get("LORALLOY_CACHE_DIR")
+    root = Path(cache) if cache else Path.home() / ".cache" / "loralloy"
+    return root / "encoders" / DEFAULT_ENCODER
+
+
+def _text_of(line: str, place: str) -> str:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as err:
+        raise NoExamples(f"{place} is not JSON: {err.msg}") from err
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise NoExamples(f"{place} must be a JSON string, or an object with a 'text' that is one")
+    return text
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,151 @@
+"""The options that every policy has, and the pure functions that apply them.
+
+They are applied in this order:
+
+    1. candidates   include and exclude lists, before anything is scored
+    2. window       which part of the text is embedded and scored
+    3. threshold    no score reaches it: the fallback answers, and nothing below applies
+    4. the policy   scores [n] → weights [n]
+    5. top_k        the k heaviest stay, and are scaled up to the sum there was before
+    6. min_weight   lighter ones go, the rest are scaled up; none left: the fallback answers
+    7. base_share   the rest is scaled by 1 − base_share; the share itself goes to no adapter
+
+``combination``, ``scope`` and ``stride`` say how and when the weights are applied.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from adapters.names import NAME_PATTERN
+from router.errors import UnknownCombination
+from router.mixture import COMBINATIONS, Combination
+
+Vector = npt.NDArray[np.float64]
+
+NAME_RULE = "1 to 64 of a–z, 0–9, '.', '_', '-', beginning with a letter or digit"
+
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
+WindowPart = Literal["head", "tail", "last_message", "whole"]
+
+
+class Candidates(BaseModel):
+    """Which adapters a policy may choose from; all that a request may use, if nothing is said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    include: tuple[Name, ...] | None = Field(default=None, min_length=1, strict=False)
+    exclude: tuple[Name, ...] = Field(default=(), strict=False)
+
+
+class Window(BaseModel):
+    """Which part of a conversation is embedded, at most ``pieces`` word pieces of it.
+
+    ``head`` and ``tail`` are the first and the last word pieces of all messages, ``last_message``
+    the first ones of the user's last message, and ``whole`` all of it: embedded in stretches as
+    long as the encoder reads, whose mean counts. ``pieces`` defaults to what the encoder reads, and
+    for ``whole`` to four times that.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    part: WindowPart = "last_message"
+    pieces: int | None = Field(default=None, ge=1, le=8192)
+
+
+def _spelt_out(value: object) -> object:
+    return {"part": value} if isinstance(value, str) else value
+
+
+WindowField = Annotated[Window, BeforeValidator(_spelt_out)]
+
+
+def supported_scope(scope: str) -> str:
+    """The scope itself.
+
+    Raises:
+        ValueError: it is a scope that this version does not have.
+    """
+    if scope in ("token", "recompute"):
+        raise ValueError(f"scope {scope!r} is not supported yet; use 'prompt'")
+    if scope != "prompt":
+        raise ValueError("must be 'prompt': the weights are computed once, from the prompt")
+    return scope
+
+
+class Options(BaseModel):
+    """What can be said of every policy. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    description: str | None = Field(default=None, max_length=500)
+    candidates: Candidates = Candidates()
+    window: WindowField = Window()
+    threshold: float | None = Field(default=None, ge=-1, le=1, allow_inf_nan=False)
+    fallback: Name = "base"
+    top_k: int | None = Field(default=None, ge=1)
+    min_weight: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    base_share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    combination: Combination = "cat"
+    scope: str = "prompt"
+    stride: int = Field(default=1, ge=1)
+
+    _scope_is_supported = field_validator("scope")(supported_scope)
+
+    @model_validator(mode="after")
+    def _candidates_do_not_cancel(self) -> "Options":
+        both = set(self.candidates.include or ()) & set(self.candidates.exclude)
+        if both:
+            raise ValueError(f"candidates include and exclude {sorted(both)[0]!r} at once")
+        return self
+
+
+def combination_named(name: str) -> Combination:
+    """The combination of that name.
+
+    Raises:
+        UnknownCombination: there is none.
+    """
+    for combination in COMBINATIONS:
+        if combination == name:
+            return combination
+    raise UnknownCombination(name, COMBINATIONS)
+
+
+def is_candidate(name: str, candidates: Candidates) -> bool:
+    """Whether the include and exclude lists let an adapter through."""
+    included = candidates.include is None or name in candidates.include
+    return included and name not in candidates.exclude
+
+
+def reaches(scores: Vector, threshold: float | None) -> bool:
+    """Whether the best score is at least the threshold."""
+    return threshold is None or bool(scores.max(initial=-np.inf) >= threshold)
+
+
+def top_k(weights: Vector, k: int | None) -> Vector:
+    """The k heaviest weights, the first ones on ties, scaled up to the sum of all."""
+    if k is None or k >= len(weights):
+        return weights
+    kept = np.zeros_like(weights)
+    heaviest = np.argsort(-weights, kind="stable")[:k]
+    kept[heaviest] = weights[heaviest]
+    return rescaled(kept, float(weights.sum()))
+
+
+def at_least(weights: Vector, min_weight: float) -> Vector:
+    """The weights of at least ``min_weight``, scaled up to the sum of all; zeros if none is."""
+    return rescaled(np.where(weights >= min_weight, weights, 0.0), float(weights.sum()))
+
+
+def beside_base(weights: Vector, base_share: float) -> Vector:
+    """The weights scaled by 1 − base_share."""
+    return weights * (1.0 - base_share)
+
+
+def rescaled(weights: Vector, total: float) -> Vector:
+    """The weights scaled so that they sum to ``total``; zeros stay zeros."""
+    present = float(weights.sum())
+    return weights * (total / present) if present > 0 else weights

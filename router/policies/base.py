@@ -1,0 +1,65 @@
+"""What a policy is: its options and knobs, and a rule from scores to weights."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from router.options import Options
+
+Vector = npt.NDArray[np.float64]
+
+Needs = Literal["scores", "candidates", "names"]
+VERSION_LENGTH = 12
+
+
+class PolicyConfig(Options, ABC):
+    """One policy: a frozen value whose ``weigh`` is a pure function.
+
+    ``needs`` says what it weighs by: the ``scores`` of a text, the list of ``candidates``, or
+    ``names`` of its own. A policy that needs no scores never costs an encoding. ``refuses`` holds
+    the common options that would mean nothing for it.
+    """
+
+    needs: ClassVar[Needs] = "scores"
+    refuses: ClassVar[frozenset[str]] = frozenset()
+
+    kind: str
+
+    @abstractmethod
+    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
+        """Weights [n] ≥ 0 of n ≥ 1 adapters, from their scores [n] or their names."""
+
+    def named(self) -> tuple[str, ...]:
+        """The adapters that the policy weighs, where it names them itself."""
+        return ()
+
+    @model_validator(mode="after")
+    def _refuse_meaningless(self) -> "PolicyConfig":
+        for option in sorted(self.model_fields_set & self.refuses):
+            raise PydanticCustomError(
+                "meaningless_option",
+                "'{option}' means nothing for kind '{kind}'; take it out",
+                {"option": option, "kind": self.kind},
+            )
+        return self
+
+    @property
+    def version(self) -> str:
+        """Short digest of everything that the weights depend on: the same for equal policies."""
+        said = self.model_dump(mode="json", exclude={"description"})
+        canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        return sha256(canonical.encode()).hexdigest()[:VERSION_LENGTH]
+
+
+def softmax(logits: Vector) -> Vector:
+    """exp(x_k) / Σ_j exp(x_j) over [n], computed without overflow."""
+    powers = np.exp(logits - logits.max())
+    weights: Vector = powers / powers.sum()
+    return weights

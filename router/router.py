@@ -1,0 +1,189 @@
+"""The router: a request's text in, its mixture out.
+
+    text → window → embedding → scores → policy → options → Mixture
+
+Everything that changes while requests run (adapters, policies) is replaced whole, so that a request
+sees one state from beginning to end.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from time import perf_counter
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from adapters.adapter import RoutingData
+from router.centroids import centroid_of
+from router.choice import View, choose, mixture_of
+from router.config import DEFAULT_POLICY, RoutingOverrides, check_policy_name, overridden
+from router.encoders.base import Encoder
+from router.errors import UnknownPolicy
+from router.index import CentroidIndex
+from router.mixture import Mixture
+from router.policies import PolicyConfig
+from router.window import RoutingInput, embedding_of, stretches
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDecision:
+    """A mixture and how it came about.
+
+    ``scores`` holds the candidates' cosines (empty where the policy needs none), ``fallback`` what
+    answered in the policy's place (``base``, ``uniform``, an adapter) or None, ``text_window`` the
+    text that was embedded. Times are in milliseconds.
+    """
+
+    mixture: Mixture
+    scores: dict[str, float]
+    policy: str
+    policy_version: str
+    encode_ms: float
+    weigh_ms: float
+    fallback: str | None
+    text_window: str
+
+
+class Router:
+    """Encoder, index and policies together. Thread-safe.
+
+    Args:
+        encoder: what embeds the texts.
+        index: the adapters and their centroids.
+        policies: by name; ``auto`` is what a request gets that names none.
+        max_members: the most adapters of one mixture, whatever a policy's ``top_k`` (a fixed
+            merge keeps its own); None for no limit.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        index: CentroidIndex,
+        policies: Mapping[str, PolicyConfig],
+        *,
+        max_members: int | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.index = index
+        self._policies = MappingProxyType(dict(policies))
+        self._max_members = max_members
+        self._lock = Lock()
+
+    @property
+    def policies(self) -> Mapping[str, PolicyConfig]:
+        """The policies as they are now, by name."""
+        return self._policies
+
+    def policy(self, name: str) -> PolicyConfig:
+        """One policy.
+
+        Raises:
+            UnknownPolicy: there is none of that name.
+        """
+        try:
+            return self._policies[name]
+        except KeyError:
+            raise UnknownPolicy(name, self._policies) from None
+
+    def put_policy(self, name: str, policy: PolicyConfig) -> None:
+        """Add or replace one policy; requests under way keep the one they began with.
+
+        Raises:
+            InvalidPolicy: the name has a wrong form.
+        """
+        check_policy_name(name)
+        with self._lock:
+            self._policies = MappingProxyType({**self._policies, name: policy})
+
+    def remove_policy(self, name: str) -> bool:
+        """Take one policy out; False if it was not there."""
+        with self._lock:
+            kept = {key: policy for key, policy in self._policies.items() if key != name}
+            found = len(kept) < len(self._policies)
+            self._policies = MappingProxyType(kept)
+            return found
+
+    def add_adapter(self, name: str, digest: str, data: RoutingData | None = None) -> bool:
+        """Add or replace one adapter; False if it has nothing to be scored by.
+
+        Such an adapter can be named (by a fixed merge, as a fallback), but is never routed to.
+
+        Raises:
+            CentroidMismatch: its centroid is another encoder's, and it has no text.
+            InvalidCentroid: its centroid is no vector of the encoder's.
+        """
+        centroid = None if data is None else centroid_of(self.encoder, data)
+        self.index.put(name, digest, centroid)
+        return centroid is not None
+
+    def add_adapters(self, adapters: Iterable[tuple[str, str, RoutingData | None]]) -> None:
+        """Add or replace many adapters (name, digest, data) at once, as at start-up."""
+        self.index.put_all(
+            (name, digest, None if data is None else centroid_of(self.encoder, data))
+            for name, digest, data in adapters
+        )
+
+    def remove_adapter(self, name: str) -> bool:
+        """Take one adapter out; False if it was not there."""
+        return self.index.remove(name)
+
+    def route(
+        self,
+        spoken: RoutingInput | str,
+        policy: str = DEFAULT_POLICY,
+        overrides: RoutingOverrides | None = None,
+        allowed: Collection[str] | None = None,
+    ) -> RouteDecision:
+        """The mixture for a text.
+
+        Args:
+            spoken: the request's messages or text.
+            policy: the policy's name.
+            overrides: what this request changes of it.
+            allowed: names of the adapters that may be used; None for all. The others do not
+                exist for this request.
+
+        Raises:
+            UnknownPolicy: there is no such policy.
+            InvalidPolicy: the overrides do not fit the policy.
+            UnknownAdapterInPolicy: a named adapter is not there, or not allowed.
+            NoCandidates: the include and exclude lists leave no adapter.
+            NoCentroid: the request includes an adapter that has nothing to be scored by.
+            EncoderFailed: the text could not be embedded.
+        """
+        config = self.policy(policy)
+        if overrides is not None:
+            config = overridden(config, overrides)
+        view = View(self.index.snapshot, allowed)
+        if overrides is not None and overrides.candidates is not None:
+            view.require_scored(overrides.candidates.include or (), policy)
+        names = view.candidates(config, policy)
+        started = perf_counter()
+        embedding, text = None, ""
+        if names and config.needs == "scores":
+            embedding, text = self._embed(spoken, config)
+        embedded = perf_counter()
+        scores = None if embedding is None else view.scores(embedding, names)
+        choice = choose(config, names, scores, self._max_members)
+        mixture = mixture_of(choice, view, config, policy)
+        return RouteDecision(
+            mixture=mixture,
+            scores={} if scores is None else dict(zip(names, scores.tolist(), strict=True)),
+            policy=policy,
+            policy_version=config.version,
+            encode_ms=(embedded - started) * 1e3,
+            weigh_ms=(perf_counter() - embedded) * 1e3,
+            fallback=choice.fallback,
+            text_window=text,
+        )
+
+    def _embed(
+        self, spoken: RoutingInput | str, config: PolicyConfig
+    ) -> tuple[npt.NDArray[np.float32] | None, str]:
+        """The embedding [d] of the policy's window and its text; None if nothing is said."""
+        said = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
+        parts = stretches(said, config.window, self.encoder)
+        embedding = embedding_of(parts, self.encoder) if parts else None
+        return embedding, "\n".join(parts)

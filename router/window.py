@@ -1,0 +1,74 @@
+"""Which part of a conversation is embedded.
+
+An encoder reads only so many word pieces (256 for MiniLM) and drops what follows, so the part is
+cut out before the encoder sees it: otherwise the tail of a long prompt would never count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from router.encoders.base import Encoder
+from router.options import Window
+
+WHOLE_STRETCHES = 4
+"""Stretches of a ``whole`` window when it does not say how long it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingInput:
+    """What a request says: its messages as (role, text), oldest first, or a plain text."""
+
+    messages: tuple[tuple[str, str], ...] = ()
+    text: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """All texts in order, a blank line between them."""
+        if self.text is not None:
+            return self.text
+        return "\n\n".join(text for _, text in self.messages if text.strip())
+
+    @property
+    def last_message(self) -> str:
+        """The user's last message that says something; without one, the last of anybody's."""
+        if self.text is not None:
+            return self.text
+        said = [(role, text) for role, text in self.messages if text.strip()]
+        asked = [text for role, text in said if role == "user"]
+        return asked[-1] if asked else (said[-1][1] if said else "")
+
+
+def stretches(spoken: RoutingInput, window: Window, encoder: Encoder) -> list[str]:
+    """The texts to embed, none longer than the encoder reads; empty if nothing is said."""
+    limit = encoder.max_pieces
+    pieces = min(window.pieces or limit, limit)
+    if window.part == "whole":
+        return _consecutive(spoken.whole, window.pieces or WHOLE_STRETCHES * limit, encoder)
+    if window.part == "tail":
+        cut = encoder.cut(spoken.whole, -pieces, None)
+    elif window.part == "head":
+        cut = encoder.cut(spoken.whole, 0, pieces)
+    else:
+        cut = encoder.cut(spoken.last_message, 0, pieces)
+    return [cut] if cut.strip() else []
+
+
+def embedding_of(texts: Sequence[str], encoder: Encoder) -> npt.NDArray[np.float32]:
+    """The embedding [d] of one stretch, or the mean of several by their length."""
+    rows = encoder.encode(texts)
+    lengths = np.array([len(text) for text in texts], dtype=np.float64)
+    mean: npt.NDArray[np.float32] = np.average(rows, axis=0, weights=lengths).astype(np.float32)
+    return mean
+
+
+def _consecutive(text: str, pieces: int, encoder: Encoder) -> list[str]:
+    found: list[str] = []
+    for start in range(0, pieces, encoder.max_pieces):
+        cut = encoder.cut(text, start, min(start + encoder.max_pieces, pieces))
+        if not cut.strip():
+            break
+        found.append(cut)
+    return found
