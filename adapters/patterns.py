@@ -28,7 +28,7 @@ class PatternClock:
     deadline: float
 
     @classmethod
-    def seconds(cls, allowance: float = 2.0) -> "PatternClock":
+    def seconds(cls, allowance: float = 1.0) -> "PatternClock":
         """Allow so many seconds from now."""
         return cls(monotonic() + allowance)
 

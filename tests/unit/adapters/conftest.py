@@ -1,0 +1,76 @@
+"""A tiny Llama and adapters that PEFT itself made for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
+
+BASE_NAME = "tiny-llama"
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        architectures=["LlamaForCausalLM"],
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=128,
+    )
+
+
+@pytest.fixture(scope="session")
+def base(tiny_config: Any, tmp_path_factory: pytest.TempPathFactory) -> BaseModelShapes:
+    folder = tmp_path_factory.mktemp("base") / BASE_NAME
+    tiny_config.save_pretrained(folder)
+    return read_base_model(folder, BASE_NAME)
+
+
+@pytest.fixture(scope="session")
+def peft_adapter(
+    tiny_config: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[Path, dict[str, float]]]:
+    """Make an adapter with PEFT; return its folder and PEFT's own scaling of each module."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaForCausalLM
+
+    def make(
+        dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any
+    ) -> tuple[Path, dict[str, float]]:
+        torch.manual_seed(seed)
+        options = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]} | options
+        options = {"init_lora_weights": False} | options
+        model = get_peft_model(
+            LlamaForCausalLM(tiny_config).to(dtype),
+            LoraConfig(**options),
+            autocast_adapter_dtype=False,
+        )
+        folder = tmp_path_factory.mktemp("adapter")
+        model.save_pretrained(folder)
+        scalings = {
+            name.removeprefix("base_model.model."): module.scaling["default"]
+            for name, module in model.named_modules()
+            if hasattr(module, "lora_A")
+        }
+        return folder, scalings
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def good_folder(peft_adapter: Callable[..., tuple[Path, dict[str, float]]]) -> Path:
+    """A plain adapter of rank 8 on q_proj and v_proj."""
+    return peft_adapter()[0]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, base: BaseModelShapes) -> AdapterRegistry:
+    return AdapterRegistry(tmp_path / "data", base, Limits(), reserved={"auto"})

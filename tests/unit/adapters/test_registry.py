@@ -1,0 +1,307 @@
+"""Names survive restarts, and nothing on disk can make the registry fall over."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters import (
+    AdapterExists,
+    AdapterNotFound,
+    AdapterRegistry,
+    BaseModelShapes,
+    InvalidName,
+    InvalidRouting,
+    Limits,
+    RoutingData,
+    StorageFailed,
+)
+
+MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
+
+ROUTING = RoutingData(
+    examples=("what is 2 + 2?", "größer als ½"),
+    description="sums",
+    centroid=(0.1, -1e-30, 3.0),
+    encoder="all-minilm",
+)
+
+
+@pytest.fixture(scope="session")
+def other_folder(peft_adapter: MakeAdapter) -> Path:
+    return peft_adapter(seed=1, r=16)[0]
+
+
+@pytest.fixture
+def reopen(tmp_path: Path, base: BaseModelShapes) -> Callable[..., AdapterRegistry]:
+    def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
+        return AdapterRegistry(tmp_path / "data", base, limits or Limits())
+
+    return make
+
+
+def test_adding_is_idempotent_and_never_overwrites(
+    registry: AdapterRegistry, good_folder: Path, other_folder: Path
+) -> None:
+    adapter, is_new = registry.add("sums", good_folder, ROUTING)
+    assert is_new
+    assert registry.add("sums", good_folder) == (adapter, False)
+    digests = registry.store.digests()
+    with pytest.raises(AdapterExists, match="other content"):
+        registry.add("sums", other_folder)
+    assert registry.get("sums") == adapter
+    assert registry.store.digests() == digests
+
+
+def test_an_adapter_tells_what_it_is(registry: AdapterRegistry, good_folder: Path) -> None:
+    adapter, _ = registry.add("sums", good_folder, ROUTING)
+    assert adapter.path.is_absolute()
+    assert sorted(p.name for p in adapter.path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert adapter.path.name == adapter.digest
+    assert (adapter.rank, adapter.ranks, adapter.lora_alpha) == (8, (8,), 16.0)
+    assert adapter.target_modules == ("self_attn.q_proj", "self_attn.v_proj")
+    assert adapter.parameters == 2 * 8 * ((64 + 64) + (64 + 32))
+    assert adapter.size_bytes == sum(p.stat().st_size for p in adapter.path.iterdir())
+    assert adapter.routing == ROUTING
+    assert all(not p.stat().st_mode & 0o222 for p in adapter.path.iterdir())
+
+
+def test_everything_is_there_after_a_restart(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    other_folder: Path,
+) -> None:
+    registry.add("sums", good_folder, ROUTING)
+    registry.add("other", other_folder)
+    registry.add("twin", good_folder)
+    registry.set_routing("other", RoutingData(description="something else"))
+    registry.remove("twin")
+    again = reopen()
+    assert again.all() == registry.all()
+    assert [adapter.name for adapter in again.all()] == ["other", "sums"]
+    assert again.problems == []
+
+
+def test_names_that_mean_something_else_are_refused(
+    registry: AdapterRegistry, good_folder: Path
+) -> None:
+    for name in ("auto", "tiny-llama", "base", "../x"):
+        with pytest.raises(InvalidName):
+            registry.add(name, good_folder)
+    assert registry.all() == []
+    assert registry.store.digests() == []
+
+
+def test_looking_up(registry: AdapterRegistry, good_folder: Path) -> None:
+    adapter, _ = registry.add("b", good_folder)
+    registry.add("a", good_folder)
+    assert registry.by_digest(adapter.digest).name == "a"
+    with pytest.raises(AdapterNotFound):
+        registry.get("c")
+    with pytest.raises(AdapterNotFound):
+        registry.by_digest("0" * 64)
+    with pytest.raises(AdapterNotFound):
+        registry.set_routing("c", ROUTING)
+    with pytest.raises(AdapterNotFound):
+        registry.remove("c")
+
+
+def test_replacing_changes_content_and_keeps_routing(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    other_folder: Path,
+) -> None:
+    old, _ = registry.add("sums", good_folder, ROUTING)
+    new = registry.replace("sums", other_folder)
+    assert new.digest != old.digest
+    assert new.routing == ROUTING
+    assert old.path.is_dir()
+    assert reopen().get("sums") == new
+    with pytest.raises(AdapterNotFound):
+        registry.replace("unknown", other_folder)
+
+
+def test_content_outlives_its_name_until_collected(
+    registry: AdapterRegistry, good_folder: Path, other_folder: Path
+) -> None:
+    registry.add("a", good_folder)
+    registry.add("b", good_folder)
+    other, _ = registry.add("other", other_folder)
+    removed = registry.remove("a", keep_blob=False)
+    assert removed.path.is_dir()
+    registry.remove("b")
+    assert removed.path.is_dir()
+    assert registry.collect_garbage() == [removed.digest]
+    assert not removed.path.exists()
+    assert registry.collect_garbage() == []
+    registry.remove("other", keep_blob=False)
+    assert not other.path.exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"[]", b"\xff", b'{"version": 1}', b'{"version": 9, "name": "sums"}'],
+)
+def test_a_damaged_record_is_reported_and_skipped(
+    damage: bytes,
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    tmp_path: Path,
+) -> None:
+    kept, _ = registry.add("kept", good_folder)
+    registry.add("sums", good_folder)
+    (tmp_path / "data" / "names" / "sums.json").write_bytes(damage)
+    again = reopen()
+    assert again.all() == [kept]
+    assert [problem.name for problem in again.problems] == ["sums"]
+    assert str(tmp_path) not in again.problems[0].reason
+    assert again.collect_garbage() == []
+    again.add("sums", good_folder)
+    assert again.problems == []
+    assert reopen().problems == []
+
+
+@pytest.mark.parametrize("field", ["digest", "rank", "ranks", "created", "routing", "fitted"])
+@pytest.mark.parametrize("value", [None, "..", [], {}])
+def test_a_record_with_a_wrong_field_is_reported_and_skipped(
+    field: str,
+    value: object,
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    tmp_path: Path,
+) -> None:
+    registry.add("sums", good_folder)
+    path = tmp_path / "data" / "names" / "sums.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {field: value}))
+    again = reopen()
+    if again.all():
+        assert field in ("fitted", "ranks")
+    else:
+        assert [problem.name for problem in again.problems] == ["sums"]
+
+
+def test_missing_content_is_reported_and_mended_by_the_same_upload(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    other_folder: Path,
+) -> None:
+    adapter, _ = registry.add("sums", good_folder, ROUTING)
+    weights = adapter.path / "adapter_model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(weights.read_bytes()[:-1])
+    again = reopen()
+    assert again.all() == []
+    assert "upload it again" in again.problems[0].reason
+    with pytest.raises(AdapterExists, match="could not be loaded"):
+        again.add("sums", other_folder)
+    mended, is_new = again.add("sums", good_folder)
+    assert is_new
+    assert again.store.is_intact(mended.digest)
+    assert mended.digest == adapter.digest
+    assert reopen().problems == []
+
+
+def test_another_base_model_sets_adapters_aside_without_losing_them(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    base: BaseModelShapes,
+    good_folder: Path,
+) -> None:
+    adapter, _ = registry.add("sums", good_folder)
+    small = reopen(replace(base, name="one-layer", num_layers=1))
+    assert small.all() == []
+    assert "layer" in small.problems[0].reason
+    assert small.collect_garbage() == []
+    assert reopen().all() == [adapter]
+    assert reopen(limits=Limits(max_lora_rank=4)).problems[0].name == "sums"
+    narrow = reopen(limits=Limits(max_lora_rank=4))
+    assert narrow.remove("sums") == adapter
+    assert narrow.problems == []
+    assert reopen().all() == []
+
+
+@pytest.mark.parametrize(
+    "routing",
+    [
+        RoutingData(examples=("",)),
+        RoutingData(examples=("  \n",)),
+        RoutingData(examples=("x",) * 10_001),
+        RoutingData(examples=("\ud800",)),
+        RoutingData(description="x" * 20_001),
+        RoutingData(centroid=()),
+        RoutingData(centroid=(0.0, 0.0)),
+        RoutingData(centroid=(1.0, float("nan"))),
+        RoutingData(centroid=(float("inf"),)),
+        RoutingData(centroid=(1.0,) * 20_000),
+    ],
+    ids=[
+        "empty example",
+        "blank example",
+        "too many examples",
+        "half a character",
+        "long description",
+        "no numbers",
+        "all zero",
+        "NaN",
+        "infinite",
+        "too many numbers",
+    ],
+)
+def test_routing_data_that_the_router_could_not_use(
+    routing: RoutingData, registry: AdapterRegistry, good_folder: Path
+) -> None:
+    with pytest.raises(InvalidRouting):
+        registry.add("sums", good_folder, routing)
+    assert registry.all() == []
+    registry.add("sums", good_folder, ROUTING)
+    with pytest.raises(InvalidRouting):
+        registry.set_routing("sums", routing)
+    assert registry.get("sums").routing == ROUTING
+
+
+def test_many_threads_agree_on_one_winner(
+    registry: AdapterRegistry, good_folder: Path, other_folder: Path
+) -> None:
+    outcomes: list[str] = []
+    barrier = threading.Barrier(6)
+
+    def upload(folder: Path) -> None:
+        barrier.wait()
+        try:
+            outcomes.append("new" if registry.add("sums", folder)[1] else "same")
+        except AdapterExists:
+            outcomes.append("taken")
+
+    threads = [
+        threading.Thread(target=upload, args=(folder,))
+        for folder in (good_folder, other_folder) * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["new", "same", "same", "taken", "taken", "taken"]
+    assert registry.store.digests() == [registry.get("sums").digest]
+
+
+def test_a_full_disk_is_told_without_a_path_and_changes_nothing(
+    registry: AdapterRegistry, good_folder: Path, tmp_path: Path
+) -> None:
+    registry.add("sums", good_folder)
+    (tmp_path / "data" / "names").rename(tmp_path / "away")
+    with pytest.raises(StorageFailed, match="No such file") as caught:
+        registry.set_routing("sums", ROUTING)
+    assert str(tmp_path) not in str(caught.value)
+    assert registry.get("sums").routing == RoutingData()
