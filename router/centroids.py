@@ -16,6 +16,7 @@ import numpy.typing as npt
 from adapters.adapter import RoutingData
 from router.encoders.base import Encoder
 from router.errors import CentroidMismatch, InvalidCentroid, NoExamples
+from router.index import LARGEST_VALUE
 
 Vector = npt.NDArray[np.float64]
 
@@ -50,10 +51,12 @@ def checked_centroid(vector: Sequence[float] | Vector, dimension: int) -> Vector
     except (TypeError, ValueError) as err:
         raise InvalidCentroid("a centroid must be a list of numbers") from err
     if checked.shape != (dimension,):
-        given = "×".join(str(size) for size in checked.shape) or "a single number"
+        given = "×".join(str(size) for size in checked.shape) or "1"
         raise InvalidCentroid(f"the centroid has {given} values; the encoder makes {dimension}")
-    if not np.isfinite(checked).all():
-        raise InvalidCentroid("the centroid holds a value that is not a finite number")
+    if not (np.abs(checked) <= LARGEST_VALUE).all():
+        raise InvalidCentroid(
+            f"the centroid holds a value that is not a number of at most ±{LARGEST_VALUE:g}"
+        )
     if not np.linalg.norm(checked) > 0:
         raise InvalidCentroid("the centroid is zero, so no cosine can be taken with it")
     return checked

@@ -21,6 +21,9 @@ from router.yaml_lines import LineMap, read_yaml
 DEFAULT_POLICIES = Path(__file__).with_name("policies.yaml")
 DEFAULT_POLICY = "auto"
 
+OWN_FAULTS = frozenset({"value_error", "meaningless_option"})
+"""Faults whose message is ours and already names the value."""
+
 Location = tuple[str | int, ...]
 
 
@@ -158,23 +161,30 @@ def _told(
     err: ValidationError, at: Location, model: type[BaseModel], kind: object = None
 ) -> list[Problem]:
     return [
-        _problem((*at, *fault["loc"]), _message(fault["type"], fault, model, kind))
-        for fault in err.errors(include_url=False, include_context=False)
+        _problem((*at, *_place(fault)), _message(fault, model, kind))
+        for fault in err.errors(include_url=False)
     ]
 
 
-def _message(type_: str, fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> str:
-    if type_ == "extra_forbidden":
+def _place(fault: Mapping[str, Any]) -> Location:
+    """Where a fault is: at a key itself, or at the option that a policy as a whole refuses."""
+    place = tuple(part for part in fault["loc"] if part != "[key]")
+    return (*place, fault["ctx"]["option"]) if fault["type"] == "meaningless_option" else place
+
+
+def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> str:
+    kind_of_fault, given = fault["type"], _shown(fault["input"])
+    if kind_of_fault == "extra_forbidden":
         return _unknown_key(str(fault["loc"][-1]), fault["loc"], model, kind)
-    if type_ == "string_pattern_mismatch":
-        return f"a name must be {NAME_RULE} (got {_shown(fault['input'])})"
-    if type_ == "missing":
+    if kind_of_fault == "string_pattern_mismatch":
+        return f"a name must be {NAME_RULE} (got {given})"
+    if kind_of_fault == "string_type":
+        return f"must be text; put it in quotes (got {given})"
+    if kind_of_fault == "missing":
         return "is missing"
     said = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     said = said[0].lower() + said[1:]
-    if type_ in ("value_error", "meaningless_option"):
-        return said
-    return f"{said} (got {_shown(fault['input'])})"
+    return said if kind_of_fault in OWN_FAULTS else f"{said} (got {given})"
 
 
 def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) -> str:

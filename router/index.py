@@ -22,6 +22,9 @@ import numpy.typing as npt
 from router.errors import InvalidCentroid
 
 NORM_FLOOR = 1e-6
+LARGEST_VALUE = 1e6
+"""No mean of embeddings comes near it, and squares of it cannot overflow."""
+
 BLOCK_VALUES = 8192
 """Values in one block of rows: OpenBLAS shares out products over more than 9216."""
 
@@ -158,8 +161,11 @@ def _entry(name: str, digest: str, centroids: Centroids | None) -> Entry:
     rows = np.atleast_2d(np.array(centroids, dtype=np.float64))
     if rows.ndim != 2 or rows.size == 0:
         raise InvalidCentroid(f"centroids of adapter {name!r} must have the shape [d] or [p, d]")
-    if not np.isfinite(rows).all():
-        raise InvalidCentroid(f"a centroid of adapter {name!r} holds a value that is not finite")
+    if not (np.abs(rows) <= LARGEST_VALUE).all():
+        raise InvalidCentroid(
+            f"a centroid of adapter {name!r} holds a value that is not a number of at most"
+            f" ±{LARGEST_VALUE:g}"
+        )
     norms = np.linalg.norm(rows, axis=1)
     if not norms.all():
         raise InvalidCentroid(f"a centroid of adapter {name!r} is zero; no cosine can be taken")

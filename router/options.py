@@ -39,6 +39,13 @@ class Candidates(BaseModel):
     include: tuple[Name, ...] | None = Field(default=None, min_length=1, strict=False)
     exclude: tuple[Name, ...] = Field(default=(), strict=False)
 
+    @model_validator(mode="after")
+    def _do_not_cancel(self) -> "Candidates":
+        both = set(self.include or ()) & set(self.exclude)
+        if both:
+            raise ValueError(f"include and exclude {min(both)!r} at once")
+        return self
+
 
 class Window(BaseModel):
     """Which part of a conversation is embedded, at most ``pieces`` word pieces of it.
@@ -93,13 +100,6 @@ class Options(BaseModel):
     stride: int = Field(default=1, ge=1)
 
     _scope_is_supported = field_validator("scope")(supported_scope)
-
-    @model_validator(mode="after")
-    def _candidates_do_not_cancel(self) -> "Options":
-        both = set(self.candidates.include or ()) & set(self.candidates.exclude)
-        if both:
-            raise ValueError(f"candidates include and exclude {sorted(both)[0]!r} at once")
-        return self
 
 
 def combination_named(name: str) -> Combination:

@@ -21,7 +21,7 @@ class SoftmaxPolicy(PolicyConfig):
     """Softmax of the scores over a temperature."""
 
     kind: Literal["softmax"] = "softmax"
-    temperature: float = Field(default=0.07, ge=1e-6, le=1000, allow_inf_nan=False)
+    temperature: float = Field(default=0.05, ge=1e-6, le=1000, allow_inf_nan=False)
 
     def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
         """Weights [n] = softmax(scores / temperature)."""
