@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors as server_errors
+from server.engine import errors as engine_errors
 
 INVALID = "invalid_request_error"
 AUTHENTICATION = "authentication_error"
@@ -35,6 +36,10 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.AdaptersBusy: (503, SERVER),
     server_errors.NotReady: (503, SERVER),
     server_errors.EngineUnavailable: (503, SERVER),
+    engine_errors.EngineError: (500, SERVER),
+    engine_errors.EngineStartError: (503, SERVER),
+    engine_errors.EngineLoadError: (503, SERVER),
+    engine_errors.EngineFull: (503, SERVER),
     adapter_errors.AdapterError: (500, SERVER),
     adapter_errors.AdapterNotFound: (404, INVALID),
     adapter_errors.AdapterExists: (409, INVALID),
@@ -60,6 +65,7 @@ OURS = (
     server_errors.ServerError,
     adapter_errors.AdapterError,
     router_errors.RoutingError,
+    engine_errors.EngineError,
 )
 """Errors whose messages were written for clients."""
 
@@ -105,7 +111,7 @@ def error_response(error: Exception) -> JSONResponse:
     if not isinstance(error, OURS):
         body = envelope(_INTERNAL, kind=SERVER, code="internal_error")
         return JSONResponse(body, status)
-    param = getattr(error, "param", None)
+    param = getattr(error, "param", None) or getattr(error, "field", None)
     retry_after = getattr(error, "retry_after", None)
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     if status == HTTPStatus.UNAUTHORIZED:

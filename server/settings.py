@@ -38,7 +38,6 @@ class LimitSettings(BaseModel):
         1280 * _MIB, ge=1024, description="Largest upload of an adapter, all parts together."
     )
     max_prompts: int = Field(64, ge=1, description="Most prompts in one completions request.")
-    max_adapters: int = Field(10_000, ge=1, description="Most adapters in the store.")
 
 
 class ResidencySettings(BaseModel):
@@ -81,9 +80,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much the server logs."
     )
-    engine: EngineSettings = EngineSettings()
-    limits: LimitSettings = LimitSettings()
-    residency: ResidencySettings = ResidencySettings()
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    residency: ResidencySettings = Field(default_factory=ResidencySettings)
 
     @field_validator("api_keys", mode="before")
     @classmethod

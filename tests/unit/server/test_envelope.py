@@ -5,9 +5,10 @@ import pytest
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import envelope, errors
+from server.engine.errors import EngineError
 from server.envelope import STATUS, TYPES, error_response, status_of, translate_body
 
-ROOTS = (errors.ServerError, adapter_errors.AdapterError, router_errors.RoutingError)
+ROOTS = (errors.ServerError, adapter_errors.AdapterError, router_errors.RoutingError, EngineError)
 
 
 def tree(root: type[Exception]) -> list[type[Exception]]:

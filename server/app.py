@@ -1,0 +1,169 @@
+"""The app: our layers around vLLM's routes, ours beside them.
+
+    Guard → ErrorShape → Mixing → routes
+
+What serves requests is put together here, and lives on ``app.state.parts``.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route
+
+from adapters.errors import AdapterError
+from adapters.limits import Limits
+from adapters.registry import AdapterRegistry
+from router.errors import RoutingError
+from router.router import Router
+from server.auth import Guard
+from server.catalogue import Catalogue
+from server.engine.embed import EmbeddedEngine
+from server.engine.errors import EngineError
+from server.error_shape import ErrorShape, handle_errors
+from server.metrics import Metrics
+from server.mixing import Mixer, Mixing
+from server.prompts import Decode
+from server.residency import Residency
+from server.routes import adapters, health, models, policies, route
+from server.routes.state import Parts
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+STATS_EVERY_S = 5.0
+
+_ENGINE_ROUTES = frozenset(
+    {
+        *("/v1/chat/completions", "/v1/completions", "/v1/responses"),
+        *("/v1/responses/{response_id}", "/v1/responses/{response_id}/cancel"),
+        *("/tokenize", "/detokenize"),
+    }
+)
+"""The routes of vLLM that are served; whatever else its routers bring is taken out."""
+
+
+async def create_app(
+    settings: Settings, engine: EmbeddedEngine, router: Router, registry: AdapterRegistry
+) -> FastAPI:
+    """Put the app together around a running engine."""
+    metrics = Metrics()
+    residency = Residency(
+        engine,
+        engine.settings.max_loras,
+        max_waiting=settings.residency.max_waiting,
+        max_wait_s=settings.residency.max_wait_s,
+        on_load=metrics.loads.observe,
+    )
+    catalogue = Catalogue(engine, router, registry, residency, metrics)
+    mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path))
+    app = FastAPI(
+        title="Loralloy",
+        version=_version(),
+        description="One base model, many adapters, every request its own mixture.",
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(Guard, keys=settings.keys(), limits=settings.limits),
+            Middleware(ErrorShape),
+            Middleware(Mixing, mixer=mixer),
+        ],
+    )
+    await engine.attach(app)
+    app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
+    for module in (health, models, adapters, policies, route):
+        app.include_router(module.router)
+    handle_errors(app)
+    app.state.parts = Parts(
+        settings, engine, catalogue, residency, metrics, upload_limits(settings)
+    )
+    _watch(metrics, residency, catalogue)
+    return app
+
+
+def upload_limits(settings: Settings) -> Limits:
+    """What an uploaded adapter is held to."""
+    return Limits(
+        max_lora_rank=settings.engine.max_lora_rank,
+        max_weights_bytes=settings.limits.max_upload_bytes,
+    )
+
+
+def decoder(model: Path) -> Decode:
+    """Token ids to text, by the base model's tokenizer, which is read when first asked for."""
+
+    @cache
+    def tokenizer() -> Any:  # noqa: ANN401 - the library is untyped
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(model, local_files_only=True)
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer().decode(list(ids), skip_special_tokens=True))
+
+    return decode
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Index what is on disk while the health checks answer already; stop the engine at the end."""
+    parts: Parts = app.state.parts
+    opening = asyncio.create_task(_open(parts))
+    reporting = asyncio.create_task(_report(parts.engine))
+    try:
+        yield
+    finally:
+        parts.ready = False
+        for task in (opening, reporting):
+            task.cancel()
+        await asyncio.gather(opening, reporting, return_exceptions=True)
+        await parts.residency.close()
+        await parts.engine.shutdown()
+
+
+async def _open(parts: Parts) -> None:
+    await parts.catalogue.open()
+    if parts.settings.demo_adapters:
+        try:
+            added = await parts.catalogue.import_folder(parts.settings.demo_dir)
+        except (AdapterError, RoutingError, EngineError) as error:
+            logger.warning("the demo adapters were left out: %s", error)
+        else:
+            if added:
+                logger.info("demo adapters: %s", ", ".join(added))
+    parts.ready = True
+
+
+async def _report(engine: EmbeddedEngine) -> None:
+    """Keep vLLM's metrics fresh."""
+    while not engine.failed:
+        await engine.log_stats()
+        await asyncio.sleep(STATS_EVERY_S)
+
+
+def _is_served(route: BaseRoute) -> bool:
+    own = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
+    return isinstance(route, Route) and (route.path in own or route.path in _ENGINE_ROUTES)
+
+
+def _watch(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None:
+    metrics.watch("resident_adapters", "Adapters in slots.", lambda: len(residency.resident))
+    metrics.watch("adapter_slots", "Slots of the engine.", lambda: residency.capacity)
+    metrics.watch(
+        "leases", "Leases held, one for each adapter of each request.", lambda: residency.leases
+    )
+    metrics.watch("waiting_requests", "Requests that wait for a slot.", lambda: residency.waiting)
+    metrics.watch("adapters", "Adapters in the store.", lambda: len(catalogue.names.adapters))
+
+
+def _version() -> str:
+    with suppress(PackageNotFoundError):
+        return version("loralloy")
+    return "0"

@@ -1,0 +1,236 @@
+"""What can be asked for: the base model, the adapters, the policies.
+
+Keeps four views of the adapters in step: the registry (disk), the router's index, the engine's
+model names and the slots. An adapter is put into all of them or into none.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from adapters.adapter import Adapter, RoutingData
+from adapters.files import CONFIG_FILE
+from adapters.peft_format import module_scalings
+from adapters.registry import AdapterRegistry
+from router.centroids import Vector, centroid_of
+from router.errors import RoutingError
+from router.mixture import Mixture
+from router.router import Router
+from server.engine.errors import EngineError
+from server.errors import AdapterLeaving, AdaptersBusy, RanksDiffer
+from server.metrics import Metrics
+from server.residency import Residency
+from server.resolve import Names
+from server.routing_data import read_routing
+
+logger = logging.getLogger(__name__)
+
+
+class NamedEngine(Protocol):
+    """What the catalogue needs of the engine."""
+
+    model_name: str
+
+    def set_models(self, names: Collection[str]) -> None:
+        """Say which names requests may give as their model."""
+
+
+class Catalogue:
+    """The adapters of one server, and what may be done with them. One event loop only."""
+
+    def __init__(
+        self,
+        engine: NamedEngine,
+        router: Router,
+        registry: AdapterRegistry,
+        residency: Residency,
+        metrics: Metrics,
+    ) -> None:
+        self.base = engine.model_name
+        self.router = router
+        self.registry = registry
+        self._engine = engine
+        self._residency = residency
+        self._metrics = metrics
+        self._leaving: set[str] = set()
+        self._changing = asyncio.Lock()
+        self._names = Names(self.base, {}, router.policies)
+
+    @property
+    def names(self) -> Names:
+        """All that requests can name now; replaced whole at every change."""
+        return self._names
+
+    @property
+    def allowed(self) -> Collection[str] | None:
+        """Adapters that the router may choose; None for all."""
+        return self._names.adapters.keys() if self._leaving else None
+
+    async def open(self) -> None:
+        """Take up what is on disk: index it, name it, fill the free slots."""
+        for problem in self.registry.problems:
+            logger.warning("adapter %s was left out: %s", problem.name, problem.reason)
+        await asyncio.to_thread(self._index_all)
+        self.publish()
+        found = self.registry.all()
+        await self._residency.warm({adapter.digest: adapter.path for adapter in found})
+
+    async def add(
+        self, name: str, folder: Path, routing: RoutingData | None = None
+    ) -> tuple[Adapter, bool]:
+        """Take an adapter in; when this returns, requests can use it.
+
+        Args:
+            name: what requests will call it.
+            folder: its two files, anywhere.
+            routing: what the router may know of it. Its centroid is measured here if missing.
+
+        Returns:
+            The adapter, and whether it is new.
+
+        Raises:
+            AdapterError: it cannot be served, or not under this name.
+            RoutingError: its routing data cannot be used.
+            EngineError: the engine refused it. Nothing is left behind.
+        """
+        if name in self._leaving:
+            raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
+        measured = await asyncio.to_thread(self._measured, routing)
+        async with self._changing:
+            adapter, created = await asyncio.to_thread(self.registry.add, name, folder, measured)
+            if not created and measured is not None:
+                adapter = await asyncio.to_thread(self.registry.set_routing, name, measured)
+            try:
+                await self._residency.warm({adapter.digest: adapter.path})
+            except EngineError:
+                if created:
+                    await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
+                raise
+            if created or measured is not None:
+                self._index(adapter)
+            self.publish()
+        return adapter, created
+
+    async def remove(self, name: str, max_drain_s: float) -> Adapter:
+        """Take an adapter out, once running requests are done with it.
+
+        Raises:
+            AdapterNotFound: there is none of that name.
+            AdaptersBusy: requests still use it after ``max_drain_s``; it stays.
+        """
+        adapter = self.registry.get(name)
+        if name in self._leaving:
+            raise AdapterLeaving(f"adapter {name!r} is already being removed")
+        self._leaving.add(name)
+        self.publish()
+        try:
+            twins = [a for a in self.registry.all() if a.digest == adapter.digest]
+            drained = self._residency.removing(adapter.digest, max_drain_s)
+            async with drained if len(twins) == 1 else nullcontext(), self._changing:
+                await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
+                self.router.remove_adapter(name)
+        finally:
+            self._leaving.discard(name)
+            self.publish()
+        self._metrics.forget(name)
+        return adapter
+
+    async def import_folder(self, folder: Path) -> list[str]:
+        """Add every adapter of a folder (one subfolder each) whose name is free; say which."""
+        added: list[str] = []
+        for entry in await asyncio.to_thread(_adapter_folders, folder):
+            if entry.name not in self.names.adapters:
+                routing = await asyncio.to_thread(read_routing, entry)
+                await self.add(entry.name, entry, routing)
+                added.append(entry.name)
+        return added
+
+    def publish(self) -> None:
+        """Let requests see what there is now."""
+        adapters = {a.name: a for a in self.registry.all() if a.name not in self._leaving}
+        self._names = Names(self.base, adapters, self.router.policies)
+        self._engine.set_models([*adapters, *self.router.policies])
+
+    def folders(self, mixtures: Collection[Mixture]) -> Mapping[str, Path]:
+        """Digest → folder of all members, as a lease needs them.
+
+        Raises:
+            AdapterLeaving: one of them has been removed meanwhile.
+        """
+        adapters = self.names.adapters
+        members = [member for mixture in mixtures for member in mixture.members]
+        for member in members:
+            adapter = adapters.get(member.name)
+            if adapter is None or adapter.digest != member.digest:
+                raise AdapterLeaving(f"adapter {member.name!r} has just been removed or replaced")
+        return {member.digest: adapters[member.name].path for member in members}
+
+    def check_combination(self, mixture: Mixture) -> None:
+        """Let a mixture through whose combination is defined for its members.
+
+        Raises:
+            RanksDiffer: a linear combination of unlike ranks, or of a member whose rank or scaling
+                differs from module to module.
+        """
+        if mixture.combination == "cat":
+            return
+        ranks: set[int] = set()
+        for member in mixture.members:
+            adapter = self.registry.by_digest(member.digest)
+            ranks.update(adapter.ranks)
+            if len(adapter.ranks) > 1 or not has_one_scaling(adapter.path):
+                raise RanksDiffer(
+                    f"combination {mixture.combination!r} needs one rank and one scaling for all "
+                    f"modules, but those of adapter {member.name!r} differ; use 'cat'",
+                    param="combination",
+                )
+        if len(ranks) > 1:
+            raise RanksDiffer(
+                f"combination {mixture.combination!r} adds the factors themselves, but the ranks "
+                f"of these adapters differ ({', '.join(map(str, sorted(ranks)))}); use 'cat'",
+                param="combination",
+            )
+
+    def _measured(self, routing: RoutingData | None) -> RoutingData | None:
+        """Routing data with the centroid that they amount to."""
+        if routing is None:
+            return None
+        encoder = self.router.encoder
+        centroid = centroid_of(encoder, routing)
+        if centroid is None:
+            return routing
+        return replace(routing, centroid=tuple(centroid.tolist()), encoder=encoder.name)
+
+    def _index(self, adapter: Adapter) -> None:
+        self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
+
+    def _index_all(self) -> None:
+        self.router.index.put_all(
+            (adapter.name, adapter.digest, self._centroid(adapter))
+            for adapter in self.registry.all()
+        )
+
+    def _centroid(self, adapter: Adapter) -> Vector | None:
+        """What the router scores an adapter by; None, and a warning, if its data are no use now."""
+        try:
+            return centroid_of(self.router.encoder, adapter.routing)
+        except RoutingError as error:
+            logger.warning("adapter %s is not routed to: %s", adapter.name, error)
+            return None
+
+
+def _adapter_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if (entry / CONFIG_FILE).is_file())
+
+
+@lru_cache(maxsize=4096)
+def has_one_scaling(folder: Path) -> bool:
+    """Whether all modules of a stored (immutable) adapter have one scaling."""
+    return len(set(module_scalings(folder).values())) <= 1

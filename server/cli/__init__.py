@@ -1,0 +1,60 @@
+"""The command ``loralloy``. Nothing heavy is imported before a command needs it."""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from server.cli.adapters import adapters
+from server.cli.chat import chat
+from server.cli.policies import policies
+from server.cli.route import route
+from server.cli.serve import serve
+from server.cli.trouble import Trouble, fail
+
+app = typer.Typer(
+    name="loralloy",
+    help="Serve one base model with many LoRA adapters, mixed for each request.",
+    epilog="Begin with: loralloy serve. Then, elsewhere: loralloy chat",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve)
+app.command()(chat)
+app.command()(route)
+app.add_typer(adapters, name="adapters")
+app.add_typer(policies, name="policies")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"loralloy {version('loralloy')}")
+        except PackageNotFoundError:
+            typer.echo("loralloy (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Serve one base model with many LoRA adapters, mixed for each request."""
+
+
+def main() -> None:
+    """Run the command; errors take one line, and Ctrl-C ends quietly."""
+    try:
+        app()
+    except Trouble as trouble:
+        sys.exit(fail(str(trouble)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,134 @@
+"""``loralloy chat``: talk to a running server and see the mixtures."""
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from server.cli import client
+from server.cli.trouble import Trouble
+
+_HELP = "/model NAME changes the model, /new begins anew, /quit or Ctrl-D leaves"
+
+
+def chat(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    prompt: str | None = typer.Argument(None, help="With --once: what to ask."),
+    model: str = typer.Option(
+        "auto", "--model", "-m", help="A policy, an adapter, or the base model."
+    ),
+    mixture: str | None = typer.Option(
+        None, "--mixture", help="Weights instead of a model: maths=0.7,code=0.3"
+    ),
+    once: bool = typer.Option(False, "--once", help="Ask one thing, print the answer, leave."),
+    system: str | None = typer.Option(None, "--system", help="A system message."),
+    max_tokens: int = typer.Option(512, "--max-tokens", min=1, help="Longest answer, in tokens."),
+    temperature: float | None = typer.Option(None, "--temperature", help="Of the sampling."),
+    url: str = client.URL,
+    key: str | None = client.KEY,
+) -> None:
+    """Chat in the terminal. Each answer shows the mixture that made it."""
+    body: dict[str, Any] = {"model": model, "max_tokens": max_tokens}
+    if temperature is not None:
+        body["temperature"] = temperature
+    if mixture is not None:
+        body = {**body, "model": None, "mixture": {"adapters": parse_weights(mixture)}}
+    talk = Talk(client.Client(url, key), body, system)
+    if once:
+        if not prompt:
+            raise Trouble('with --once give what to ask: loralloy chat --once "What is 2+2?"')
+        talk.say(prompt)
+        return
+    talk.console.print(f"model {model}; {_HELP}", style="dim", highlight=False)
+    if prompt:
+        talk.say(prompt)
+    talk.go_on()
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """``maths=0.7,code=0.3`` as weights.
+
+    Raises:
+        Trouble: it is not of that form.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, weight = part.partition("=")
+        try:
+            weights[name.strip()] = float(weight)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise Trouble(f"{part!r} is no weight; write --mixture maths=0.7,code=0.3")
+    return weights
+
+
+class Talk:
+    """One conversation."""
+
+    def __init__(self, server: client.Client, body: dict[str, Any], system: str | None) -> None:
+        self.console = Console()
+        self._server = server
+        self._body = body
+        self._start = [{"role": "system", "content": system}] if system else []
+        self._messages = list(self._start)
+
+    def go_on(self) -> None:
+        """Read and answer until the end of the input."""
+        while True:
+            try:
+                said = self.console.input(Text("> ", style="bold green")).strip()
+            except EOFError:
+                self.console.print()
+                return
+            if said in ("/quit", "/exit"):
+                return
+            if said:
+                self._react(said)
+
+    def say(self, said: str) -> None:
+        """Ask, print the answer as it comes, and remember both."""
+        messages = [*self._messages, {"role": "user", "content": said}]
+        body = {
+            **self._body,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_mixture": True},
+        }
+        answer, mixture = "", None
+        for chunk in self._server.stream("/v1/chat/completions", body):
+            mixture = chunk.get("mixture", mixture)
+            for choice in chunk.get("choices", []):
+                piece = choice.get("delta", {}).get("content") or ""
+                self.console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+                answer += piece
+        self.console.print()
+        if mixture is not None:
+            from server.cli.bars import mixture_line
+
+            self.console.print(f"[{mixture_line(mixture)}]", style="dim", markup=False)
+        self._messages = [*messages, {"role": "assistant", "content": answer}]
+
+    def _react(self, said: str) -> None:
+        command, _, rest = said.partition(" ")
+        if command == "/new":
+            self._messages = list(self._start)
+        elif command == "/model" and rest.strip():
+            self._body = {**self._body, "model": rest.strip(), "mixture": None}
+        elif command == "/mixture" and rest.strip():
+            self._attempt(lambda: self._set_mixture(rest))
+        elif said.startswith("/"):
+            self.console.print(_HELP, style="dim", highlight=False)
+        else:
+            self._attempt(lambda: self.say(said))
+
+    def _set_mixture(self, text: str) -> None:
+        self._body = {**self._body, "model": None, "mixture": {"adapters": parse_weights(text)}}
+
+    def _attempt(self, step: Any) -> None:  # noqa: ANN401 - any callable
+        """A failed turn does not end the conversation."""
+        try:
+            step()
+        except (Trouble, json.JSONDecodeError) as trouble:
+            self.console.print(f"error: {trouble}", style="red", markup=False, highlight=False)

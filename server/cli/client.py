@@ -1,0 +1,95 @@
+"""HTTP for the commands that talk to a running server."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from server.cli.trouble import Trouble
+
+if TYPE_CHECKING:
+    import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+_ANSWER_S = 600.0
+_CONNECT_S = 5.0
+_FIRST_ERROR = 400
+
+URL = typer.Option(DEFAULT_URL, "--url", envvar="LORALLOY_URL", help="Address of the server.")
+KEY = typer.Option(
+    None, "--api-key", envvar="LORALLOY_API_KEY", help="API key, if the server wants one."
+)
+
+
+class Client:
+    """A server, seen from a command; every failure becomes one line."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._url = url.rstrip("/").removesuffix("/v1")
+        self._headers = headers
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """The JSON behind a path."""
+        return self._call("GET", path)
+
+    def delete(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """The answer to a removal."""
+        return self._call("DELETE", path)
+
+    def post(self, path: str, **body: Any) -> Any:  # noqa: ANN401 - JSON
+        """The answer to a JSON body (``json=``) or a form (``data=``, ``files=``)."""
+        return self._call("POST", path, **body)
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The chunks of a streamed answer."""
+        with (
+            self._session() as session,
+            session.stream("POST", self._url + path, json=dict(body)) as response,
+        ):
+            if response.status_code >= _FIRST_ERROR:
+                response.read()
+                raise Trouble(_told(response))
+            for line in response.iter_lines():
+                data = line.removeprefix("data: ")
+                if data == line or data == "[DONE]":
+                    continue
+                chunk = json.loads(data)
+                if "error" in chunk:
+                    raise Trouble(str(chunk["error"].get("message")))
+                yield chunk
+
+    def _call(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 - JSON
+        with self._session() as session:
+            response = session.request(method, self._url + path, **body)
+            if response.status_code >= _FIRST_ERROR:
+                raise Trouble(_told(response))
+            return response.json()
+
+    @contextmanager
+    def _session(self) -> Iterator["httpx.Client"]:
+        # A third of a second that `loralloy --help` need not wait for.
+        import httpx
+
+        timeout = httpx.Timeout(_ANSWER_S, connect=_CONNECT_S)
+        try:
+            with httpx.Client(headers=self._headers, timeout=timeout) as session:
+                yield session
+        except httpx.ConnectError:
+            raise Trouble(
+                f"no server answers at {self._url}; start one with: loralloy serve, or name one "
+                "with --url"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise Trouble(f"{self._url}: {error or type(error).__name__}") from None
+
+
+def _told(response: "httpx.Response") -> str:
+    """The message of an error answer."""
+    try:
+        error = response.json()["error"]
+        return f"{error['message']} ({error['code']})"
+    except (ValueError, KeyError, TypeError):
+        return f"the server answered {response.status_code}; is it a Loralloy server?"

@@ -1,0 +1,132 @@
+"""The body of a generation request: read strictly, and cleaned before vLLM sees it.
+
+vLLM's schemas hold fields by which a client could steer the scheduler, other caches or the engine's
+extensions. Those that would change what is served are refused; those that only name things are
+dropped.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
+from server.resolve import OUR_FIELDS
+
+_DROPPED = frozenset({"request_id", "session_id", "priority", "cache_salt"})
+_REFUSED = frozenset({"kv_transfer_params", "ec_transfer_params", "prompt_embeds"})
+_REFUSED_IF_TRUE = frozenset({"background", "use_beam_search"})
+_RESERVED_XARGS = frozenset({"loralloy", "kv_transfer_params", "ec_transfer_params"})
+_SALT = re.compile(r"[^@/\\\0]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A body fit for vLLM, and what was taken out of it.
+
+    Attributes:
+        fields: the body without our fields.
+        user_salt: the client's ``cache_salt``.
+        tells_mixture: whether each streamed chunk is to carry the mixture.
+    """
+
+    fields: dict[str, Any]
+    user_salt: str | None
+    tells_mixture: bool
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Read a JSON object as JSON defines it: no NaN, no half of a surrogate pair.
+
+    Raises:
+        MalformedJson: it is none.
+    """
+    try:
+        value = json.loads(raw.decode(), parse_constant=_refuse_constant)
+        if b"\\u" in raw:
+            # Half of a surrogate pair can be escaped in JSON, but no tokeniser takes it.
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise MalformedJson(
+            f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
+    except UnicodeError:
+        raise MalformedJson("the body is not valid Unicode") from None
+    except RecursionError:
+        raise MalformedJson("the body is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedJson(f"the body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise MalformedJson("the body must be a JSON object")
+    return value
+
+
+def clean(body: Mapping[str, Any]) -> Cleaned:
+    """Take out what is ours, and refuse what no client may say.
+
+    Raises:
+        UnsupportedParameter: a field that this server does not honour.
+        InvalidRequest: a field of the wrong type.
+    """
+    for field in _REFUSED:
+        if body.get(field) is not None:
+            raise UnsupportedParameter(f"{field!r} is not supported here", param=field)
+    for field in _REFUSED_IF_TRUE:
+        if body.get(field):
+            raise UnsupportedParameter(f"{field!r} is not supported here", param=field)
+    if body.get("priority"):
+        raise UnsupportedParameter(
+            "requests have no priorities here; leave 'priority' out", param="priority"
+        )
+    _check_xargs(body.get("vllm_xargs"))
+    unseen = OUR_FIELDS | _DROPPED | _REFUSED
+    fields = {name: value for name, value in body.items() if name not in unseen}
+    tells_mixture = _take_include_mixture(fields)
+    return Cleaned(fields, _salt(body.get("cache_salt")), tells_mixture)
+
+
+def _check_xargs(xargs: object) -> None:
+    if not isinstance(xargs, Mapping):
+        return
+    for key in xargs:
+        if key in _RESERVED_XARGS or str(key).startswith("loralloy"):
+            raise UnsupportedParameter(
+                f"'vllm_xargs' cannot hold {key!r}: it is reserved", param="vllm_xargs"
+            )
+
+
+def _take_include_mixture(fields: dict[str, Any]) -> bool:
+    options = fields.get("stream_options")
+    if not isinstance(options, Mapping) or "include_mixture" not in options:
+        return False
+    wanted = options["include_mixture"]
+    if wanted is not None and not isinstance(wanted, bool):
+        raise InvalidRequest(
+            "'stream_options.include_mixture' must be true or false",
+            param="stream_options.include_mixture",
+        )
+    rest = {name: value for name, value in options.items() if name != "include_mixture"}
+    fields["stream_options"] = rest
+    if not rest:
+        del fields["stream_options"]
+    if wanted and not fields.get("stream"):
+        raise InvalidRequest(
+            "'stream_options' is for streams; set 'stream' to true", param="stream_options"
+        )
+    return bool(wanted)
+
+
+def _salt(salt: object) -> str | None:
+    if salt is None:
+        return None
+    if not isinstance(salt, str) or _SALT.fullmatch(salt) is None:
+        raise InvalidRequest(
+            "'cache_salt' must be a text of 1 to 128 characters without '@', '/' and '\\'",
+            param="cache_salt",
+        )
+    return salt
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")

@@ -1,0 +1,268 @@
+"""The way of a generation: body → wish → mixtures → lease → vLLM → answer.
+
+Pure ASGI around vLLM's own routes, so that streams pass piece by piece and the context variable
+with the plan is seen by every task that vLLM starts for the request. A lease lasts until the
+answer has ended, whichever way it ends.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from router.router import RouteDecision
+from router.window import RoutingInput
+from server.catalogue import Catalogue
+from server.disconnect import ClientGone, unless_gone
+from server.engine.plan import GenerationPlan, current_plan
+from server.envelope import OURS, error_response
+from server.errors import AdapterLeaving, InvalidRequest
+from server.fields import Cleaned, clean, parse_object
+from server.metrics import Metrics
+from server.prompts import Api, Decode, count_prompts, read_prompts
+from server.report import HEADER, Applied, Report, stream_error
+from server.residency import Residency
+from server.resolve import Wish, resolve
+from server.settings import LimitSettings
+
+logger = logging.getLogger(__name__)
+
+LINGER_S = 0.5
+"""A lease outlives a client that left early by so much: the engine hears of it a step later."""
+
+_PATHS: Mapping[str, Api] = {api.value: api for api in Api}
+
+
+@dataclass(frozen=True, slots=True)
+class Mixer:
+    """What the middleware works with."""
+
+    catalogue: Catalogue
+    residency: Residency
+    metrics: Metrics
+    limits: LimitSettings
+    decode: Decode
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request, decided: the mixtures it gets, what they need, and the body that vLLM gets."""
+
+    applied: Sequence[Applied]
+    folders: Mapping[str, Path]
+    cleaned: Cleaned
+    model: str
+
+    @property
+    def body(self) -> bytes:
+        """The body without our fields, under a model name that vLLM knows."""
+        return json.dumps({**self.cleaned.fields, "model": self.model}).encode()
+
+    @property
+    def report(self) -> Report:
+        """What the answer is to tell."""
+        choices = self.cleaned.fields.get("n")
+        return Report(
+            self.applied,
+            in_chunks=self.cleaned.tells_mixture,
+            choices=choices if isinstance(choices, int) else 1,
+        )
+
+    def plan(self, tenant: str) -> GenerationPlan:
+        """The plan that the engine reads."""
+        mixtures = tuple(one.mixture for one in self.applied)
+        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt)
+
+
+class Mixing:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, mixer: Mixer) -> None:
+        self._app = app
+        self._mixer = mixer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a generation; pass everything else on."""
+        api = _PATHS.get(scope.get("path", ""))
+        if scope["type"] != "http" or scope["method"] != "POST" or api is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = parse_object(await _read_json(scope, receive))
+            generation = await unless_gone(self._admit(api, body), receive)
+        except ClientGone:
+            return
+        except OURS as error:
+            await error_response(error)(scope, receive, send)
+            return
+        answer = Answer(generation.report, send)
+        try:
+            self._mixer.metrics.count(generation.applied)
+            await self._serve(generation, answer, scope, receive)
+        finally:
+            self._give_back(generation.folders, at_once=answer.finished)
+
+    async def _admit(self, api: Api, body: Mapping[str, Any]) -> Generation:
+        """Decide, and lease; decide anew if an adapter is removed between the two."""
+        for _ in range(2):
+            generation = await self._decide(api, body)
+            try:
+                await self._mixer.residency.acquire(generation.folders)
+            except AdapterLeaving:
+                continue
+            return generation
+        raise AdapterLeaving("adapters of this request are being removed; ask again without them")
+
+    async def _decide(self, api: Api, body: Mapping[str, Any]) -> Generation:
+        catalogue = self._mixer.catalogue
+        count = count_prompts(api, body)
+        if count > self._mixer.limits.max_prompts:
+            raise InvalidRequest(
+                f"{count} prompts are too many for one request; send at most "
+                f"{self._mixer.limits.max_prompts}",
+                param="prompt",
+            )
+        cleaned = clean(body)
+        wish = resolve(body, catalogue.names)
+        if wish.mixture is not None:
+            applied = [Applied(wish.mixture)] * count
+        else:
+            prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
+            applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish)]
+        mixtures = [one.mixture for one in applied]
+        for mixture in mixtures:
+            catalogue.check_combination(mixture)
+        return Generation(applied, catalogue.folders(mixtures), cleaned, wish.model)
+
+    async def _route(self, prompts: Sequence[RoutingInput], wish: Wish) -> list[RouteDecision]:
+        router, allowed = self._mixer.catalogue.router, self._mixer.catalogue.allowed
+        policy = wish.policy or ""
+        return await asyncio.to_thread(
+            lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
+        )
+
+    async def _serve(
+        self, generation: Generation, answer: "Answer", scope: Scope, receive: Receive
+    ) -> None:
+        """Run vLLM's route under the plan."""
+        body = generation.body
+        token = current_plan.set(generation.plan(scope["state"]["tenant"]))
+        try:
+            await self._app(_resized(scope, len(body)), _replayed(body, receive), answer.send)
+        except Exception:
+            if not answer.streaming:
+                raise
+            logger.exception("a stream broke off (request %s)", scope["state"]["request_id"])
+            await answer.break_off()
+        finally:
+            current_plan.reset(token)
+
+    def _give_back(self, folders: Mapping[str, Path], *, at_once: bool) -> None:
+        residency = self._mixer.residency
+        if at_once:
+            residency.release(folders)
+        else:
+            asyncio.get_running_loop().call_later(LINGER_S, residency.release, folders)
+
+
+class Answer:
+    """vLLM's answer on its way out: the mixture is added to header, body and chunks.
+
+    Attributes:
+        streaming: whether a stream has begun and not ended.
+        finished: whether the last piece was sent.
+    """
+
+    def __init__(self, report: Report, send: Send) -> None:
+        self._report = report
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+        self.streaming = False
+        self.finished = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a piece on: a stream at once, a JSON body when it is whole."""
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+        elif message["type"] != "http.response.body":
+            await self._send(message)
+        elif self.streaming:
+            await self._stream(message)
+        else:
+            await self._collect(message)
+
+    async def break_off(self) -> None:
+        """End a stream that has failed."""
+        failed = stream_error(HTTPStatus.INTERNAL_SERVER_ERROR, "")
+        await self._send({"type": "http.response.body", "body": failed, "more_body": False})
+        self.streaming, self.finished = False, True
+
+    async def _begin(self, message: Message) -> None:
+        headers = MutableHeaders(scope=message)
+        if message["status"] == HTTPStatus.OK:
+            headers[HEADER] = self._report.header
+        if headers.get("content-type", "").startswith("text/event-stream"):
+            self.streaming = True
+            await self._send(message)
+        else:
+            self._start = message
+
+    async def _stream(self, message: Message) -> None:
+        more = message.get("more_body", False)
+        piece = self._report.in_stream(message.get("body", b""))
+        if not more:
+            piece += self._report.rest()
+            self.streaming, self.finished = False, True
+        if piece or not more:
+            await self._send({**message, "body": piece})
+
+    async def _collect(self, message: Message) -> None:
+        self._body += message.get("body", b"")
+        if message.get("more_body", False) or self._start is None:
+            return
+        body = self._body
+        if self._start["status"] == HTTPStatus.OK:
+            body = self._report.in_body(body)
+        MutableHeaders(scope=self._start)["content-length"] = str(len(body))
+        await self._send(self._start)
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _read_json(scope: Scope, receive: Receive) -> bytes:
+    """The whole body of a request that says it is JSON."""
+    media_type = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise InvalidRequest("send JSON, with the header 'Content-Type: application/json'")
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def _resized(scope: Scope, length: int) -> Scope:
+    dropped = (b"content-length", b"transfer-encoding", b"content-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Give the rewritten body first, then whatever still comes (a disconnect)."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return next_message

@@ -1,0 +1,284 @@
+"""From a request's body to what it asks for: the base model, given weights, or a policy.
+
+The only place that knows the ways to say it:
+
+    model: base | adapter | base:adapter | policy
+    mixture: {"adapters": {name: weight}, "combination": …}
+    policy: name, routing: {…}
+    lora: [{"id": name, "scale": weight}]                              as llama.cpp says it
+    adapter_id: name                                                   as LoRAX says it
+    merged_adapters: {"ids", "weights", "merge_strategy"}              as LoRAX says it
+
+A field that names adapters or a policy wins over ``model``; two of them contradict each other.
+LoRAX's ``linear`` multiplies sums of factors, cross terms included; here it means the exact
+weighted sum, which is what its users want of it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.adapter import Adapter
+from adapters.errors import shown
+from router.config import RoutingOverrides, parse_overrides
+from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
+from server.errors import (
+    EmptyMixture,
+    InvalidMixture,
+    InvalidRequest,
+    InvalidWeight,
+    MixtureConflict,
+    ModelNotFound,
+)
+
+MAX_WEIGHT = 1000
+"""Far beyond any use, and far from overflowing half precision. The router's limit too."""
+
+OUR_FIELDS = frozenset(
+    {
+        *("mixture", "policy", "routing"),
+        *("lora", "adapter_id", "adapter_source", "api_token", "merged_adapters"),
+    }
+)
+"""Body fields that vLLM must not see."""
+
+_LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What can be named: the base model, the adapters that take requests, the policies."""
+
+    base: str
+    adapters: Mapping[str, Adapter]
+    policies: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks for: a given mixture, or else a policy.
+
+    Attributes:
+        model: the name that the answer carries.
+        mixture: the given mixture; None if a policy is to make one.
+        policy: the policy's name, or None.
+        overrides: what the request changes of the policy.
+    """
+
+    model: str
+    mixture: Mixture | None = None
+    policy: str | None = None
+    overrides: RoutingOverrides | None = None
+
+
+def resolve(body: Mapping[str, Any], names: Names) -> Wish:
+    """Read what a body asks for.
+
+    Raises:
+        ModelNotFound: a name stands for nothing here.
+        InvalidMixture: weights that cannot be applied, or fields that contradict each other.
+        InvalidRequest: a field of the wrong type.
+        RoutingError: overrides that do not fit.
+    """
+    by_model = _by_model(body.get("model"), names)
+    said = [field for field in _READERS if body.get(field) is not None]
+    if len(said) > 1:
+        raise MixtureConflict(
+            f"{said[0]!r} and {said[1]!r} both say which adapters to use; give one of them",
+            param=said[1],
+        )
+    overrides = _overrides(body.get("routing"))
+    if said and said[0] != "policy":
+        if overrides is not None:
+            raise MixtureConflict(
+                f"'routing' changes a policy, but {said[0]!r} gives the weights; leave one out",
+                param="routing",
+            )
+        mixture = _READERS[said[0]](body[said[0]], names)
+        return Wish(_model_of(mixture, said[0], names), mixture)
+    wish = Wish(_policy(body["policy"], names), policy=body["policy"]) if said else by_model
+    if overrides is None:
+        return wish
+    if wish.policy is None:
+        raise MixtureConflict(
+            f"'routing' changes a policy, but the model {wish.model!r} is none; give 'policy' too",
+            param="routing",
+        )
+    return Wish(wish.model, policy=wish.policy, overrides=overrides)
+
+
+def _by_model(model: object, names: Names) -> Wish:
+    if model is None or model == "":
+        return Wish(names.base, BASE_MODEL)
+    if not isinstance(model, str):
+        raise InvalidRequest("'model' must be a string", param="model")
+    if model == names.base:
+        return Wish(model, BASE_MODEL)
+    if model in names.policies:
+        return Wish(model, policy=model)
+    name = model
+    if model.startswith(f"{names.base}:"):
+        name = model.removeprefix(f"{names.base}:").removeprefix(":")
+    return Wish(name, Mixture.of([_member(name, 1.0, "model", names)]))
+
+
+def _model_of(mixture: Mixture, field: str, names: Names) -> str:
+    """A single adapter goes by its name; a mixture has none, so it goes by the base model's."""
+    return mixture.members[0].name if field == "adapter_id" else names.base
+
+
+def _policy(name: object, names: Names) -> str:
+    if not isinstance(name, str):
+        raise InvalidRequest("'policy' must be a policy's name", param="policy")
+    if name not in names.policies:
+        raise ModelNotFound(
+            f"there is no policy {shown(name)}; GET /v1/policies lists them", param="policy"
+        )
+    return name
+
+
+def _overrides(raw: object) -> RoutingOverrides | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping):
+        raise InvalidRequest("'routing' must be an object of options", param="routing")
+    return parse_overrides(raw)
+
+
+def _read_mixture(raw: object, names: Names) -> Mixture:
+    fields = _object(raw, "mixture", {"adapters", "combination"})
+    adapters = fields.get("adapters")
+    if not isinstance(adapters, Mapping):
+        raise InvalidMixture(
+            "'mixture.adapters' must map adapters' names to weights", param="mixture.adapters"
+        )
+    weights = {str(name): weight for name, weight in adapters.items()}
+    places = {name: f"mixture.adapters.{name}" for name in weights}
+    return _mixture(weights, places, _combination(fields.get("combination")), names)
+
+
+def _read_lora(raw: object, names: Names) -> Mixture:
+    if not isinstance(raw, list):
+        raise InvalidMixture("'lora' must be a list of {'id', 'scale'}", param="lora")
+    weights: dict[str, object] = {}
+    places: dict[str, str] = {}
+    for number, item in enumerate(raw):
+        place = f"lora[{number}]"
+        entry = _object(item, place, {"id", "scale"})
+        name = entry.get("id")
+        if not isinstance(name, str):
+            raise InvalidMixture(f"'{place}.id' must be an adapter's name", param=f"{place}.id")
+        if name in weights:
+            raise InvalidMixture(f"adapter {shown(name)} is named twice", param=f"{place}.id")
+        weights[name], places[name] = entry.get("scale", 1.0), f"{place}.scale"
+    return _mixture(weights, places, "cat", names, "lora")
+
+
+def _read_adapter_id(raw: object, names: Names) -> Mixture:
+    if not isinstance(raw, str):
+        raise InvalidMixture("'adapter_id' must be an adapter's name", param="adapter_id")
+    return Mixture.of([_member(raw, 1.0, "adapter_id", names)])
+
+
+def _read_merged(raw: object, names: Names) -> Mixture:
+    known = {"ids", "weights", "merge_strategy", "density", "majority_sign_method"}
+    fields = _object(raw, "merged_adapters", known)
+    ids, weights = fields.get("ids"), fields.get("weights")
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise InvalidMixture(
+            "'merged_adapters.ids' must be a list of adapters' names", param="merged_adapters.ids"
+        )
+    if not isinstance(weights, list) or len(weights) != len(ids):
+        raise InvalidMixture(
+            f"'merged_adapters.weights' must be a list of {len(ids)} weights, one for each id",
+            param="merged_adapters.weights",
+        )
+    if len(set(ids)) < len(ids):
+        raise InvalidMixture(
+            "'merged_adapters.ids' names an adapter twice", param="merged_adapters.ids"
+        )
+    strategy = fields.get("merge_strategy", "linear")
+    if not isinstance(strategy, str) or strategy not in _LORAX_STRATEGIES:
+        raise InvalidMixture(
+            f"the merge strategy {shown(strategy)} needs weights merged beforehand; a request can "
+            "have 'linear', which is the exact weighted sum here",
+            param="merged_adapters.merge_strategy",
+        )
+    places = {name: f"merged_adapters.weights[{number}]" for number, name in enumerate(ids)}
+    combination = _LORAX_STRATEGIES[strategy]
+    return _mixture(
+        dict(zip(ids, weights, strict=True)), places, combination, names, "merged_adapters"
+    )
+
+
+def _mixture(
+    weights: Mapping[str, object],
+    places: Mapping[str, str],
+    combination: Combination,
+    names: Names,
+    field: str = "mixture.adapters",
+) -> Mixture:
+    """Check every name and weight; ``places`` says where each weight stood."""
+    if not weights:
+        raise EmptyMixture(
+            f"'{field}' names no adapter; for the base model alone give its name as 'model'",
+            param=field,
+        )
+    members = [
+        _member(name, _weight(weight, places[name]), places[name], names)
+        for name, weight in weights.items()
+    ]
+    return Mixture.of(members, combination=combination)
+
+
+def _member(name: str, weight: float, param: str, names: Names) -> Member:
+    adapter = names.adapters.get(name)
+    if adapter is None:
+        told = "model, adapter or policy" if param == "model" else "adapter"
+        raise ModelNotFound(
+            f"there is no {told} {shown(name)}; GET /v1/models lists what there is", param=param
+        )
+    return Member(name, adapter.digest, weight)
+
+
+def _weight(raw: object, param: str) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise InvalidWeight(f"'{param}' must be a number, not {shown(raw)}", param=param)
+    if not 0 <= raw <= MAX_WEIGHT:
+        raise InvalidWeight(
+            f"'{param}' is {shown(raw)}; a weight is a number from 0 to {MAX_WEIGHT}", param=param
+        )
+    return float(raw)
+
+
+def _combination(raw: object) -> Combination:
+    for combination in COMBINATIONS:
+        if raw == combination:
+            return combination
+    if raw is None:
+        return "cat"
+    raise InvalidMixture(
+        f"there is no combination {shown(raw)}; there are {', '.join(COMBINATIONS)}",
+        param="mixture.combination",
+    )
+
+
+def _object(raw: object, place: str, known: Collection[str]) -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping):
+        raise InvalidMixture(f"'{place}' must be an object", param=place)
+    for key in raw:
+        if key not in known:
+            raise InvalidMixture(
+                f"'{place}' has no field {shown(key)}; it has {', '.join(sorted(known))}",
+                param=place,
+            )
+    return raw
+
+
+_READERS: Mapping[str, Callable[[Any, Names], Mixture]] = {
+    "mixture": _read_mixture,
+    "policy": lambda raw, names: BASE_MODEL,
+    "lora": _read_lora,
+    "adapter_id": _read_adapter_id,
+    "merged_adapters": _read_merged,
+}

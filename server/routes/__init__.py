@@ -1,0 +1,1 @@
+"""The server's own routes; OpenAI's come from vLLM."""

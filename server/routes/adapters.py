@@ -1,0 +1,158 @@
+"""Adapters over HTTP: upload, list, show, remove."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from adapters.adapter import Adapter
+from adapters.archive import place_files, unpack_archive
+from adapters.names import check_name
+from server.errors import InvalidRequest
+from server.routes.state import Parts, PartsOf
+from server.routing_data import parse_routing
+
+router = APIRouter(tags=["adapters"])
+
+_TEXT_FIELDS = ("examples", "description", "centroid", "encoder")
+_FIELDS = frozenset({"name", "file", "config", "archive", *_TEXT_FIELDS})
+_MAX_TEXT_BYTES = 2**26
+_SHOWN_EXAMPLES = 3
+
+Form = dict[str, UploadFile | str]
+
+
+@router.post("/v1/adapters", status_code=201)
+async def add_adapter(request: Request, response: Response, parts: PartsOf) -> dict[str, Any]:
+    """Take in an adapter: ``name``, then ``file`` and ``config``, or ``archive``.
+
+    For the router: ``examples``, ``description``, or ``centroid``. 201 for a new adapter, 200 for
+    the same content again.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "multipart/form-data":
+        raise InvalidRequest("send the adapter as multipart/form-data")
+    try:
+        parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
+    except MultiPartException as error:
+        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
+    try:
+        adapter, created = await _take_in(_checked(parsed.multi_items()), parts)
+    finally:
+        await parsed.close()
+    response.status_code = 201 if created else 200
+    return told(adapter, parts)
+
+
+@router.get("/v1/adapters")
+async def list_adapters(parts: PartsOf) -> dict[str, Any]:
+    """Every adapter."""
+    adapters = parts.catalogue.names.adapters.values()
+    return {"object": "list", "data": [told(adapter, parts) for adapter in adapters]}
+
+
+@router.get("/v1/adapters/{name}")
+async def get_adapter(name: str, parts: PartsOf) -> dict[str, Any]:
+    """One adapter."""
+    return told(parts.catalogue.registry.get(name), parts)
+
+
+@router.delete("/v1/adapters/{name}")
+async def remove_adapter(name: str, parts: PartsOf) -> dict[str, Any]:
+    """Remove an adapter, once running requests are done with it."""
+    adapter = await parts.catalogue.remove(name, parts.settings.residency.max_drain_s)
+    return {"id": name, "object": "adapter", "digest": adapter.digest, "deleted": True}
+
+
+def told(adapter: Adapter, parts: Parts) -> dict[str, Any]:
+    """An adapter as the wire shows it: never a path of the server."""
+    routing = adapter.routing
+    return {
+        "id": adapter.name,
+        "object": "adapter",
+        "digest": adapter.digest,
+        "created": int(adapter.created),
+        "base_model": adapter.base_model,
+        "parent": parts.catalogue.base,
+        "rank": adapter.rank,
+        "ranks": adapter.ranks,
+        "lora_alpha": adapter.lora_alpha,
+        "target_modules": adapter.target_modules,
+        "size_bytes": adapter.size_bytes,
+        "parameters": adapter.parameters,
+        "resident": adapter.digest in parts.residency.resident,
+        "leases": parts.residency.leases_of(adapter.digest),
+        "routing": {
+            "description": routing.description,
+            "examples": len(routing.examples),
+            "first_examples": [text[:200] for text in routing.examples[:_SHOWN_EXAMPLES]],
+            "has_centroid": routing.centroid is not None,
+            "encoder": routing.encoder,
+        },
+    }
+
+
+async def _take_in(form: Form, parts: Parts) -> tuple[Adapter, bool]:
+    """Stage the files, then hand them to the catalogue; the stage goes whatever happens."""
+    name = form.get("name")
+    if not isinstance(name, str):
+        raise InvalidRequest("the field 'name' is missing", param="name")
+    check_name(name)
+    texts = {field: await _bytes(form[field]) for field in _TEXT_FIELDS if field in form}
+    routing = await asyncio.to_thread(parse_routing, texts, parts.catalogue.router.encoder.name)
+    registry = parts.catalogue.registry
+    with registry.store.staging() as stage:
+        if "archive" in form:
+            archive = _file(form, "archive")
+            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.limits)
+        else:
+            weights, config = _file(form, "file"), _file(form, "config")
+            await asyncio.to_thread(
+                place_files,
+                config.file,
+                weights.file,
+                stage,
+                parts.limits,
+                weights.filename or "",
+            )
+        return await parts.catalogue.add(name, stage, routing)
+
+
+def _checked(items: list[tuple[str, UploadFile | str]]) -> Form:
+    """The parts of the form, each at most once and none unknown."""
+    form: Form = {}
+    for field, value in items:
+        if field not in _FIELDS:
+            raise InvalidRequest(
+                f"there is no field {field[:64]!r}; there are {', '.join(sorted(_FIELDS))}",
+                param=field[:64],
+            )
+        if field in form:
+            raise InvalidRequest(f"the field {field!r} is given twice", param=field)
+        form[field] = value
+    if "archive" in form and ("file" in form or "config" in form):
+        raise InvalidRequest("give either 'archive', or 'file' and 'config'", param="archive")
+    return form
+
+
+def _file(form: Form, field: str) -> UploadFile:
+    value = form.get(field)
+    if value is None:
+        raise InvalidRequest(
+            f"the file {field!r} is missing; give 'file' and 'config', or 'archive'", param=field
+        )
+    if isinstance(value, str):
+        raise InvalidRequest(f"{field!r} must be a file, not a text", param=field)
+    return value
+
+
+async def _bytes(value: UploadFile | str) -> bytes:
+    """A text field may also come as a file."""
+    if isinstance(value, str):
+        return value.encode()
+    data = await value.read(_MAX_TEXT_BYTES + 1)
+    if len(data) > _MAX_TEXT_BYTES:
+        raise InvalidRequest(f"{value.filename or 'a text'} is larger than {_MAX_TEXT_BYTES} bytes")
+    return data

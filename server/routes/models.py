@@ -1,0 +1,46 @@
+"""OpenAI's list of models: the base model, every adapter, every policy."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from adapters.errors import shown
+from server.errors import ModelNotFound
+from server.routes.state import Parts, PartsOf
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/v1/models")
+async def list_models(parts: PartsOf) -> dict[str, Any]:
+    """Every name that requests can give as their ``model``."""
+    names = parts.catalogue.names
+    listed = [names.base, *names.adapters, *names.policies]
+    return {"object": "list", "data": [_model(name, parts) for name in listed]}
+
+
+@router.get("/v1/models/{name:path}")
+async def get_model(name: str, parts: PartsOf) -> dict[str, Any]:
+    """One of them."""
+    names = parts.catalogue.names
+    if name != names.base and name not in names.adapters and name not in names.policies:
+        raise ModelNotFound(
+            f"there is no model {shown(name)}; GET /v1/models lists what there is", param="model"
+        )
+    return _model(name, parts)
+
+
+def _model(name: str, parts: Parts) -> dict[str, Any]:
+    names = parts.catalogue.names
+    adapter = names.adapters.get(name)
+    kind = "base" if name == names.base else "policy" if adapter is None else "adapter"
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(parts.started if adapter is None else adapter.created),
+        "owned_by": "loralloy",
+        "root": name,
+        "parent": None if kind == "base" else names.base,
+        "kind": kind,
+        "max_model_len": parts.settings.engine.max_model_len,
+    }

@@ -1,0 +1,63 @@
+"""The dry run: what a text would get, without generating anything."""
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.errors import InvalidRequest
+from server.prompts import read_plain
+from server.report import Applied
+from server.resolve import resolve
+from server.routes.state import PartsOf
+
+router = APIRouter(tags=["routing"])
+
+
+class RouteRequest(BaseModel):
+    """A text or messages, and the policy that is to weigh adapters for them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: str | list[dict[str, Any]] | None = Field(None, description="A text, or messages.")
+    prompt: str | None = Field(None, description="A text: the same as `input`.")
+    messages: list[dict[str, Any]] | None = Field(None, description="The same as `input`.")
+    policy: str | None = Field(None, description="The policy's name; the default one if absent.")
+    model: str | None = Field(None, description="A policy's name, as generations give it.")
+    routing: dict[str, Any] | None = Field(None, description="Changes to the policy.")
+
+
+@router.post("/v1/route")
+async def route(request: RouteRequest, parts: PartsOf) -> dict[str, Any]:
+    """Scores, weights, members and milliseconds."""
+    given = [name for name in ("input", "prompt", "messages") if getattr(request, name) is not None]
+    if len(given) != 1:
+        raise InvalidRequest("give one of 'input', 'prompt' and 'messages'", param="input")
+    spoken = read_plain(getattr(request, given[0]), given[0])
+    policy = request.policy or request.model or parts.settings.default_policy
+    wish = resolve({"policy": policy, "routing": request.routing}, parts.catalogue.names)
+    started = perf_counter()
+    decision = await asyncio.to_thread(
+        parts.catalogue.router.route,
+        spoken,
+        policy,
+        wish.overrides,
+        parts.catalogue.allowed,
+    )
+    parts.catalogue.check_combination(decision.mixture)
+    members = decision.mixture.members
+    return {
+        "object": "route",
+        "policy": decision.policy,
+        "policy_version": decision.policy_version,
+        "mixture": Applied(decision.mixture).as_json(),
+        "members": [{"name": m.name, "digest": m.digest, "weight": m.weight} for m in members],
+        "scores": decision.scores,
+        "fallback": decision.fallback,
+        "text_window": decision.text_window,
+        "encode_ms": round(decision.encode_ms, 3),
+        "weigh_ms": round(decision.weigh_ms, 3),
+        "total_ms": round((perf_counter() - started) * 1e3, 3),
+    }

@@ -1,0 +1,41 @@
+"""What the routes work with, as they find it on the app."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from adapters.limits import Limits
+from server.catalogue import Catalogue
+from server.engine.embed import EmbeddedEngine
+from server.metrics import Metrics
+from server.residency import Residency
+from server.settings import Settings
+
+
+@dataclass(slots=True)
+class Parts:
+    """One server's parts.
+
+    Attributes:
+        started: when, in seconds since 1970 (UTC).
+        ready: set once everything on disk is indexed.
+    """
+
+    settings: Settings
+    engine: EmbeddedEngine
+    catalogue: Catalogue
+    residency: Residency
+    metrics: Metrics
+    limits: Limits
+    started: float = field(default_factory=time.time)
+    ready: bool = False
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsOf = Annotated[Parts, Depends(_parts)]

@@ -1,0 +1,130 @@
+"""What the router may know of an adapter, as it comes with an upload or lies beside an adapter.
+
+An adapter's folder may hold ``routing.json`` with any of ``examples`` (texts), ``description``,
+``centroid`` (numbers) and ``encoder`` (the name of the encoder that made the centroid).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adapters.adapter import RoutingData
+from adapters.errors import InvalidRouting
+from adapters.strict_json import parse_json_object, read_json_object
+
+ROUTING_FILE = "routing.json"
+_FIELDS = frozenset({"examples", "description", "centroid", "encoder"})
+_MAX_FILE_BYTES = 2**26
+_TEXT_KEYS = ("text", "prompt", "instruction", "input", "question")
+
+
+def read_routing(folder: Path) -> RoutingData | None:
+    """The routing data beside an adapter; None if there are none.
+
+    Raises:
+        InvalidAdapter: the file cannot be read, or says something else.
+    """
+    path = folder / ROUTING_FILE
+    if not path.is_file():
+        return None
+    document = read_json_object(path, _MAX_FILE_BYTES)
+    if unknown := sorted(document.keys() - _FIELDS):
+        raise InvalidRouting(f"{ROUTING_FILE} has no field {unknown[0]!r}")
+    return _routing(document)
+
+
+def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | None:
+    """The routing data of an upload; None if it has none.
+
+    Args:
+        fields: ``examples`` (JSON lines, a JSON list, or plain lines), ``description``,
+            ``centroid`` (a JSON list), ``encoder``; each may be absent or empty.
+        encoder: the name of the encoder that a centroid without one is taken to be of.
+
+    Raises:
+        InvalidRouting: one of them cannot be read.
+    """
+    texts = {name: _utf8(name, raw).strip() for name, raw in fields.items() if raw.strip()}
+    document: dict[str, Any] = {}
+    if "examples" in texts:
+        document["examples"] = parse_examples(texts["examples"])
+    if "description" in texts:
+        document["description"] = texts["description"]
+    if "centroid" in texts:
+        document["centroid"] = _json_list("centroid", texts["centroid"])
+        document["encoder"] = texts.get("encoder", encoder)
+    return _routing(document) if document else None
+
+
+def parse_examples(text: str) -> list[str]:
+    """Example texts: a JSON list, JSON lines (strings or objects with a text), or plain lines.
+
+    Raises:
+        InvalidRouting: a line of JSON holds no text.
+    """
+    if text.startswith("["):
+        return [_example(item, number) for number, item in enumerate(_json_list("examples", text))]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not text.startswith(("{", '"')):
+        return lines
+    return [_example(_json_line(line, number), number) for number, line in enumerate(lines)]
+
+
+def _example(item: object, number: int) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, Mapping):
+        texts = [item[key] for key in _TEXT_KEYS if isinstance(item.get(key), str)]
+        if texts:
+            return "\n".join(texts)
+    raise InvalidRouting(
+        f"example {number + 1} must be a text, or an object with one of {', '.join(_TEXT_KEYS)}"
+    )
+
+
+def _json_line(line: str, number: int) -> object:
+    if line.lstrip().startswith("{"):
+        return parse_json_object(line.encode(), f"example {number + 1}")
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise InvalidRouting(f"example {number + 1} is not valid JSON") from None
+
+
+def _json_list(field: str, text: str) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidRouting(f"'{field}' is not valid JSON") from None
+    if not isinstance(value, list):
+        raise InvalidRouting(f"'{field}' must be a JSON list")
+    return value
+
+
+def _routing(document: Mapping[str, Any]) -> RoutingData:
+    examples, centroid = document.get("examples") or (), document.get("centroid")
+    description, encoder = document.get("description"), document.get("encoder")
+    if not isinstance(examples, list | tuple) or not all(isinstance(e, str) for e in examples):
+        raise InvalidRouting("'examples' must be texts")
+    if centroid is not None and not (isinstance(centroid, list) and all(map(_is_real, centroid))):
+        raise InvalidRouting("'centroid' must be a list of numbers")
+    for name, value in (("description", description), ("encoder", encoder)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidRouting(f"'{name}' must be a text")
+    vector = None if centroid is None else tuple(float(number) for number in centroid)
+    return RoutingData(tuple(examples), description, vector, encoder)
+
+
+def _is_real(value: object) -> bool:
+    """A number that a float can hold; whether it is finite is judged where it is used."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**63
+
+
+def _utf8(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRouting(f"'{name}' is not UTF-8 text") from None
