@@ -1,8 +1,8 @@
 """The gated bank in vLLM's place for LoRA: a punica wrapper that applies mixtures.
 
-vLLM's LoRA layers call ``add_lora_linear`` with the slots' stacked weights. The stock CPU wrapper
-gives each token one adapter, by gathering its weights; ours gives each token a mixture of the
-slots, and base-model tokens nothing at all (the stock one hands them the last slot's adapter).
+vLLM's LoRA layers call ``add_lora_linear`` of their wrapper. The stock CPU wrapper gives each token
+one adapter, by gathering its weights; ours gives each token a mixture of the slots, and base-model
+tokens nothing at all (the stock one hands them the last slot's adapter).
 """
 
 from typing import Any, Final
@@ -17,77 +17,83 @@ FEW_TOKENS: Final = 24
 """Tokens per slot in use up to which the CPU kernel beats two matrix products (see the ADR)."""
 
 
-class _Gated:
-    """What both wrappers share: the step's gates, and the operator in place of the stock ops."""
+class GatedPunica:
+    """What both wrappers share: the step's gates, and the layers bound to them."""
 
     gates: StepGates
 
-    def _prepare(self, max_tokens: int, max_slots: int, device: torch.device | str) -> None:
+    def prepare(self, max_tokens: int, max_slots: int, device: torch.device | str) -> None:
+        """Allocate the step's buffers, before any layer is bound or traced."""
         self.gates = StepGates(max_tokens, max_slots, device)
-        # A plain attribute, read while the model is traced: the list itself must not change.
-        self._step = self.gates.tensors
 
-    def add_lora_linear(
-        self,
-        y: torch.Tensor,
-        x: torch.Tensor,
-        lora_a_stacked: tuple[torch.Tensor, ...],
-        lora_b_stacked: tuple[torch.Tensor, ...],
-        scale: float,
-        output_slices: tuple[int, ...],
-        **kwargs: Any,
-    ) -> None:
-        """Add every token's mixture to ``y`` in place.
+    def add_lora_linear(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: every layer calls through its own :class:`BoundLayer`."""
+        raise RuntimeError("a LoRA layer is not bound to the gated bank")
 
-        Args:
-            y: [T, Σ output_slices].
-            x: [T, in].
-            lora_a_stacked: per slice [slots, 1, max_rank, in].
-            lora_b_stacked: per slice [slots, 1, slice, max_rank], scaling multiplied in.
-            scale: 1.0, as vLLM's layers always pass it.
-            output_slices: sizes of the slices.
-            kwargs: what vLLM passes to other wrappers; no meaning here.
-        """
-        torch.ops.loralloy.gated_lora(
-            y,
-            x,
-            list(lora_a_stacked),
-            list(lora_b_stacked),
-            list(output_slices),
-            self._step,
+
+class BoundLayer:
+    """One LoRA layer's way into the bank: what it sees as its punica wrapper."""
+
+    def __init__(self, wrapper: GatedPunica, layer: Any) -> None:
+        self.wrapper = wrapper
+        self._number: int = torch.ops.loralloy.bind_module(
+            list(layer.lora_a_stacked),
+            list(layer.lora_b_stacked),
+            list(layer.output_slices),
+            wrapper.gates.tensors,
             FEW_TOKENS,
         )
 
+    def add_lora_linear(self, y: torch.Tensor, x: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """Add every token's mixture to ``y`` in place.
 
-class GatedPunicaCPU(_Gated, PunicaWrapperCPU):
+        Args:
+            y: [T, Σ output slices].
+            x: [T, in].
+            args: the layer's stacked weights, scale and slices, which it was bound with.
+            kwargs: what vLLM passes to other wrappers; no meaning here.
+        """
+        torch.ops.loralloy.gated_lora(y, x, self._number)
+
+
+class GatedPunicaCPU(GatedPunica, PunicaWrapperCPU):
     """The bank on CPU."""
 
     def __init__(
-        self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any
+        self,
+        max_num_batched_tokens: int,
+        max_batches: int,
+        device: torch.device | str,
+        **kwargs: Any,
     ) -> None:
         PunicaWrapperCPU.__init__(self, max_num_batched_tokens, max_batches, device, **kwargs)
-        self._prepare(max_num_batched_tokens, kwargs["lora_config"].max_loras, device)
+        self.prepare(max_num_batched_tokens, kwargs["lora_config"].max_loras, device)
 
 
-class GatedPunicaGPU(_Gated, PunicaWrapperGPU):
+class GatedPunicaGPU(GatedPunica, PunicaWrapperGPU):
     """The bank on a GPU, by the operator's form in plain torch. Written, never run: see status."""
 
     def __init__(
-        self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any
+        self,
+        max_num_batched_tokens: int,
+        max_batches: int,
+        device: torch.device | str,
+        **kwargs: Any,
     ) -> None:
         PunicaWrapperGPU.__init__(self, max_num_batched_tokens, max_batches, device, **kwargs)
-        self._prepare(max_num_batched_tokens, kwargs["lora_config"].max_loras, device)
+        self.prepare(max_num_batched_tokens, kwargs["lora_config"].max_loras, device)
 
 
-def store_outputs_contiguous(modules: dict[str, Any]) -> None:
-    """Lay out every module's B with the outputs contiguous, behind views of vLLM's shape.
+def bind_layers(modules: dict[str, Any]) -> None:
+    """Lay out the layers' slots for the kernel and bind each layer to the bank.
 
-    vLLM allocates ``[slots, 1, out, rank]`` and copies adapters into slices of it; the copy works
-    on any strides, and the kernel wants a row of B contiguous along the outputs.
+    vLLM allocates B as ``[slots, 1, out, rank]`` and copies adapters into slices of it; the copy
+    works on any strides, and the kernel wants a row of B contiguous along the outputs.
     """
     for module in modules.values():
         stacked = getattr(module, "lora_b_stacked", None)
-        if stacked is None:
+        wrapper = getattr(module, "punica_wrapper", None)
+        if stacked is None or not isinstance(wrapper, GatedPunica):
             continue
         module.lora_b_stacked = tuple(
             torch.zeros(
@@ -97,3 +103,4 @@ def store_outputs_contiguous(modules: dict[str, Any]) -> None:
             ).transpose(2, 3)
             for tensor in stacked
         )
+        module.punica_wrapper = BoundLayer(wrapper, module)

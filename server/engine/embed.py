@@ -203,6 +203,8 @@ class EmbeddedEngine:
         for number, worker in enumerate(workers):
             if not worker["wrapper"].startswith("Gated"):
                 problems.append(f"worker {number} applies LoRA by {worker['wrapper']}")
+            if not worker["bound"]:
+                problems.append(f"worker {number} has layers that bypass the bank")
             if not worker["hooked"]:
                 problems.append(f"worker {number} has no per-step hook")
             if sorted(self._ids.values()) != worker["known"]:

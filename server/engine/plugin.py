@@ -10,6 +10,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
 """Environment variable that names the compiled kernel: set by the server, read by the workers."""
 
@@ -27,7 +29,8 @@ def register() -> None:
     platform.get_punica_wrapper = classmethod(lambda cls: name)
     if current_platform.is_cpu():
         _keep_compilation(platform)
-    _lay_out_slots()
+        _reuse_compilation()
+    _bind_layers()
     _hook_steps()
     platform.loralloy = True
 
@@ -59,17 +62,36 @@ def _keep_compilation(platform: Any) -> None:
     platform.check_and_update_config = classmethod(check_and_update_config)
 
 
-def _lay_out_slots() -> None:
+def _reuse_compilation() -> None:
+    """Let vLLM load on CPU what it compiled and saved at an earlier start.
+
+    It asks the loaded function for ``finalize_loading``, which only its own GPU backend's has, and
+    compiles anew when that is missing.
+    """
+    stock = torch.compiler.load_compiled_function
+
+    @wraps(stock)
+    def load_compiled_function(*args: Any, **kwargs: Any) -> Any:
+        loaded = stock(*args, **kwargs)
+        compiled = loaded._artifacts.compiled_fn
+        if not hasattr(compiled, "finalize_loading"):
+            compiled.finalize_loading = lambda vllm_config: None
+        return loaded
+
+    torch.compiler.load_compiled_function = load_compiled_function
+
+
+def _bind_layers() -> None:
     from vllm.lora.model_manager import LoRAModelManager
 
-    from server.engine.bank import store_outputs_contiguous
+    from server.engine.bank import bind_layers
 
     stock = LoRAModelManager._create_lora_modules
 
     @wraps(stock)
     def create_lora_modules(self: Any) -> None:
         stock(self)
-        store_outputs_contiguous(self.modules)
+        bind_layers(self.modules)
 
     LoRAModelManager._create_lora_modules = create_lora_modules
 

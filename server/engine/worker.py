@@ -5,12 +5,12 @@ Every method is prefixed, since vLLM refuses names that its worker already has.
 
 from typing import Any
 
-from server.engine.bank import _Gated
+from server.engine.bank import BoundLayer, GatedPunica
 from server.engine.hook import SlotTable
 from server.engine.kernels.operator import installed_kernel
 
 
-def bank_of(runner: Any) -> _Gated:
+def bank_of(runner: Any) -> GatedPunica:
     """The gated wrapper that the runner's LoRA layers call.
 
     Raises:
@@ -18,7 +18,7 @@ def bank_of(runner: Any) -> _Gated:
     """
     wrappers = runner.lora_manager._adapter_manager.punica_wrapper_mapping.values()
     for wrapper in wrappers:
-        if isinstance(wrapper, _Gated):
+        if isinstance(wrapper, GatedPunica):
             return wrapper
     names = ", ".join(type(wrapper).__name__ for wrapper in wrappers)
     raise RuntimeError(f"the LoRA layers call {names}, not the gated bank")
@@ -52,7 +52,7 @@ class BankWorker:
             "wrapper": type(bank_of(runner)).__name__,
             "runner": type(runner).__name__,
             "hooked": bool(getattr(hook, "loralloy", False)),
-            "layout": bool(first.lora_b_stacked[0].stride(2) == 1),
+            "bound": isinstance(first.punica_wrapper, BoundLayer),
             "kernel": installed_kernel() is not None,
             "slots": list(manager.lora_index_to_id),
             "known": sorted(table.ranks),

@@ -378,19 +378,41 @@ void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
   }
 }
 
-void gated_lora(Tensor y, const Tensor& x, at::TensorList a, at::TensorList b,
-                at::IntArrayRef slices, at::TensorList parts, int64_t few) {
-  const Step step = read_step(parts);
+// What one wrapped layer of the model owns; bound once, before the first forward pass.
+struct Module {
+  std::vector<Tensor> a;
+  std::vector<Tensor> b;
+  std::vector<int64_t> slices;
+  std::vector<Tensor> step;
+  int64_t few;
+};
+
+std::vector<Module>& modules() {
+  static std::vector<Module> table;
+  return table;
+}
+
+int64_t bind_module(at::TensorList a, at::TensorList b, at::IntArrayRef slices,
+                    at::TensorList step, int64_t few) {
+  modules().push_back({a.vec(), b.vec(), slices.vec(), step.vec(), few});
+  return static_cast<int64_t>(modules().size()) - 1;
+}
+
+void gated_lora(Tensor y, const Tensor& x, int64_t index) {
+  const Module& module = modules().at(index);
+  const Step step = read_step(module.step);
   if (step.slots == 0 || x.size(0) == 0) return;
-  if (step.pairs() > few * std::max<int64_t>(step.slots, 1) ||
-      !(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16))
-    return many_tokens(y, x, a, b, slices, parts, step);
-  if (x.scalar_type() == at::kFloat) return few_tokens<float>(y, x, a, b, slices, step);
-  few_tokens<BFloat16>(y, x, a, b, slices, step);
+  const bool typed = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+  if (!typed || step.pairs() > module.few * step.slots)
+    return many_tokens(y, x, module.a, module.b, module.slices, module.step, step);
+  if (x.scalar_type() == at::kFloat)
+    return few_tokens<float>(y, x, module.a, module.b, module.slices, step);
+  few_tokens<BFloat16>(y, x, module.a, module.b, module.slices, step);
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(loralloy, CPU, m) {
   m.impl("gated_lora", TORCH_FN(gated_lora));
+  m.impl("bind_module", TORCH_FN(bind_module));
 }

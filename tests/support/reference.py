@@ -1,0 +1,69 @@
+"""The reference: transformers and PEFT on the same weights, one forward pass over the whole text.
+
+Nothing of the engine's arithmetic is used here. ``cat`` and ``linear`` are PEFT's own
+``add_weighted_adapter``; ``linear_peft04`` (PEFT up to 0.6, which today's PEFT no longer has) is
+built from its definition: A = Σ w_i s_i A_i, B = Σ B_i.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers import LlamaForCausalLM
+
+
+class Reference:
+    """Log-probabilities of the base model under any mixture of adapters."""
+
+    def __init__(self, base: Path, adapters: Mapping[str, Path]) -> None:
+        self._base = base
+        self._adapters = adapters
+
+    def logprobs(
+        self, tokens: list[int], weights: Mapping[str, float], combination: str = "cat"
+    ) -> torch.Tensor:
+        """Log-probabilities [len(tokens), vocab] of the token after each position."""
+        model = LlamaForCausalLM.from_pretrained(self._base, dtype=torch.float32)
+        if weights:
+            model = self._mix(model, weights, combination)
+        model.eval()
+        with torch.no_grad():
+            logits = model(torch.tensor([tokens])).logits[0]
+        return torch.log_softmax(logits.double(), dim=-1)
+
+    def _mix(
+        self, base: LlamaForCausalLM, weights: Mapping[str, float], combination: str
+    ) -> PeftModel:
+        names = list(weights)
+        # PEFT takes no dots or dashes in adapter names.
+        short = {name: f"a{number}" for number, name in enumerate(names)}
+        model = PeftModel.from_pretrained(base, self._adapters[names[0]], adapter_name="a0")
+        for name in names[1:]:
+            model.load_adapter(self._adapters[name], adapter_name=short[name])
+        rule = "linear" if combination == "linear_peft04" else combination
+        model.add_weighted_adapter(
+            [short[name] for name in names],
+            [weights[name] for name in names],
+            "mixed",
+            combination_type=rule,
+        )
+        if combination == "linear_peft04":
+            _overwrite_peft04(model, {short[name]: weights[name] for name in names})
+        model.set_adapter("mixed")
+        return model
+
+
+def _overwrite_peft04(model: PeftModel, weights: Mapping[str, float]) -> None:
+    for module in model.modules():
+        if not hasattr(module, "lora_A") or "mixed" not in module.lora_A:
+            continue
+        a = sum(
+            w * module.scaling[name] * module.lora_A[name].weight.data
+            for name, w in weights.items()
+            if name in module.lora_A
+        )
+        b = sum(module.lora_B[name].weight.data for name in weights if name in module.lora_B)
+        module.lora_A["mixed"].weight.data = a
+        module.lora_B["mixed"].weight.data = b
+        module.scaling["mixed"] = 1.0

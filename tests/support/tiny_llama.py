@@ -1,0 +1,91 @@
+"""A tiny Llama with a trained-by-counting tokenizer, and adapters for it, made on disk in seconds."""
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+BASE_NAME = "tiny-llama"
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' "
+    "+ (message['content'] or '') + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def make_base(folder: Path) -> Path:
+    """Write a three-layer Llama (GQA, random weights, fp32) with tokenizer and chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    text = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    trainer = trainers.BpeTrainer(
+        vocab_size=1024,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(text, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    fast.save_pretrained(folder)
+    torch.manual_seed(11)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=128,
+        intermediate_size=192,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.08,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+        bos_token_id=fast.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def make_adapter(base: Path, folder: Path, seed: int, **lora: object) -> Path:
+    """Write a PEFT adapter with random factors; ``lora`` goes to ``LoraConfig``."""
+    options: dict[str, object] = {"r": 8, "lora_alpha": 16, "target_modules": list(LINEARS), **lora}
+    model = get_peft_model(
+        LlamaForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**options)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            scale = 0.3 if "lora_B" in name else weight.shape[1] ** -0.5
+            weight.data = torch.randn(weight.shape, generator=generator) * scale
+    model.peft_config["default"].base_model_name_or_path = BASE_NAME
+    model.save_pretrained(folder)
+    return folder
+
+
+ADAPTERS: dict[str, dict[str, object]] = {
+    "r8-a": {},
+    "r8-b": {"lora_alpha": 4},
+    "r8-c": {"lora_alpha": 8, "use_rslora": True},
+    "r8-d": {"lora_alpha": 24},
+    "r16": {"r": 16},
+    "r32": {"r": 32, "lora_alpha": 16},
+    "attention-only": {"target_modules": ["q_proj", "v_proj"]},
+    "patterned": {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"down_proj": 2}},
+}
+"""Adapters that the tests mix: four of one rank with unlike scalings, and the special cases."""
+
+
+def make_adapters(base: Path, folder: Path) -> dict[str, Path]:
+    """Write all of :data:`ADAPTERS`."""
+    return {
+        name: make_adapter(base, folder / name, seed, **options)
+        for seed, (name, options) in enumerate(ADAPTERS.items())
+    }
