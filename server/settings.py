@@ -33,11 +33,17 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_body_bytes: int = Field(16 * _MIB, ge=1024, description="Largest JSON body, in bytes.")
-    max_upload_bytes: int = Field(
-        1280 * _MIB, ge=1024, description="Largest upload of an adapter, all parts together."
+    max_body_bytes: int = Field(
+        default=16 * _MIB, ge=1024, description="Largest JSON body, in bytes."
     )
-    max_prompts: int = Field(64, ge=1, description="Most prompts in one completions request.")
+    max_upload_bytes: int = Field(
+        default=1280 * _MIB,
+        ge=1024,
+        description="Largest upload of an adapter, all parts together.",
+    )
+    max_prompts: int = Field(
+        default=64, ge=1, description="Most prompts in one completions request."
+    )
 
 
 class ResidencySettings(BaseModel):
@@ -45,10 +51,14 @@ class ResidencySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_waiting: int = Field(256, ge=0, description="Most requests that wait for a slot.")
-    max_wait_s: float = Field(30.0, gt=0, description="Longest wait for a slot, in seconds.")
+    max_waiting: int = Field(default=256, ge=0, description="Most requests that wait for a slot.")
+    max_wait_s: float = Field(
+        default=30.0, gt=0, description="Longest wait for a slot, in seconds."
+    )
     max_drain_s: float = Field(
-        60.0, gt=0, description="Longest wait of a removal for running requests, in seconds."
+        default=60.0,
+        gt=0,
+        description="Longest wait of a removal for running requests, in seconds.",
     )
 
 
@@ -59,30 +69,39 @@ class Settings(BaseSettings):
         env_prefix="LORALLOY_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one."
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Keys that clients must present; without any, only loopback is served."
+        default=(),
+        description="Keys that clients must present; without any, only loopback is served.",
     )
-    api_key_file: Path | None = Field(None, description="File with further keys, one a line.")
+    api_key_file: Path | None = Field(
+        default=None, description="File with further keys, one a line."
+    )
     data_dir: Path = Field(
-        Path("~/.local/share/loralloy"), description="Where uploaded adapters are kept."
+        default=Path("~/.local/share/loralloy"), description="Where uploaded adapters are kept."
     )
-    policies: Path | None = Field(None, description="YAML file of policies; bundled by default.")
+    policies: Path | None = Field(
+        default=None, description="YAML file of policies; bundled by default."
+    )
     encoder: str | None = Field(
-        None, description="SentenceTransformer name or folder; the bundled one by default."
+        default=None, description="SentenceTransformer name or folder; the bundled one by default."
     )
-    default_policy: str = Field("auto", description="Policy of `loralloy route` and of chats.")
-    demo_adapters: bool = Field(True, description="Import the demo adapters at start.")
+    default_policy: str = Field(
+        default="auto", description="Policy of `loralloy route` and of chats."
+    )
+    demo_adapters: bool = Field(default=True, description="Import the demo adapters at start.")
     demo_dir: Path = Field(
-        _PROJECT / "examples" / "adapters", description="Folder of the demo adapters."
+        default=_PROJECT / "examples" / "adapters", description="Folder of the demo adapters."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="How much the server logs."
+        default="info", description="How much the server logs."
     )
-    engine: EngineSettings = Field(default_factory=EngineSettings)
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-    residency: ResidencySettings = Field(default_factory=ResidencySettings)
+    engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
+    limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
+    residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
 
     @field_validator("api_keys", mode="before")
     @classmethod
