@@ -105,10 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         content = fitted(
             make_encoder(given.encoder), examples, description=given.description, keep=given.keep
         )
-        given.out.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    except (RoutingError, OSError) as err:
-        sys.stderr.write(f"error: {err}\n")
-        return 1
+        given.out.write_text(json.dumps(content, ensure_ascii=False) + "\n", "utf-8")
+    except RoutingError as err:
+        return _failed(str(err))
+    except OSError as err:
+        return _failed(f"{err.filename}: {err.strerror}")
     sys.stdout.write(f"{given.out}: centroid of {len(examples)} texts by {content['encoder']}\n")
     return 0
 
@@ -118,6 +119,11 @@ def default_encoder() -> Path:
     cache = os.environ.get("LORALLOY_CACHE_DIR")
     root = Path(cache) if cache else Path.home() / ".cache" / "loralloy"
     return root / "encoders" / DEFAULT_ENCODER
+
+
+def _failed(reason: str) -> int:
+    sys.stderr.write(f"error: {reason}\n")
+    return 1
 
 
 def _text_of(line: str, place: str) -> str:

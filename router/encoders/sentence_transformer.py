@@ -75,6 +75,7 @@ class SentenceTransformerEncoder:
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embeddings [n, d] of n texts, as the model gives them."""
+        texts = [_readable(text) for text in texts]
         found = {text: self._cache.get(text) for text in texts}
         missing = [text for text, embedding in found.items() if embedding is None]
         if missing:
@@ -86,7 +87,7 @@ class SentenceTransformerEncoder:
 
     def cut(self, text: str, start: int, stop: int | None) -> str:
         """The text's word pieces ``[start:stop]``, as they stand in it."""
-        text = _bounded(text, start, stop)
+        text = _readable(_bounded(text, start, stop))
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets[start:stop]
         return text[offsets[0][0] : offsets[-1][1]] if offsets else ""
 
@@ -139,6 +140,11 @@ def _max_pieces(model: Any, tokenizer: Tokenizer) -> int:  # noqa: ANN401
         return UNBOUNDED_PIECES
     special = int(tokenizer.num_special_tokens_to_add(False))
     return max(1, int(limit) - special)
+
+
+def _readable(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which JSON lets through."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _bounded(text: str, start: int, stop: int | None) -> str:

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from router.config import (
     parse_policy,
 )
 from router.errors import InvalidPolicy
-from router.options import Candidates, Window
+from router.options import Candidates, Options, Window
 from router.policies import POLICIES
 
 
@@ -43,6 +44,17 @@ def test_the_bundled_files_commented_examples_are_valid():
     assert policies["lori"].weights == {"maths": 0.3, "science": 0.3, "code": 0.3}
     assert policies["careful"].threshold == 0.25
     assert policies["careful"].candidates.exclude == ("code",)
+
+
+def test_the_snippets_of_the_guide_are_valid(written):
+    guide = Path("docs/policies.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert len(snippets) >= 6
+    for snippet in snippets:
+        text = snippet if snippet.startswith("policies:") else f"policies:\n{snippet}"
+        assert load_policies(written(text))
+    assert all(f"`{kind}`" in guide for kind in POLICIES)
+    assert all(f"`{option}`" in guide for option in Options.model_fields)
 
 
 def test_every_option_can_be_written(written):

@@ -89,9 +89,10 @@ def test_cut_of_a_huge_text_is_quick(encoder):
     assert time.perf_counter() - began < 1
 
 
-def test_text_that_is_no_unicode_is_refused(encoder):
-    with pytest.raises(EncoderFailed, match="could not encode"):
-        encoder.encode(["broken \ud800 text"])
+def test_half_a_surrogate_pair_is_read_as_a_question_mark(encoder):
+    broken, mended = encoder.encode(["broken \ud800 text", "broken ? text"])
+    assert (broken == mended).all()
+    assert encoder.cut("broken \ud800 text", 1, None) == "? text"
 
 
 def test_threads_can_share_an_encoder(encoder_path):

@@ -218,6 +218,10 @@ def test_without_text_the_fallback_answers(filled, said):
     assert (decision.fallback, decision.text_window) == ("base", "")
 
 
+def test_text_that_is_no_unicode_is_routed_all_the_same(filled):
+    assert filled.route("How many \ud83d apples?").mixture.weights["maths"] > 0.8
+
+
 def test_options_apply_in_their_order(filled):
     """Softmax, then the two heaviest, then none under 0.3, then the base's share."""
     with_policy(filled, kind="uniform", top_k=2, base_share=0.2)
