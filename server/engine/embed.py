@@ -22,6 +22,7 @@ from server.engine.config import EngineSettings
 from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
+from server.engine.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,9 @@ class EmbeddedEngine:
         self._ids: dict[str, int] = {}
         self._next_id = itertools.count(1)
         self._loading = asyncio.Lock()
+        self._usage = Usage()
         client.adapter_ids = self._ids
+        client.usage = self._usage
 
     @classmethod
     async def start(cls, settings: EngineSettings, model: Path, name: str, *, hub: bool = False) -> Self:
@@ -187,7 +190,11 @@ class EmbeddedEngine:
             self._ids[digest] = adapter_id
 
     async def unload(self, digest: str) -> None:
-        """Free an adapter's slot; nothing happens if it has none. No request may be using it."""
+        """Free an adapter's slot once no running request uses it; nothing happens if it has none.
+
+        New requests must not name it any more: the server's leases see to that.
+        """
+        await self._usage.ended(digest)
         async with self._loading:
             adapter_id = self._ids.pop(digest, None)
             if adapter_id is not None:

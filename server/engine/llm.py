@@ -8,7 +8,8 @@ values of unlike mixtures, adapter versions and tenants apart.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from vllm import SamplingParams
@@ -17,6 +18,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from router.mixture import BASE_MODEL, Mixture
 from server.engine.hook import EXTRA_KEY
 from server.engine.plan import GenerationPlan, current_plan
+from server.engine.usage import Usage
 
 
 def cache_salt(mixture: Mixture, tenant: str, user_salt: str | None) -> str | None:
@@ -53,9 +55,30 @@ def mixture_of(plan: GenerationPlan | None, request_id: str) -> Mixture:
 
 
 class MixingLLM(AsyncLLM):
-    """vLLM's client with mixtures; ``adapter_ids`` maps the digests in slots to vLLM's ids."""
+    """vLLM's client with mixtures.
+
+    Attributes:
+        adapter_ids: digests in slots → vLLM's ids. Set by the embedding engine.
+        usage: which adapters running requests use. Set by the embedding engine.
+    """
 
     adapter_ids: Mapping[str, int]
+    usage: Usage
+
+    async def generate(
+        self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Generate, and count the mixture's adapters as used until the request has left the engine.
+
+        vLLM's generator aborts the request when it is closed early, so that the count falls only
+        after the engine has been told.
+        """
+        digests = [m.digest for m in mixture_of(current_plan.get(), request_id).members]
+        with self.usage.holding(digests):
+            outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
+            async with aclosing(outputs):
+                async for output in outputs:
+                    yield output
 
     async def add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any

@@ -89,3 +89,15 @@ def make_adapters(base: Path, folder: Path) -> dict[str, Path]:
         name: make_adapter(base, folder / name, seed, **options)
         for seed, (name, options) in enumerate(ADAPTERS.items())
     }
+
+TOPICS: dict[str, str] = {
+    "r8-a": "arithmetic and word problems with numbers",
+    "r8-b": "computer programs, functions and code",
+    "r8-c": "biology, physics and other natural science",
+    "r8-d": "reading a text and answering questions on it",
+    "r16": "cooking recipes and kitchens",
+    "r32": "football and other sports",
+    "attention-only": "poems, songs and rhymes",
+    "patterned": "history of wars and kings",
+}
+"""What each adapter is said to be for, so that the router has something to tell apart."""

@@ -1,0 +1,69 @@
+"""Fixtures for all tests: the encoder, a tiny base model, its adapters, one real server."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# No test may ask a model hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("LORALLOY_") and name != "LORALLOY_CACHE_DIR":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def encoder_path() -> Path:
+    """Folder of the default encoder, prepared from its package if it is not there yet."""
+    from server.prepare import encoder_path, prepare
+
+    prepare(quiet=True)
+    return encoder_path()
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a three-layer random Llama in fp32."""
+    from tests.support.tiny_llama import make_base
+
+    return make_base(tmp_path_factory.mktemp("base") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """PEFT adapters for the tiny base, by name."""
+    from tests.support.tiny_llama import make_adapters
+
+    return make_adapters(tiny_base, tmp_path_factory.mktemp("adapters"))
+
+
+@pytest.fixture(scope="session")
+def server(
+    tiny_base: Path,
+    tiny_adapters: dict[str, Path],
+    encoder_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator:
+    """One real server for the whole run: fp32, the tiny base, all tiny adapters pushed."""
+    from tests.support import running_server
+    from tests.support.tiny_llama import BASE_NAME, TOPICS
+
+    running = running_server.start(
+        tmp_path_factory.mktemp("server"),
+        tiny_base,
+        BASE_NAME,
+        arguments=("--dtype", "float32", "--max-loras", "10", "--max-model-len", "512"),
+    )
+    try:
+        for name, folder in tiny_adapters.items():
+            answer = running_server.push(running, name, folder, description=TOPICS[name])
+            assert answer.status_code == 201, answer.text
+        yield dataclasses.replace(running, adapters=tiny_adapters)
+    finally:
+        running_server.stop(running)

@@ -1,0 +1,76 @@
+"""Asking the server for tokens and their log-probabilities, one request or many at once."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.support.running_server import RunningServer
+
+TOP = 20
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One completion request over token ids.
+
+    Attributes:
+        prompt: token ids.
+        body: further fields: model, mixture, policy, …
+        max_tokens: how many tokens to generate, greedily.
+    """
+
+    prompt: tuple[int, ...]
+    body: dict[str, Any]
+    max_tokens: int = 12
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What came back: the tokens, the top log-probabilities by token id, and how much was cached."""
+
+    tokens: list[int]
+    top: list[dict[int, float]]
+    cached: int
+    mixture: dict[str, Any]
+
+
+def generate(server: RunningServer, asks: Sequence[Ask]) -> list[Generated]:
+    """Send all requests at once; the engine decodes them in one batch."""
+    return asyncio.run(_all(server, asks))
+
+
+async def _all(server: RunningServer, asks: Sequence[Ask]) -> list[Generated]:
+    headers = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+    async with httpx.AsyncClient(base_url=server.url, timeout=300, headers=headers) as client:
+        return list(await asyncio.gather(*(_one(client, server, ask) for ask in asks)))
+
+
+async def _one(client: httpx.AsyncClient, server: RunningServer, ask: Ask) -> Generated:
+    body = {
+        "model": server.base,
+        "prompt": list(ask.prompt),
+        "max_tokens": ask.max_tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+        "logprobs": TOP,
+        "return_tokens_as_token_ids": True,
+        **ask.body,
+    }
+    answer = await client.post("/v1/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    data = answer.json()
+    logprobs = data["choices"][0]["logprobs"]
+    details = data["usage"].get("prompt_tokens_details") or {}
+    return Generated(
+        [_token(name) for name in logprobs["tokens"]],
+        [{_token(n): p for n, p in top.items()} for top in logprobs["top_logprobs"]],
+        details.get("cached_tokens") or 0,
+        data["mixture"],
+    )
+
+
+def _token(name: str) -> int:
+    return int(name.removeprefix("token_id:"))
