@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Train the four demo adapters again, with their centroids, and measure them: make demos DATA=folder
+#
+#   tools/make_demos.sh DATA [OUT]     OUT defaults to examples/adapters
+#
+# Runs that broke off go on from their last checkpoint when the script is started again. Adapters
+# that are finished are left as they are: remove a folder to train it anew.
+set -euo pipefail
+
+data="$1"
+out="${2:-examples/adapters}"
+bin="${BIN:-.venv/bin}"
+work="${WORK:-build/demos}"
+threads="${THREADS:-1}"
+items="${ITEMS:-200}"
+
+base="$("$bin/python" -m server.prepare --print base)"
+
+# name | files | data | licence | what the adapter is for | recipe
+demos() {
+  cat <<'END'
+maths|gsm8k_train.jsonl|GSM8K|MIT|Grade-school word problems, solved step by step|--batch-size 2 --max-tokens 192
+science|arc_challenge_train.jsonl arc_easy_train.jsonl|ARC (Challenge and Easy)|CC BY-SA 4.0|Multiple-choice questions of school science|--batch-size 4 --max-tokens 128
+code|code_alpaca_train.jsonl|CodeAlpaca|CC BY-NC 4.0 (no commercial use)|Short programming tasks, answered in code|--batch-size 3 --max-tokens 160
+reading|squad_train.jsonl|SQuAD 1.1|CC BY-SA 4.0|Questions answered by a span of a given text|--batch-size 2 --max-tokens 192
+END
+}
+
+train() { # name files data licence recipe
+  local run="$work/$1" files=() resume=()
+  for file in $2; do files+=("$data/$file"); done
+  [ -f "$run/run.json" ] && resume=(--resume)
+  # shellcheck disable=SC2086  # the recipe is a list of flags
+  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training.sft \
+    --task "$1" --data "${files[@]}" --base-model "$base" --out "$run" --threads "$threads" \
+    --data-name "$3" --data-licence "$4" ${resume[@]+"${resume[@]}"} $5
+  mkdir -p "$out/$1"
+  cp "$run"/{adapter_config.json,adapter_model.safetensors,card.json,README.md} "$out/$1/"
+}
+
+fit() { # name files description
+  local texts="$work/$1.jsonl" files=()
+  for file in $2; do files+=("$data/$file"); done
+  "$bin/python" -m adapters.training.texts --task "$1" --data "${files[@]}" --out "$texts"
+  "$bin/python" -m router.fit --examples "$texts" --out "$out/$1/router.json" \
+    --description "$3" --keep 0
+}
+
+mkdir -p "$work" "$out"
+while IFS='|' read -r -u 3 name files title licence description recipe; do
+  if [ ! -f "$out/$name/adapter_model.safetensors" ]; then
+    train "$name" "$files" "$title" "$licence" "$recipe"
+  fi
+  [ -f "$out/$name/router.json" ] || fit "$name" "$files" "$description"
+done 3< <(demos)
+
+"$bin/python" -m adapters.training.evaluate --base-model "$base" --items "$items" \
+  --threads "$threads" --update-cards --out benchmarks/results/demo_adapters \
+  --adapters "$out"/{maths,science,code,reading} \
+  --data "maths=$data/gsm8k_dev.jsonl" "science=$data/arc_challenge_dev.jsonl" \
+  "code=$data/code_alpaca_dev.jsonl" "reading=$data/squad_dev.jsonl"
