@@ -132,8 +132,9 @@ class EmbeddedEngine:
         """Attach vLLM's routes (chat, completions, responses, tokenise) and their state to ``app``."""
         from server.engine.serving import attach_routes, fill_state
 
-        attach_routes(app)
+        # The tokenise router reads the state while it is attached.
         await fill_state(self._client, app, self._arguments)
+        attach_routes(app)
         self._app = app
 
     def set_models(self, names: Iterable[str]) -> None:
