@@ -39,6 +39,8 @@ class Reference:
         # PEFT takes no dots or dashes in adapter names.
         short = {name: f"a{number}" for number, name in enumerate(names)}
         model = PeftModel.from_pretrained(base, self._adapters[names[0]], adapter_name="a0")
+        if len(names) == 1 and weights[names[0]] == 1.0:
+            return model
         for name in names[1:]:
             model.load_adapter(self._adapters[name], adapter_name=short[name])
         rule = "linear" if combination == "linear_peft04" else combination
@@ -48,6 +50,10 @@ class Reference:
             "mixed",
             combination_type=rule,
         )
+        for module in model.modules():
+            if hasattr(module, "scaling") and "mixed" in module.scaling:
+                # PEFT takes the first member's config, where rsLoRA would scale the sum once more.
+                module.scaling["mixed"] = 1.0
         if combination == "linear_peft04":
             _overwrite_peft04(model, {short[name]: weights[name] for name in names})
         model.set_adapter("mixed")

@@ -69,7 +69,7 @@ def start(
     log = folder / "server.log"
     folder.mkdir(parents=True, exist_ok=True)
     command = [
-        *(sys.executable, "-m", "server", "serve", "--port", str(port)),
+        *(sys.executable, "-m", "server", "--port", str(port)),
         *("--model", str(base), "--served-model-name", base_name, "--no-demo-adapters"),
         *("--data-dir", str(folder / "data"), *arguments),
     ]
