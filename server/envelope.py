@@ -86,6 +86,7 @@ _FOREIGN_CODES: Mapping[int, str] = {
 _TOO_LONG = re.compile(
     r"context length|maximum model length|max_model_len|Input length", re.IGNORECASE
 )
+_ASIDE = re.compile(r" \(parameter=\w+(, value=.*)?\)$", re.DOTALL)
 _PATH = re.compile(r"(?<![\w:/.<])/(?!v1/)(?:[\w.@+-]+/)+[\w.@+-]*")
 _INTERNAL = "the server failed on this request; its log says why under the request's id"
 
@@ -135,7 +136,7 @@ def translate(foreign: Mapping[str, object], status: int) -> dict[str, dict[str,
         status: the status of the answer, or the one that the error would have had in a stream.
     """
     code, kind = foreign.get("code"), foreign.get("type")
-    message = str(foreign.get("message") or HTTPStatus(status).phrase)
+    message = _ASIDE.sub("", str(foreign.get("message") or HTTPStatus(status).phrase))
     param = foreign.get("param")
     param = param if isinstance(param, str) else None
     if isinstance(code, str) and kind in TYPES:

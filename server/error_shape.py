@@ -14,6 +14,7 @@ from server.errors import MalformedJson
 
 _MAX_FAULTS = 3
 _INTERNAL_MARKS = ("[", "(", "{")
+_TYPE_NAMES = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "none"})
 
 
 class ErrorShape:
@@ -113,7 +114,9 @@ def _field(fault: dict[str, object]) -> str | None:
     location = fault.get("loc")
     parts: list[str] = []
     for part in location if isinstance(location, tuple | list) else ():
-        if isinstance(part, str) and any(mark in part for mark in _INTERNAL_MARKS):
+        if isinstance(part, str) and (
+            part in _TYPE_NAMES or any(mark in part for mark in _INTERNAL_MARKS)
+        ):
             continue
         if part not in ("body", "query", "path") or parts:
             parts.append(str(part))

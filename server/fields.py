@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from adapters.errors import shown
 from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
 from server.resolve import OUR_FIELDS
 
 _DROPPED = frozenset({"request_id", "session_id", "priority", "cache_salt"})
-_REFUSED = frozenset({"kv_transfer_params", "ec_transfer_params", "prompt_embeds"})
+_REFUSED = frozenset({"kv_transfer_params", "ec_transfer_params", "prompt_embeds", "chat_template"})
 _REFUSED_IF_TRUE = frozenset({"background", "use_beam_search"})
 _RESERVED_XARGS = frozenset({"loralloy", "kv_transfer_params", "ec_transfer_params"})
 _SALT = re.compile(r"[^@/\\\0]{1,128}")
@@ -62,8 +63,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def clean(body: Mapping[str, Any]) -> Cleaned:
+def clean(body: Mapping[str, Any], max_choices: int) -> Cleaned:
     """Take out what is ours, and refuse what no client may say.
+
+    Args:
+        body: the request's.
+        max_choices: most answers to one prompt (``n``).
 
     Raises:
         UnsupportedParameter: a field that this server does not honour.
@@ -78,6 +83,12 @@ def clean(body: Mapping[str, Any]) -> Cleaned:
     if body.get("priority"):
         raise UnsupportedParameter(
             "requests have no priorities here; leave 'priority' out", param="priority"
+        )
+    choices = body.get("n")
+    if isinstance(choices, int) and choices > max_choices:
+        raise InvalidRequest(
+            f"'n' is {shown(choices)}; at most {max_choices} answers are given to a prompt",
+            param="n",
         )
     _check_xargs(body.get("vllm_xargs"))
     unseen = OUR_FIELDS | _DROPPED | _REFUSED

@@ -129,7 +129,7 @@ class Mixing:
                 f"{self._mixer.limits.max_prompts}",
                 param="prompt",
             )
-        cleaned = clean(body)
+        cleaned = clean(body, self._mixer.limits.max_choices)
         wish = resolve(body, catalogue.names)
         if wish.mixture is not None:
             applied = [Applied(wish.mixture)] * count

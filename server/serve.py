@@ -215,29 +215,35 @@ async def _listen(
             timeout_graceful_shutdown=DRAIN_S,
         )
     )
-    watch = asyncio.create_task(_watch(server, parts, listener, announce))
+    death = asyncio.create_task(_end_with_engine(server, parts.engine))
+    greeting = asyncio.create_task(_greet(server, parts, listener, announce))
     try:
         await server.serve(sockets=[listener])
+        if death.done() and death.result():
+            raise EngineStartError("the engine has died; the log above says why")
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
-    if parts.engine.failed:
-        raise EngineStartError("the engine has died; the log above says why")
+        for task in (death, greeting):
+            task.cancel()
+        await asyncio.gather(death, greeting, return_exceptions=True)
 
 
-async def _watch(
+async def _end_with_engine(server: uvicorn.Server, engine: EmbeddedEngine) -> bool:
+    """Stop the server if the engine dies; say whether it did."""
+    while not server.should_exit:
+        if engine.failed:
+            server.should_exit = True
+            return True
+        await asyncio.sleep(_WATCH_S)
+    return False
+
+
+async def _greet(
     server: uvicorn.Server,
     parts: Parts,
     listener: socket.socket,
     announce: Callable[[str, Parts], None],
 ) -> None:
-    """Announce the server when it is ready; stop it if the engine dies."""
-    told = False
-    while not server.should_exit:
-        if parts.engine.failed:
-            server.should_exit = True
-        elif parts.ready and server.started and not told:
-            told = True
-            host, port = listener.getsockname()[:2]
-            announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)
+    while not (parts.ready and server.started):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_WATCH_S)
+    host, port = listener.getsockname()[:2]
+    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)

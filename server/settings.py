@@ -41,6 +41,7 @@ class LimitSettings(BaseModel):
         ge=1024,
         description="Largest upload of an adapter, all parts together.",
     )
+    max_choices: int = Field(default=64, ge=1, description="Most answers to one prompt (n).")
     max_prompts: int = Field(
         default=64, ge=1, description="Most prompts in one completions request."
     )

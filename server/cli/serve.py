@@ -133,6 +133,8 @@ def _run(settings: "Settings") -> None:
         run(settings, _announce)
     except (ServerError, EngineError, AdapterError, RoutingError, PrepareError) as error:
         raise Trouble(str(error)) from None
+    except KeyboardInterrupt:
+        console.print("Loralloy has stopped.", style="dim")
 
 
 def _announce(url: str, parts: "Parts") -> None:

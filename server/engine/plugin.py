@@ -5,6 +5,7 @@ and every worker, before models are built, possibly more than once. Each patch i
 nowhere else, and a contract test pins what it relies on.
 """
 
+import multiprocessing
 import os
 from functools import wraps
 from pathlib import Path
@@ -23,6 +24,7 @@ def register() -> None:
     platform = type(current_platform)
     if getattr(platform, "loralloy", False):
         return
+    _leave_terminal()
     _install_operator()
     wrapper = "GatedPunicaCPU" if current_platform.is_cpu() else "GatedPunicaGPU"
     name = f"server.engine.bank.{wrapper}"
@@ -33,6 +35,15 @@ def register() -> None:
     _bind_layers()
     _hook_steps()
     platform.loralloy = True
+
+
+def _leave_terminal() -> None:
+    """Keep Ctrl-C from the engine's processes: the server ends them when running answers are done.
+
+    A terminal signals its whole foreground group, and vLLM's processes would die at once.
+    """
+    if multiprocessing.parent_process() is not None and os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
 
 
 def _install_operator() -> None:

@@ -83,6 +83,12 @@ def test_unexpected_errors_tell_nothing():
         ),
         (500, {"error": {"message": "KeyError: x", "code": 500}}, "internal_error", "log"),
         (503, {"error": {"message": "queue full", "code": 503}}, "overloaded", "queue full"),
+        (
+            400,
+            {"error": {"message": "no good. (parameter=x, value=1)", "param": "x"}},
+            "invalid_request",
+            "no good.",
+        ),
         (400, {"error": "a string"}, "invalid_request", "a string"),
         (400, [1], "invalid_request", "Bad Request"),
     ],
@@ -92,6 +98,7 @@ def test_foreign_errors_get_our_shape(status, foreign, code, told):
     assert set(error) == {"message", "type", "param", "code"}
     assert error["code"] == code
     assert told in error["message"]
+    assert "parameter=" not in error["message"]
 
 
 def test_no_path_of_the_server_passes():

@@ -1,7 +1,12 @@
 import pytest
 
 from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
-from server.fields import clean, parse_object
+from server.fields import Cleaned, parse_object
+from server.fields import clean as clean_body
+
+
+def clean(body) -> Cleaned:
+    return clean_body(body, 4)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,7 @@ def test_our_fields_and_those_that_name_things_are_taken_out():
         ({"background": True}, "background"),
         ({"use_beam_search": True}, "use_beam_search"),
         ({"priority": 1}, "priority"),
+        ({"chat_template": "{{ 1 }}"}, "chat_template"),
         ({"vllm_xargs": {"loralloy": "x"}}, "vllm_xargs"),
         ({"vllm_xargs": {"loralloy_mixture": 1}}, "vllm_xargs"),
         ({"vllm_xargs": {"kv_transfer_params": "x"}}, "vllm_xargs"),
@@ -109,3 +115,10 @@ def test_include_mixture_is_ours_and_the_rest_is_not():
 def test_include_mixture_is_a_flag_of_streams(body):
     with pytest.raises(InvalidRequest):
         clean(body)
+
+
+def test_so_many_answers_and_no_more():
+    assert clean({"n": 4}).fields == {"n": 4}
+    with pytest.raises(InvalidRequest) as caught:
+        clean({"n": 5})
+    assert caught.value.param == "n"
