@@ -20,12 +20,12 @@ from rich.progress import Progress
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapters.errors import AdapterError
+from adapters.files import WEIGHTS_FILE
 from adapters.training.base import load_base, public_name
 from adapters.training.card import CARD_FILE, Card
 from adapters.training.data import Encoded, digest_of, encode_all, read_examples
 from adapters.training.errors import TrainingError
 from adapters.training.heldout import loss_with_interval, response_losses
-from adapters.training.run_folder import WEIGHTS_FILE
 from adapters.training.table import BASE, LossTable, Task
 
 MAX_TOKENS = 512

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer
 
+from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.training.data import Encoded
 from adapters.training.errors import TrainingError
 from adapters.training.progress import StepReport
 from adapters.training.recipe import Recipe
-from adapters.training.run_folder import CONFIG_FILE, WEIGHTS_FILE, RunFolder
+from adapters.training.run_folder import RunFolder
 from adapters.training.schedule import draw_batches
 
 
