@@ -75,6 +75,7 @@ class EmbeddedEngine:
         model_name: the base model's name on the wire.
         model_path: the base model's folder.
         settings: what it was started with.
+        client: vLLM's client with mixtures.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class EmbeddedEngine:
         self.model_name: str = arguments.served_model_name[0]
         self.model_path = model_path
         self.settings = settings
-        self._client = client
+        self.client = client
         self._arguments = arguments
         self._app: FastAPI | None = None
         self._ids: dict[str, int] = {}
@@ -133,7 +134,7 @@ class EmbeddedEngine:
         from server.engine.serving import attach_routes, fill_state
 
         # The tokenise router reads the state while it is attached.
-        await fill_state(self._client, app, self._arguments)
+        await fill_state(self.client, app, self._arguments)
         attach_routes(app)
         self._app = app
 
@@ -179,14 +180,14 @@ class EmbeddedEngine:
                 lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder.resolve())
             )
             try:
-                await self._client.add_lora(request)
-                await self._client.pin_lora(adapter_id)
-                await self._client.collective_rpc(
+                await self.client.add_lora(request)
+                await self.client.pin_lora(adapter_id)
+                await self.client.collective_rpc(
                     "loralloy_put", args=(adapter_id, rank, scalings.pop())
                 )
             except Exception as error:  # noqa: BLE001 - vLLM raises plain Exception for failed calls
                 # A failed load leaves a half-written slot behind: take it out again.
-                await self._client.remove_lora(adapter_id)
+                await self.client.remove_lora(adapter_id)
                 raise EngineLoadError(f"the engine refused adapter {digest[:12]}") from error
             self._ids[digest] = adapter_id
 
@@ -199,14 +200,14 @@ class EmbeddedEngine:
         async with self._loading:
             adapter_id = self._ids.pop(digest, None)
             if adapter_id is not None:
-                await self._client.remove_lora(adapter_id)
-                await self._client.collective_rpc("loralloy_drop", args=(adapter_id,))
+                await self.client.remove_lora(adapter_id)
+                await self.client.collective_rpc("loralloy_drop", args=(adapter_id,))
 
     async def probe(self) -> ProbeReport:
         """Ask every worker what is live in it."""
         if self.failed:
             return ProbeReport(("the engine has died",), ())
-        workers = tuple(await self._client.collective_rpc("loralloy_probe"))
+        workers = tuple(await self.client.collective_rpc("loralloy_probe"))
         problems: list[str] = []
         for number, worker in enumerate(workers):
             if not worker["wrapper"].startswith("Gated"):
@@ -222,12 +223,12 @@ class EmbeddedEngine:
     @property
     def failed(self) -> bool:
         """Whether the engine has died; it can't be revived, the process must end."""
-        return bool(self._client.errored)
+        return bool(self.client.errored)
 
     async def log_stats(self) -> None:
         """Refresh vLLM's metrics."""
-        await self._client.do_log_stats()
+        await self.client.do_log_stats()
 
     async def shutdown(self) -> None:
         """Stop the workers."""
-        await asyncio.to_thread(self._client.shutdown)
+        await asyncio.to_thread(self.client.shutdown)

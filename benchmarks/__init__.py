@@ -1,0 +1,1 @@
+"""Measurements of Loralloy. ``make bench`` runs them; results lie in ``benchmarks/results``."""

@@ -1,0 +1,65 @@
+"""``make bench``: measure, print, save."""
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import routing
+from benchmarks.engine import run
+from server.prepare import base_model_path, cache_dir, prepare
+
+RESULTS = Path(__file__).parent / "results"
+console = Console()
+
+
+def main() -> None:
+    """Run the benchmark and save its table."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds whose median counts")
+    parser.add_argument("--threads", default="nobind", help="CPU cores of each engine")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    options = parser.parse_args()
+    prepare()
+    begin = time.time()
+    console.print("starting three engines, one after another; a first start compiles for minutes")
+    with run.engines(base_model_path(), cache_dir(), options.threads) as children:
+        speeds = run.measure(children, options.repeats)
+    routed = routing.measure()
+    minutes = (time.time() - begin) / 60
+    report = _report(speeds, routed, options.repeats, minutes)
+    console.print(report)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "engine.md").write_text(report)
+    rows = [{"row": r, "column": c, "tokens_per_s": v} for (r, c), v in speeds.items()]
+    (options.out / "engine.json").write_text(
+        json.dumps({"speeds": rows, "routing_ms": routed, "minutes": minutes}, indent=1) + "\n"
+    )
+
+
+def _report(speeds: run.Speeds, routed: dict[str, float], repeats: int, minutes: float) -> str:
+    lines = [
+        "# Engine benchmark",
+        "",
+        f"`make bench`, {minutes:.0f} minutes, {repeats} repeats, {platform.machine()}. "
+        "SmolLM2-135M, bfloat16, rank 16, seven modules. Tokens a second (median); in brackets the "
+        "ratio to vLLM without LoRA, taken within each repeat, then the median.",
+        "",
+        run.table(speeds),
+        "",
+        "| aim | reached | aimed at |",
+        "|---|---|---|",
+        *(f"| {what} | {got:.2f} | {aim} |" for what, got, aim in run.aims(speeds)),
+        "",
+        "| routing a request adds | ms |",
+        "|---|---|",
+        *(f"| {what} | {ms:.1f} |" for what, ms in routed.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What is measured: a row is an engine under a load, a column a number of requests or prefill."""
+
+from dataclasses import dataclass
+from typing import Any
+
+ADAPTERS = 8
+
+
+def _single(number: int) -> list[float]:
+    return [1.0 if index == number else 0.0 for index in range(ADAPTERS)]
+
+
+def _four_way(shift: int, members: tuple[int, ...]) -> list[float]:
+    """One of eight distinct weightings of four adapters."""
+    parts = [(0.4, 0.3, 0.2, 0.1), (0.7, 0.1, 0.1, 0.1)][shift // 4]
+    weights = [0.0] * ADAPTERS
+    for position, member in enumerate(members):
+        weights[member] = parts[(position + shift) % 4]
+    return weights
+
+
+@dataclass(frozen=True)
+class Row:
+    """An engine and the mixtures of its requests, dealt out in turn. None: the base model."""
+
+    kind: str
+    title: str
+    mixtures: list[list[float]] | None
+
+
+ROWS = (
+    Row("plain", "vLLM without LoRA", None),
+    Row("stock", "stock vLLM LoRA, one adapter", [_single(0)]),
+    Row("stock", "stock vLLM LoRA, four adapters", [_single(n) for n in range(4)]),
+    Row("bank", "Loralloy, base requests", None),
+    Row("bank", "Loralloy, one adapter", [_single(0)]),
+    Row("bank", "Loralloy, four adapters", [_single(n) for n in range(4)]),
+    Row(
+        "bank",
+        "Loralloy, eight distinct 4-way mixtures",
+        [_four_way(n, (0, 1, 2, 3)) for n in range(8)],
+    ),
+    Row(
+        "bank",
+        "Loralloy, eight 4-way mixtures over eight adapters",
+        [_four_way(n, tuple((n + step) % 8 for step in (0, 1, 3, 6))) for n in range(8)],
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A load: how many requests at once, of how many prompt tokens, for how many new ones."""
+
+    title: str
+    what: str
+    requests: int
+    prompt: int
+    tokens: int
+
+    def command(self, row: Row) -> dict[str, Any]:
+        """The command that a child process measures."""
+        tokens = self.tokens // 2 if row.kind == "stock" else self.tokens
+        requests = 1 if row.kind == "stock" and self.what == "prefill" else self.requests
+        return {
+            "what": self.what,
+            "requests": requests,
+            "prompt": self.prompt,
+            "tokens": tokens,
+            "mixtures": row.mixtures,
+        }
+
+
+COLUMNS = (
+    Column("decode, 1", "decode", 1, 32, 48),
+    Column("decode, 8", "decode", 8, 32, 48),
+    Column("decode, 16", "decode", 16, 32, 48),
+    Column("prefill, 512", "prefill", 3, 512, 1),
+)
+"""Stock LoRA gets half the tokens, since it is several times slower and the run has a limit."""

