@@ -1,4 +1,4 @@
-"""Random adapters of a given rank for any base model: their weights mean nothing, their cost does."""
+"""Random adapters of a given rank for any base model: only their cost has a meaning."""
 
 import json
 from pathlib import Path

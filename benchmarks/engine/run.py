@@ -26,7 +26,9 @@ Speeds = dict[tuple[str, str], list[float]]
 class Child:
     """An engine process that measures what it is told."""
 
-    def __init__(self, kind: str, model: Path, threads: str, cache: Path, adapters: list[Path]) -> None:
+    def __init__(
+        self, kind: str, model: Path, threads: str, cache: Path, adapters: list[Path]
+    ) -> None:
         self.kind = kind
         command = [sys.executable, "-m", "benchmarks.engine.child", kind, str(model), threads]
         self._process = subprocess.Popen(
@@ -95,9 +97,7 @@ def measure(children: dict[str, Child], repeats: int) -> Speeds:
 
 def ratio(speeds: Speeds, row: Row, column: Column, to: Row) -> float:
     """The median over repeats of the ratio of two rows within one repeat."""
-    pairs = zip(
-        speeds[row.title, column.title], speeds[to.title, column.title], strict=True
-    )
+    pairs = zip(speeds[row.title, column.title], speeds[to.title, column.title], strict=True)
     return median(ours / theirs for ours, theirs in pairs)
 
 
@@ -124,7 +124,15 @@ def aims(speeds: Speeds) -> list[tuple[str, float, float]]:
     mixed = rows["Loralloy, eight distinct 4-way mixtures"]
     one = rows["stock vLLM LoRA, one adapter"]
     return [
-        ("decode of eight mixtures / vLLM without LoRA", ratio(speeds, mixed, decode, ROWS[0]), 0.6),
-        ("decode of eight mixtures / stock LoRA, one adapter", ratio(speeds, mixed, decode, one), 3),
+        (
+            "decode of eight mixtures / vLLM without LoRA",
+            ratio(speeds, mixed, decode, ROWS[0]),
+            0.6,
+        ),
+        (
+            "decode of eight mixtures / stock LoRA, one adapter",
+            ratio(speeds, mixed, decode, one),
+            3,
+        ),
         ("prefill of mixtures / stock LoRA, one adapter", ratio(speeds, mixed, prefill, one), 8),
     ]

@@ -36,9 +36,7 @@ class EngineSettings(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="Number format of the weights and activations."
     )
-    max_model_len: int = Field(
-        2048, ge=64, description="Longest prompt plus answer, in tokens."
-    )
+    max_model_len: int = Field(2048, ge=64, description="Longest prompt plus answer, in tokens.")
     max_num_seqs: int = Field(32, ge=1, description="Most requests decoded in one step.")
     max_num_batched_tokens: int = Field(
         2048, ge=64, description="Most tokens computed in one step."
@@ -52,7 +50,9 @@ class EngineSettings(BaseModel):
     compile: bool = Field(
         True, description="Compile the model at start (needs a C++ compiler on CPU)."
     )
-    enable_prefix_caching: bool = Field(True, description="Reuse keys and values of equal prefixes.")
+    enable_prefix_caching: bool = Field(
+        True, description="Reuse keys and values of equal prefixes."
+    )
     block_size: int | None = Field(None, description="Tokens in a block of keys and values.")
     num_gpu_blocks: int | None = Field(
         None, description="Override of the number of key-value blocks, for tests."

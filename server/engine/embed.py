@@ -95,7 +95,9 @@ class EmbeddedEngine:
         client.usage = self._usage
 
     @classmethod
-    async def start(cls, settings: EngineSettings, model: Path, name: str, *, hub: bool = False) -> Self:
+    async def start(
+        cls, settings: EngineSettings, model: Path, name: str, *, hub: bool = False
+    ) -> Self:
         """Start the engine; returns when it can serve.
 
         Args:
@@ -130,7 +132,7 @@ class EmbeddedEngine:
         return engine
 
     async def attach(self, app: FastAPI) -> None:
-        """Attach vLLM's routes (chat, completions, responses, tokenise) and their state to ``app``."""
+        """Attach vLLM's routes (chat, completions, responses, tokenise) and what they need."""
         from server.engine.serving import attach_routes, fill_state
 
         # The tokenise router reads the state while it is attached.
@@ -155,8 +157,9 @@ class EmbeddedEngine:
         return frozenset(self._ids)
 
     async def load(self, digest: str, folder: Path) -> None:
-        """Put an adapter into a free slot. Running requests pause for the copy, a few milliseconds
-        a megabyte.
+        """Put an adapter into a free slot.
+
+        Running requests pause for the copy, a few milliseconds a megabyte.
 
         Args:
             digest: the adapter's digest.
@@ -176,17 +179,16 @@ class EmbeddedEngine:
             rank = read_config(folder).max_rank
             scalings = set(module_scalings(folder).values())
             adapter_id = next(self._next_id)
-            request = LoRARequest(
-                lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder.resolve())
-            )
+            request = LoRARequest(lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder))
             try:
                 await self.client.add_lora(request)
                 await self.client.pin_lora(adapter_id)
                 await self.client.collective_rpc(
                     "loralloy_put", args=(adapter_id, rank, scalings.pop())
                 )
-            except Exception as error:  # noqa: BLE001 - vLLM raises plain Exception for failed calls
-                # A failed load leaves a half-written slot behind: take it out again.
+            except Exception as error:
+                # vLLM raises plain Exception for a failed call, and leaves a half-written slot
+                # behind: take it out again.
                 await self.client.remove_lora(adapter_id)
                 raise EngineLoadError(f"the engine refused adapter {digest[:12]}") from error
             self._ids[digest] = adapter_id

@@ -16,6 +16,9 @@ import torch
 KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
 """Environment variable that names the compiled kernel: set by the server, read by the workers."""
 
+HOOK_MARK: Final = "loralloy"
+"""Attribute that tells the hooked method from vLLM's own."""
+
 
 def register() -> None:
     """Install all patches; a second call changes nothing."""
@@ -79,7 +82,7 @@ def _reuse_compilation() -> None:
     It asks the loaded function for ``finalize_loading``, which only its own GPU backend's has, and
     compiles anew when that is missing.
     """
-    stock = torch.compiler.load_compiled_function
+    stock: Any = torch.compiler.load_compiled_function
 
     @wraps(stock)
     def load_compiled_function(*args: Any, **kwargs: Any) -> Any:
@@ -89,7 +92,7 @@ def _reuse_compilation() -> None:
             compiled.finalize_loading = lambda vllm_config: None
         return loaded
 
-    torch.compiler.load_compiled_function = load_compiled_function
+    setattr(torch.compiler, stock.__name__, load_compiled_function)
 
 
 def _bind_layers() -> None:
@@ -124,5 +127,5 @@ def _hook_steps() -> None:
         )
         stock(self, input_batch, num_scheduled_tokens, *args, **kwargs)
 
-    set_active_loras.loralloy = True
+    setattr(set_active_loras, HOOK_MARK, True)
     LoRAModelRunnerMixin.set_active_loras = set_active_loras

@@ -21,7 +21,7 @@ from server.engine.config import ADAPTER_LINEARS, EngineSettings
 
 
 def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: bool) -> Namespace:
-    """vLLM's argument namespace for our settings.
+    """Turn our settings into vLLM's argument namespace.
 
     Args:
         settings: ours.
@@ -44,7 +44,9 @@ def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: b
         *("--worker-extension-cls", "server.engine.worker.BankWorker"),
         *("--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser),
         "--enable-prompt-tokens-details",
-        "--enable-prefix-caching" if settings.enable_prefix_caching else "--no-enable-prefix-caching",
+        "--enable-prefix-caching"
+        if settings.enable_prefix_caching
+        else "--no-enable-prefix-caching",
     ]
     if settings.chat_template is not None:
         flags += ["--chat-template", str(settings.chat_template)]
@@ -54,13 +56,13 @@ def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: b
         flags += ["--block-size", str(settings.block_size)]
     if settings.num_gpu_blocks is not None:
         flags += ["--num-gpu-blocks-override", str(settings.num_gpu_blocks)]
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(flags)
+    args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(flags)
     validate_parsed_serve_args(args)
     return args
 
 
 class _Exit:
-    """What vLLM's error handlers expect as the HTTP server: they ask it to stop when the engine dies."""
+    """What vLLM's error handlers ask to stop when the engine dies, in place of its server."""
 
     should_exit = False
 

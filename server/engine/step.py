@@ -51,7 +51,9 @@ class StepGates:
         )
         self._views = {name: tensor.numpy() for name, tensor in self._host.items()}
         self._dirty = 0
-        self._last: tuple[Sequence[SlotGates | None], Sequence[int], Mapping[int, int]] | None = None
+        self._last: tuple[Sequence[SlotGates | None], Sequence[int], Mapping[int, int]] | None = (
+            None
+        )
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -87,28 +89,34 @@ class StepGates:
         count = sum(lengths)
         if count > self.max_tokens:
             raise ValueError(f"{count} tokens in a step; the gate buffers hold {self.max_tokens}")
-        views = self._views
         for name in ("inner", "outer", "crossed"):
-            views[name][: self._dirty] = 0
-        pairs: dict[int, list[np.ndarray]] = {}
-        begin = 0
-        for gates, length in zip(requests, lengths, strict=True):
-            end = begin + length
-            if gates is not None and length:
-                columns = list(gates.slots)
-                views["inner"][begin:end, columns] = gates.inner
-                views["outer"][begin:end, columns] = gates.outer
-                views["crossed"][begin:end] = gates.crossed
-                rows = np.arange(begin, end, dtype=np.int32)
-                for slot in gates.slots:
-                    pairs.setdefault(slot, []).append(rows)
-            begin = end
-        self._list_pairs(pairs, ranks, count)
+            self._views[name][: self._dirty] = 0
+        self._list_pairs(self._spread(requests, lengths), ranks, count)
         self._dirty = count
         self._last = now
         if self._device is not self._host:
             for name, tensor in self._host.items():
                 self._device[name].copy_(tensor, non_blocking=False)
+
+    def _spread(
+        self, requests: Sequence[SlotGates | None], lengths: Sequence[int]
+    ) -> dict[int, list[np.ndarray]]:
+        """Write every request's gates to its tokens' rows; returns the rows by slot."""
+        views = self._views
+        pairs: dict[int, list[np.ndarray]] = {}
+        end = 0
+        for gates, length in zip(requests, lengths, strict=True):
+            begin, end = end, end + length
+            if gates is None or not length:
+                continue
+            columns = list(gates.slots)
+            views["inner"][begin:end, columns] = gates.inner
+            views["outer"][begin:end, columns] = gates.outer
+            views["crossed"][begin:end] = gates.crossed
+            rows = np.arange(begin, end, dtype=np.int32)
+            for slot in gates.slots:
+                pairs.setdefault(slot, []).append(rows)
+        return pairs
 
     def _list_pairs(
         self, pairs: Mapping[int, list[np.ndarray]], ranks: Mapping[int, int], count: int

@@ -8,6 +8,7 @@ from typing import Any
 from server.engine.bank import BoundLayer, GatedPunica
 from server.engine.hook import SlotTable
 from server.engine.kernels.operator import installed_kernel
+from server.engine.plugin import HOOK_MARK
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -51,7 +52,7 @@ class BankWorker:
         return {
             "wrapper": type(bank_of(runner)).__name__,
             "runner": type(runner).__name__,
-            "hooked": bool(getattr(hook, "loralloy", False)),
+            "hooked": bool(getattr(hook, HOOK_MARK, False)),
             "bound": isinstance(first.punica_wrapper, BoundLayer),
             "kernel": installed_kernel() is not None,
             "slots": list(manager.lora_index_to_id),

@@ -57,7 +57,10 @@ def test_signature(where: str) -> None:
     ("file", "text"),
     [
         ("lora/layers/base_linear.py", "self.punica_wrapper.add_lora_linear("),
-        ("lora/layers/base_linear.py", "max_loras,\n                1,\n                lora_a_out"),
+        (
+            "lora/layers/base_linear.py",
+            "max_loras,\n                1,\n                lora_a_out",
+        ),
         ("lora/model_manager.py", "self.lora_index_to_id: list[int | None]"),
         ("v1/worker/gpu_model_runner.py", "self.set_active_loras("),
         ("platforms/cpu.py", "compilation_config.mode = CompilationMode.NONE"),

@@ -84,9 +84,7 @@ def test_unlike_ranks_in_one_mixture(server: RunningServer, reference: Reference
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "linear_peft04"])
-def test_each_combination(
-    server: RunningServer, reference: Reference, combination: str
-) -> None:
+def test_each_combination(server: RunningServer, reference: Reference, combination: str) -> None:
     weights = {"r8-a": 0.45, "r8-b": 0.35, "r8-d": 0.2}
     asked = ask(weights, combination)
     assert_equal(reference, generate(server, [asked])[0], asked, weights, combination)

@@ -29,7 +29,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Generated:
-    """What came back: the tokens, the top log-probabilities by token id, and how much was cached."""
+    """What came back: tokens, top log-probabilities by token id, how much was cached."""
 
     tokens: list[int]
     top: list[dict[int, float]]

@@ -1,4 +1,4 @@
-"""A tiny Llama with a trained-by-counting tokenizer, and adapters for it, made on disk in seconds."""
+"""A tiny Llama with a tokenizer of its own, and adapters for it, made on disk in seconds."""
 
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def make_adapters(base: Path, folder: Path) -> dict[str, Path]:
         name: make_adapter(base, folder / name, seed, **options)
         for seed, (name, options) in enumerate(ADAPTERS.items())
     }
+
 
 TOPICS: dict[str, str] = {
     "r8-a": "arithmetic and word problems with numbers",

@@ -64,13 +64,22 @@ def build(folder: Path) -> Path | None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         fresh = Path(scratch) / target.name
         abi = int(torch.compiled_with_cxx11_abi())
-        command = [compiler, *FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={abi}", str(SOURCE), "-o", str(fresh)]
+        command = [
+            compiler,
+            *FLAGS,
+            f"-D_GLIBCXX_USE_CXX11_ABI={abi}",
+            str(SOURCE),
+            "-o",
+            str(fresh),
+        ]
         command += [f"-I{path}" for path in cpp_extension.include_paths()]
         command += [f"-L{path}" for path in cpp_extension.library_paths()]
         command += ["-ltorch", "-ltorch_cpu", "-lc10"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            logger.warning("the bank's kernel did not compile; it runs in plain torch, which is slower")
+            logger.warning(
+                "the bank's kernel did not compile; it runs in plain torch, which is slower"
+            )
             logger.info("compiler output: %s", done.stderr[-2000:])
             return None
         fresh.rename(target)

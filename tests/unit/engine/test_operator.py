@@ -70,7 +70,9 @@ def batch(tokens: int) -> tuple[StepGates, list[bool]]:
             requests.append(None)
             continue
         slots = (0, 1, 2, 4) if rule == "cat" else (5, 6, 7)
-        gates = gates_of([0.4, 0.3, 0.2, 0.1][: len(slots)], [2.0, 2.0, 0.5, 1.0][: len(slots)], rule)
+        gates = gates_of(
+            [0.4, 0.3, 0.2, 0.1][: len(slots)], [2.0, 2.0, 0.5, 1.0][: len(slots)], rule
+        )
         requests.append(SlotGates(slots, gates.inner, gates.outer, gates.crossed))
     step.fill(requests, lengths, RANKS)
     base = [r is None for r, n in zip(requests, lengths, strict=True) for _ in range(n)]
