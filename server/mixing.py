@@ -34,9 +34,6 @@ from server.settings import LimitSettings
 
 logger = logging.getLogger(__name__)
 
-LINGER_S = 0.5
-"""A lease outlives a client that left early by so much: the engine hears of it a step later."""
-
 _PATHS: Mapping[str, Api] = {api.value: api for api in Api}
 
 
@@ -107,7 +104,7 @@ class Mixing:
             self._mixer.metrics.count(generation.applied)
             await self._serve(generation, answer, scope, receive)
         finally:
-            self._give_back(generation.folders, at_once=answer.finished)
+            self._mixer.residency.release(generation.folders)
 
     async def _admit(self, api: Api, body: Mapping[str, Any]) -> Generation:
         """Decide, and lease; decide anew if an adapter is removed between the two."""
@@ -164,20 +161,12 @@ class Mixing:
         finally:
             current_plan.reset(token)
 
-    def _give_back(self, folders: Mapping[str, Path], *, at_once: bool) -> None:
-        residency = self._mixer.residency
-        if at_once:
-            residency.release(folders)
-        else:
-            asyncio.get_running_loop().call_later(LINGER_S, residency.release, folders)
-
 
 class Answer:
     """vLLM's answer on its way out: the mixture is added to header, body and chunks.
 
     Attributes:
         streaming: whether a stream has begun and not ended.
-        finished: whether the last piece was sent.
     """
 
     def __init__(self, report: Report, send: Send) -> None:
@@ -186,7 +175,6 @@ class Answer:
         self._start: Message | None = None
         self._body = b""
         self.streaming = False
-        self.finished = False
 
     async def send(self, message: Message) -> None:
         """Pass a piece on: a stream at once, a JSON body when it is whole."""
@@ -203,7 +191,7 @@ class Answer:
         """End a stream that has failed."""
         failed = stream_error(HTTPStatus.INTERNAL_SERVER_ERROR, "")
         await self._send({"type": "http.response.body", "body": failed, "more_body": False})
-        self.streaming, self.finished = False, True
+        self.streaming = False
 
     async def _begin(self, message: Message) -> None:
         headers = MutableHeaders(scope=message)
@@ -220,7 +208,7 @@ class Answer:
         piece = self._report.in_stream(message.get("body", b""))
         if not more:
             piece += self._report.rest()
-            self.streaming, self.finished = False, True
+            self.streaming = False
         if piece or not more:
             await self._send({**message, "body": piece})
 
@@ -233,7 +221,6 @@ class Answer:
             body = self._report.in_body(body)
         MutableHeaders(scope=self._start)["content-length"] = str(len(body))
         await self._send(self._start)
-        self.finished = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -1,7 +1,8 @@
 """What the router may know of an adapter, as it comes with an upload or lies beside an adapter.
 
-An adapter's folder may hold ``routing.json`` with any of ``examples`` (texts), ``description``,
-``centroid`` (numbers) and ``encoder`` (the name of the encoder that made the centroid).
+Beside an adapter it is ``router.json``, as ``router.fit`` writes it. With an upload it is form
+fields: ``examples`` (texts), ``description``, ``centroid`` (numbers) and ``encoder`` (the name of
+the encoder that made the centroid).
 """
 
 import json
@@ -11,11 +12,10 @@ from typing import Any
 
 from adapters.adapter import RoutingData
 from adapters.errors import InvalidRouting
-from adapters.strict_json import parse_json_object, read_json_object
+from adapters.strict_json import parse_json_object
+from router.fit import read_fitted
 
-ROUTING_FILE = "routing.json"
-_FIELDS = frozenset({"examples", "description", "centroid", "encoder"})
-_MAX_FILE_BYTES = 2**26
+ROUTING_FILE = "router.json"
 _TEXT_KEYS = ("text", "prompt", "instruction", "input", "question")
 
 
@@ -23,15 +23,10 @@ def read_routing(folder: Path) -> RoutingData | None:
     """The routing data beside an adapter; None if there are none.
 
     Raises:
-        InvalidAdapter: the file cannot be read, or says something else.
+        InvalidCentroid: the file says something else.
     """
     path = folder / ROUTING_FILE
-    if not path.is_file():
-        return None
-    document = read_json_object(path, _MAX_FILE_BYTES)
-    if unknown := sorted(document.keys() - _FIELDS):
-        raise InvalidRouting(f"{ROUTING_FILE} has no field {unknown[0]!r}")
-    return _routing(document)
+    return read_fitted(path) if path.is_file() else None
 
 
 def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | None:

@@ -1,42 +1,30 @@
-"""From settings to a listening server: check, prepare, start the engine, build the app, serve.
+"""From settings to a server: whatever can fail fast is tried here, before anything slow begins.
 
-What can fail fast is tried first, so that a wrong flag is told before the engine takes its time.
+A wrong flag, a taken port or a faulty policy is told at once; only then the engine's libraries are
+imported and it takes its time (:mod:`server.launch`).
 """
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-from fastapi import FastAPI
 from filelock import FileLock, Timeout
 
-from adapters.base_model import read_base_model
-from adapters.registry import AdapterRegistry
 from router.config import DEFAULT_POLICIES, load_policies
-from router.encoders import make_encoder
-from router.index import CentroidIndex
-from router.policies import PolicyConfig
-from router.router import Router
-from server.app import create_app, upload_limits
-from server.engine.embed import EmbeddedEngine
-from server.engine.errors import EngineStartError
 from server.errors import InvalidSettings
-from server.prepare import base_model_path, cache_dir, encoder_path, prepare
-from server.routes.state import Parts
+from server.prepare import base_model_path, encoder_path, prepare
 from server.settings import Settings
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from server.routes.state import Parts
 
-DRAIN_S = 15
-"""How long running answers may go on after Ctrl-C, in seconds."""
-
-_WATCH_S = 0.5
+Announce = Callable[[str, "Parts"], None]
+"""Called with the address once the server is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +44,8 @@ class Sources:
     hub: bool
 
 
-def run(
-    settings: Settings, announce: Callable[[str, Parts], None] = lambda url, parts: None
-) -> None:
+def run(settings: Settings, announce: Announce = lambda url, parts: None) -> None:
     """Serve until Ctrl-C.
-
-    Args:
-        settings: what to serve.
-        announce: called with the address once the server is ready.
 
     Raises:
         InvalidSettings: it cannot be served like this.
@@ -80,7 +62,9 @@ def run(
         )
     with listening(settings) as listener, owned(settings.data_dir):
         sources = find_sources(settings)
-        asyncio.run(_serve(settings, sources, policies, listener, announce))
+        from server.launch import launch
+
+        asyncio.run(launch(settings, sources, policies, listener, announce))
 
 
 @contextmanager
@@ -144,6 +128,9 @@ def find_sources(settings: Settings) -> Sources:
     """
     model, encoder = settings.engine.model, settings.encoder
     on_hub = [name for name in (model, encoder) if name and not Path(name).expanduser().is_dir()]
+    for name in on_hub:
+        if name.startswith(("/", ".", "~")):
+            raise InvalidSettings(f"there is no folder {name}")
     if not on_hub:
         # Read when a library of the hub is imported, and nothing has imported one yet.
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -158,8 +145,6 @@ def find_sources(settings: Settings) -> Sources:
 
 def _download(model: str) -> Path:
     """The local copy of a hub model."""
-    if model.startswith(("/", ".", "~")):
-        raise InvalidSettings(f"there is no folder {model}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -170,80 +155,3 @@ def _download(model: str) -> Path:
         raise InvalidSettings(
             f"{model!r} is no local folder, and the hub did not give it: {told}"
         ) from None
-
-
-async def _serve(
-    settings: Settings,
-    sources: Sources,
-    policies: dict[str, PolicyConfig],
-    listener: socket.socket,
-    announce: Callable[[str, Parts], None],
-) -> None:
-    name = settings.engine.served_model_name or sources.model_name
-    base = read_base_model(sources.model, name)
-    registry = AdapterRegistry(
-        settings.data_dir, base, upload_limits(settings), lambda: frozenset(policies)
-    )
-    engine_settings = settings.engine.model_copy(
-        update={"cache_dir": settings.engine.cache_dir or cache_dir()}
-    )
-    # The engine first: its processes are not to inherit the encoder's threads.
-    engine = await EmbeddedEngine.start(engine_settings, sources.model, name, hub=sources.hub)
-    try:
-        encoder = make_encoder(sources.encoder, local_files_only=not sources.hub)
-        router = Router(encoder, CentroidIndex(), policies, max_members=engine_settings.max_loras)
-        app = await create_app(settings, engine, router, registry)
-    except BaseException:
-        await engine.shutdown()
-        raise
-    await _listen(app, settings, listener, announce)
-
-
-async def _listen(
-    app: FastAPI,
-    settings: Settings,
-    listener: socket.socket,
-    announce: Callable[[str, Parts], None],
-) -> None:
-    parts: Parts = app.state.parts
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level=settings.log_level,
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-    )
-    death = asyncio.create_task(_end_with_engine(server, parts.engine))
-    greeting = asyncio.create_task(_greet(server, parts, listener, announce))
-    try:
-        await server.serve(sockets=[listener])
-        if death.done() and death.result():
-            raise EngineStartError("the engine has died; the log above says why")
-    finally:
-        for task in (death, greeting):
-            task.cancel()
-        await asyncio.gather(death, greeting, return_exceptions=True)
-
-
-async def _end_with_engine(server: uvicorn.Server, engine: EmbeddedEngine) -> bool:
-    """Stop the server if the engine dies; say whether it did."""
-    while not server.should_exit:
-        if engine.failed:
-            server.should_exit = True
-            return True
-        await asyncio.sleep(_WATCH_S)
-    return False
-
-
-async def _greet(
-    server: uvicorn.Server,
-    parts: Parts,
-    listener: socket.socket,
-    announce: Callable[[str, Parts], None],
-) -> None:
-    while not (parts.ready and server.started):  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(_WATCH_S)
-    host, port = listener.getsockname()[:2]
-    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)

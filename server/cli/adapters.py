@@ -19,8 +19,9 @@ adapters = typer.Typer(
 _CONFIG, _WEIGHTS, _ROUTING = (
     "adapter_config.json",
     "adapter_model.safetensors",
-    "routing.json",
+    "router.json",
 )
+_ROUTING_FIELDS = ("examples", "description", "centroid", "encoder")
 
 
 @adapters.command("list")
@@ -74,7 +75,7 @@ def push_adapter(
 ) -> None:
     """Upload an adapter; it serves at once.
 
-    Examples or a description tell the router when to use it. A folder's own routing.json is sent
+    Examples or a description tell the router when to use it. A folder's own router.json is sent
     too.
     """
     fields = {"name": name}
@@ -122,13 +123,15 @@ def _routing_fields(path: Path) -> dict[str, str]:
     import json
 
     try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        document: Any = json.loads(path.read_text("utf-8"))
     except ValueError:
         raise Trouble(f"{path} is not valid JSON") from None
+    if not isinstance(document, dict):
+        raise Trouble(f"{path} must hold a JSON object")
     return {
         field: value if isinstance(value, str) else json.dumps(value)
-        for field, value in document.items()
-        if value is not None
+        for field in _ROUTING_FIELDS
+        if (value := document.get(field))
     }
 
 

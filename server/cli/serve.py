@@ -121,7 +121,6 @@ def _run(settings: "Settings") -> None:
         format="%(message)s",
         handlers=[RichHandler(console=console, show_path=False)],
     )
-    console.print("Loralloy is starting; the engine takes half a minute …", style="dim")
     from adapters.errors import AdapterError
     from router.errors import RoutingError
     from server.engine.errors import EngineError

@@ -178,7 +178,7 @@ def test_the_command_line_pushes_and_removes(server, tmp_path):
     read = GoodAdapter.read(server.adapters["r8-a"])
     (tmp_path / "adapter_config.json").write_bytes(read.config_bytes(lora_alpha=17))
     (tmp_path / "adapter_model.safetensors").write_bytes(read.weights_bytes())
-    (tmp_path / "routing.json").write_text(json.dumps({"examples": ["a sailing boat"]}))
+    (tmp_path / "router.json").write_text(json.dumps({"examples": ["a sailing boat"]}))
     pushed = loralloy(server, "adapters", "push", "boats", str(tmp_path))
     assert "rank 8" in pushed
     assert "not routed" not in pushed

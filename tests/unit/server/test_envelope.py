@@ -102,7 +102,7 @@ def test_foreign_errors_get_our_shape(status, foreign, code, told):
 
 
 def test_no_path_of_the_server_passes():
-    foreign = {"error": {"message": "cannot read /work/place/model.bin, see /v1/models"}}
+    foreign = {"error": {"message": "cannot read /opt/place/model.bin, see /v1/models"}}
     error = json.loads(translate_body(json.dumps(foreign).encode(), 400))["error"]
     assert error["message"] == "cannot read <path>, see /v1/models"
 

@@ -4,6 +4,7 @@ import pytest
 
 from adapters.adapter import RoutingData
 from adapters.errors import InvalidAdapter, InvalidRouting
+from router.errors import InvalidCentroid
 from server.routing_data import parse_examples, parse_routing, read_routing
 
 
@@ -62,15 +63,13 @@ def test_routing_data_that_cannot_be_read_are_told(fields):
 
 def test_a_folder_may_bring_its_own(tmp_path):
     assert read_routing(tmp_path) is None
-    document = {"description": "sums", "centroid": [1, 0], "encoder": "enc"}
-    (tmp_path / "routing.json").write_text(json.dumps(document))
+    document = {"description": "sums", "centroid": [1, 0], "encoder": "enc", "count": 3}
+    (tmp_path / "router.json").write_text(json.dumps(document))
     assert read_routing(tmp_path) == RoutingData((), "sums", (1.0, 0.0), "enc")
 
 
-@pytest.mark.parametrize(
-    "text", ["[]", "{", '{"extra": 1}', '{"examples": "one"}', '{"encoder": 1}']
-)
+@pytest.mark.parametrize("text", ["[]", "{", "{}", '{"centroid": "x", "encoder": "e"}'])
 def test_a_folder_that_brings_something_else_is_told(tmp_path, text):
-    (tmp_path / "routing.json").write_text(text)
-    with pytest.raises(InvalidAdapter):
+    (tmp_path / "router.json").write_text(text)
+    with pytest.raises(InvalidCentroid):
         read_routing(tmp_path)

@@ -1,0 +1,49 @@
+from router.mixture import Member, Mixture
+from router.router import RouteDecision
+from server.metrics import MAX_ADAPTER_LABELS, Metrics
+from server.report import Applied
+
+
+def applied(name: str, weight: float = 1.0, fallback: str | None = None) -> Applied:
+    made = Mixture.of([Member(name, name, weight)], policy="auto", policy_version="v")
+    return Applied(made, RouteDecision(made, {}, "auto", "v", 20.0, 5.0, fallback, ""))
+
+
+def value(metrics: Metrics, series: str) -> float:
+    for line in metrics.exposition().decode().splitlines():
+        if line.startswith(series + " "):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+def test_weights_and_fallbacks_add_up():
+    metrics = Metrics()
+    metrics.count([applied("a", 0.25), applied("a", 0.5, "uniform")])
+    assert value(metrics, 'loralloy_adapter_weight_total{adapter="a"}') == 0.75
+    assert value(metrics, 'loralloy_prompts_total{policy="auto"}') == 2
+    assert value(metrics, 'loralloy_fallbacks_total{policy="auto"}') == 1
+    assert value(metrics, 'loralloy_routing_seconds_sum{policy="auto"}') == 0.05
+
+
+def test_labels_are_bounded():
+    metrics = Metrics()
+    metrics.count(applied(f"a{number}") for number in range(MAX_ADAPTER_LABELS + 10))
+    assert value(metrics, 'loralloy_adapter_weight_total{adapter="other"}') == 10
+    metrics.forget("a0")
+    assert value(metrics, 'loralloy_adapter_weight_total{adapter="a0"}') == 0
+    metrics.count([applied("late")])
+    assert value(metrics, 'loralloy_adapter_weight_total{adapter="late"}') == 1
+
+
+def test_watched_values_are_read_when_asked():
+    metrics, now = Metrics(), [3]
+    metrics.watch("leases", "Leases.", lambda: now[0])
+    assert value(metrics, "loralloy_leases") == 3
+    now[0] = 5
+    assert value(metrics, "loralloy_leases") == 5
+
+
+def test_two_servers_in_one_process_do_not_clash():
+    first, second = Metrics(), Metrics()
+    first.count([applied("a")])
+    assert value(second, 'loralloy_adapter_weight_total{adapter="a"}') == 0
