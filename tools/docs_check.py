@@ -23,7 +23,7 @@ _FORBIDDEN = re.compile(
     "|".join(
         [
             r"(?<![\w./])/(?:" + "|".join(["ro" + "ot", "wo" + "rk", "Us" + "ers"]) + r")/\w",
-            r"(?<![\w./~])/ho" + r"me/\w",
+            r"(?<![\w./~])/ho" + r"me/(?!user\b|ann\b)\w",  # two names that examples may use
             r"/tm" + r"p/\w",
             "pypi" + r"\.org",
             "python" + "hosted",
