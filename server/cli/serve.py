@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from server.routes.state import Parts
     from server.settings import Settings
 
-_ENGINE = "The engine"
-_ROUTING = "Adapters and routing"
+_QUIET = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "TORCH_LOGS": "-all",
+    "PYTHONWARNINGS": "ignore",
+}
+"""Dozens of lines by which libraries tell at every start what no user can act on."""
 
 
 def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -113,8 +118,9 @@ def _run(settings: "Settings") -> None:
     from rich.console import Console
     from rich.logging import RichHandler
 
-    # Read by vLLM when it is imported; its own banner and settings would bury ours.
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    if settings.log_level != "debug":
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
     console = Console(stderr=True)
     logging.basicConfig(
         level=settings.log_level.upper(),
