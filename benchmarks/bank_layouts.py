@@ -1,4 +1,4 @@
-"""How to lay out the bank's B, and how to run it: microseconds of one module on one thread.
+"""How to lay out the bank's B, and how to run it: CPU microseconds of one module on one thread.
 
 ``python -m benchmarks.bank_layouts`` compares, for K slots of rank r in use:
 
@@ -71,10 +71,10 @@ def microseconds(size_in: int, size_out: int, tokens: int, dtype: torch.dtype) -
     taken: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(REPEATS):
         for name, run in found.items():
-            begin = time.perf_counter()
+            begin = time.thread_time()
             for _ in range(CALLS):
                 run(y, x)
-            taken[name].append(1e6 * (time.perf_counter() - begin) / CALLS)
+            taken[name].append(1e6 * (time.thread_time() - begin) / CALLS)
     return {name: median(times) for name, times in taken.items()}
 
 
