@@ -41,7 +41,8 @@ train() { # name files data licence recipe
 fit() { # name files description
   local texts="$work/$1.jsonl" files=()
   for file in $2; do files+=("$data/$file"); done
-  "$bin/python" -m adapters.training.texts --task "$1" --data "${files[@]}" --out "$texts"
+  "$bin/python" -m adapters.training.texts --task "$1" --data "${files[@]}" --out "$texts" \
+    --limit 600
   "$bin/python" -m router.fit --examples "$texts" --out "$out/$1/router.json" \
     --description "$3" --keep 0
 }
