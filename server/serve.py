@@ -139,7 +139,7 @@ def find_sources(settings: Settings) -> Sources:
     folder = base_model_path() if model is None else Path(model).expanduser()
     if model is not None and model in on_hub:
         folder = _download(model)
-    name = folder.resolve().name if model is None or model not in on_hub else model
+    name = folder.absolute().name if model is None or model not in on_hub else model
     return Sources(folder, name, encoder or str(encoder_path()), bool(on_hub))
 
 

@@ -121,6 +121,8 @@ def _run(settings: "Settings") -> None:
     if settings.log_level != "debug":
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        for library in ("vllm", "sentence_transformers"):
+            logging.getLogger(library).setLevel(logging.ERROR)
     console = Console(stderr=True)
     logging.basicConfig(
         level=settings.log_level.upper(),

@@ -5,8 +5,11 @@ and every worker, before models are built, possibly more than once. Each patch i
 nowhere else, and a contract test pins what it relies on.
 """
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +18,8 @@ import torch
 
 KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
 """Environment variable that names the compiled kernel: set by the server, read by the workers."""
+
+_PR_SET_PDEATHSIG: Final = 1
 
 HOOK_MARK: Final = "loralloy"
 """Attribute that tells the hooked method from vLLM's own."""
@@ -27,7 +32,7 @@ def register() -> None:
     platform = type(current_platform)
     if getattr(platform, "loralloy", False):
         return
-    _leave_terminal()
+    _follow_parent()
     _install_operator()
     wrapper = "GatedPunicaCPU" if current_platform.is_cpu() else "GatedPunicaGPU"
     name = f"server.engine.bank.{wrapper}"
@@ -40,13 +45,19 @@ def register() -> None:
     platform.loralloy = True
 
 
-def _leave_terminal() -> None:
-    """Keep Ctrl-C from the engine's processes: the server ends them when running answers are done.
+def _follow_parent() -> None:
+    """Keep Ctrl-C from the engine's processes, and let none of them outlive the server.
 
-    A terminal signals its whole foreground group, and vLLM's processes would die at once.
+    A terminal signals its whole foreground group, and vLLM's processes would die at once, before
+    running answers are done; the server ends them afterwards. Should the server itself be killed,
+    the kernel (Linux) tells them.
     """
-    if multiprocessing.parent_process() is not None and os.getpgrp() != os.getpid():
+    if multiprocessing.parent_process() is None:
+        return
+    if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _install_operator() -> None:
