@@ -1,5 +1,6 @@
 """Gives every error answer our envelope, whoever made it: vLLM, FastAPI, Starlette or a route."""
 
+import logging
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -12,13 +13,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.envelope import OURS, error_response, plain_error, translate_body
 from server.errors import MalformedJson
 
+logger = logging.getLogger(__name__)
+
 _MAX_FAULTS = 3
 _INTERNAL_MARKS = ("[", "(", "{")
 _TYPE_NAMES = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "none"})
 
 
 class ErrorShape:
-    """Pure ASGI: rewrites the body of answers with a status of 400 and above."""
+    """Pure ASGI: rewrites every error answer, and answers what nobody caught."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,21 +31,40 @@ class ErrorShape:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start: Message | None = None
-        body = b""
+        answer = _Reshaped(send)
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            if answer.started:
+                raise
+            if not isinstance(error, OURS):
+                request_id = scope.get("state", {}).get("request_id")
+                logger.error("request %s failed", request_id, exc_info=error)
+            await error_response(error)(scope, receive, send)
 
-        async def reshape(message: Message) -> None:
-            nonlocal start, body
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                start = message
-            elif start is None:
-                await send(message)
-            elif message["type"] == "http.response.body":
-                body += message.get("body", b"")
-                if not message.get("more_body", False):
-                    await _send_error(start, body, send)
 
-        await self._app(scope, receive, reshape)
+class _Reshaped:
+    """One answer: an error is held back until its body is whole, the rest passes."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._error: Message | None = None
+        self._body = b""
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        """The next piece of the answer."""
+        is_start = message["type"] == "http.response.start"
+        if is_start and message["status"] >= HTTPStatus.BAD_REQUEST:
+            self._error = message
+        elif self._error is None:
+            self.started = True
+            await self._send(message)
+        elif message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                self.started = True
+                await _send_error(self._error, self._body, self._send)
 
 
 async def _send_error(start: Message, body: bytes, send: Send) -> None:
