@@ -39,9 +39,9 @@ $(BIN)/python:
 # torch goes first, alone, so that its absence is told apart from every other trouble.
 $(LOCKED): requirements.lock | $(BIN)/python
 	@torch="$$(grep '^torch==' requirements.lock)"; $(PIP) install --no-deps "$$torch" || { \
-	  echo; echo "pip did not find $$torch, the CPU build of PyTorch. The usual index does not" \
-	  "carry it:"; echo "add PyTorch's CPU wheel index to pip's configuration (extra-index-url or" \
-	  "find-links), then run make again."; exit 1; } >&2
+	  echo; echo "pip could not install $$torch, the CPU build of PyTorch. If it was not found: the" \
+	  "usual index does not carry it."; echo "Add PyTorch's CPU wheel index to pip's" \
+	  "configuration (extra-index-url or find-links), then run make again."; exit 1; } >&2
 	$(PIP) install --no-deps -r requirements.lock
 	@cp requirements.lock $@
 
