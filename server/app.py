@@ -62,7 +62,9 @@ async def create_app(
         max_wait_s=settings.residency.max_wait_s,
         on_load=metrics.loads.observe,
     )
-    catalogue = Catalogue(engine, router, registry, residency, metrics)
+    catalogue = Catalogue(
+        engine, router, registry, residency, metrics, settings.default_policy
+    )
     mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path))
     app = FastAPI(
         title="Loralloy",

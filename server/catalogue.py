@@ -18,6 +18,7 @@ from adapters.files import CONFIG_FILE
 from adapters.peft_format import module_scalings
 from adapters.registry import AdapterRegistry
 from router.centroids import Vector, centroid_of
+from router.config import DEFAULT_POLICY
 from router.errors import RoutingError
 from router.mixture import Mixture
 from router.router import Router
@@ -50,6 +51,7 @@ class Catalogue:
         registry: AdapterRegistry,
         residency: Residency,
         metrics: Metrics,
+        default_policy: str = DEFAULT_POLICY,
     ) -> None:
         self.base = engine.model_name
         self.router = router
@@ -59,7 +61,8 @@ class Catalogue:
         self._metrics = metrics
         self._leaving: set[str] = set()
         self._changing = asyncio.Lock()
-        self._names = Names(self.base, {}, router.policies)
+        self._default_policy = default_policy
+        self._names = Names(self.base, {}, router.policies, default_policy)
 
     @property
     def names(self) -> Names:
@@ -153,7 +156,7 @@ class Catalogue:
     def publish(self) -> None:
         """Let requests see what there is now."""
         adapters = {a.name: a for a in self.registry.all() if a.name not in self._leaving}
-        self._names = Names(self.base, adapters, self.router.policies)
+        self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
         self._engine.set_models([*adapters, *self.router.policies])
 
     def folders(self, mixtures: Collection[Mixture]) -> Mapping[str, Path]:

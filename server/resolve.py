@@ -20,7 +20,7 @@ from typing import Any
 
 from adapters.adapter import Adapter
 from adapters.errors import shown
-from router.config import RoutingOverrides, parse_overrides
+from router.config import DEFAULT_POLICY, RoutingOverrides, parse_overrides
 from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
 from server.errors import (
     EmptyMixture,
@@ -47,11 +47,15 @@ _LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What can be named: the base model, the adapters that take requests, the policies."""
+    """What can be named: the base model, the adapters that take requests, the policies.
+
+    ``default_policy`` serves requests that name no model.
+    """
 
     base: str
     adapters: Mapping[str, Adapter]
     policies: Collection[str]
+    default_policy: str = DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
 
 def _by_model(model: object, names: Names) -> Wish:
     if model is None or model == "":
-        return Wish(names.base, BASE_MODEL)
+        return Wish(names.default_policy, policy=names.default_policy)
     if not isinstance(model, str):
         raise InvalidRequest("'model' must be a string", param="model")
     if model == names.base:

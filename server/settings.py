@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         default=None, description="SentenceTransformer name or folder; the bundled one by default."
     )
     default_policy: str = Field(
-        default="auto", description="Policy of `loralloy route` and of chats."
+        default="auto", description="Policy of requests that name no model, and of dry runs."
     )
     demo_adapters: bool = Field(default=True, description="Import the demo adapters at start.")
     demo_dir: Path = Field(

@@ -38,10 +38,16 @@ def weights(**body) -> dict[str, float]:
     return wish.mixture.weights
 
 
-@pytest.mark.parametrize("model", ["Tiny-1M", None, ""])
-def test_the_base_model_goes_by_its_name_or_by_none(model):
-    wish = resolve({"model": model}, NAMES)
+def test_the_base_model_goes_by_its_name():
+    wish = resolve({"model": "Tiny-1M"}, NAMES)
     assert (wish.model, wish.mixture) == ("Tiny-1M", BASE_MODEL)
+
+
+@pytest.mark.parametrize("body", [{}, {"model": None}, {"model": ""}])
+def test_no_model_is_the_default_policy(body):
+    wish = resolve({**body, "routing": {"top_k": 1}}, NAMES)
+    assert (wish.model, wish.mixture, wish.policy) == ("auto", None, "auto")
+    assert wish.overrides.top_k == 1
 
 
 @pytest.mark.parametrize("model", ["maths", "Tiny-1M:maths", "Tiny-1M::maths"])
