@@ -18,9 +18,10 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python; do \
 ARGS ?=
 DATA ?=
 # A terminal gets pip's progress bars; a CI log does not.
-PIP := $(BIN)/python -m pip --disable-pip-version-check $(if $(CI),--progress-bar off --quiet)
+PIP := $(BIN)/python -m pip --disable-pip-version-check $(if $(CI),--quiet)
 
 export PIP_ROOT_USER_ACTION := ignore
+export PIP_PROGRESS_BAR := $(if $(CI),off,on)
 
 .PHONY: help
 help: ## Show this list
