@@ -40,6 +40,11 @@ class ProbeReport:
         return not self.problems
 
 
+def cache_folder(settings: EngineSettings) -> Path:
+    """Where what is compiled is kept between starts."""
+    return settings.cache_dir or Path.home() / ".cache" / "loralloy"
+
+
 def set_environment(settings: EngineSettings, *, hub: bool) -> None:
     """Set what vLLM reads from the environment, in this process and those it starts.
 
@@ -47,7 +52,7 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         settings: the engine's settings.
         hub: whether the base model comes from a hub; otherwise nothing may ask one.
     """
-    cache = settings.cache_dir or Path.home() / ".cache" / "loralloy"
+    cache = cache_folder(settings)
     kernel = build(cache / "kernels")
     values = {
         "VLLM_PLUGINS": "loralloy",
@@ -117,6 +122,8 @@ class EmbeddedEngine:
         from server.engine.serving import parse_arguments
 
         compiles = settings.compile and find_compiler() is not None
+        if compiles and not any((cache_folder(settings) / "vllm").glob("*/torch_aot_compile/*")):
+            logger.info("compiling the base model for this machine: once, a few minutes")
         try:
             arguments = parse_arguments(
                 settings, str(model), settings.served_model_name or name, compiles
