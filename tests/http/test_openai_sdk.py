@@ -192,11 +192,11 @@ def test_tools_are_called_under_mixtures(sdk, no_whitespace, extra):
     answer = sdk.chat.completions.create(
         model="tiny-llama" if extra else "auto",
         messages=HELLO,
-        max_tokens=128,
+        max_tokens=256,
         temperature=0,
         logit_bias=no_whitespace,
         tools=[{"type": "function", "function": function}],
-        tool_choice="required",
+        tool_choice={"type": "function", "function": {"name": "note"}},
         extra_body=extra,
     )
     (call,) = answer.choices[0].message.tool_calls
