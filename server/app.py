@@ -62,9 +62,7 @@ async def create_app(
         max_wait_s=settings.residency.max_wait_s,
         on_load=metrics.loads.observe,
     )
-    catalogue = Catalogue(
-        engine, router, registry, residency, metrics, settings.default_policy
-    )
+    catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
     mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path))
     app = FastAPI(
         title="Loralloy",

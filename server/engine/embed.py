@@ -71,6 +71,10 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         os.environ[KERNEL_VARIABLE] = str(kernel)
     if not hub:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    if find_compiler() is None:
+        # vLLM compiles a few helpers (of log-probabilities) whatever it is told, and a compiler
+        # that is missing then would end the engine.
+        os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 
 class EmbeddedEngine:

@@ -66,7 +66,15 @@ def test_uploaded_adapters_are_still_there(
 
 
 def test_nothing_is_served_without_a_key(restarted: RunningServer) -> None:
-    paths = ["/v1/models", "/v1/adapters", "/tokenize", "/metrics", "/docs", "/v1/route", "/nowhere"]
+    paths = [
+        "/v1/models",
+        "/v1/adapters",
+        "/tokenize",
+        "/metrics",
+        "/docs",
+        "/v1/route",
+        "/nowhere",
+    ]
     for path in paths:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEYS[0]}):
             answer = httpx.get(f"{restarted.url}{path}", headers=headers, timeout=30)

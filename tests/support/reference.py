@@ -51,7 +51,7 @@ class Reference:
             combination_type=rule,
         )
         for module in model.modules():
-            if hasattr(module, "scaling") and "mixed" in module.scaling:
+            if hasattr(module, "lora_A") and "mixed" in module.lora_A:
                 # PEFT takes the first member's config, where rsLoRA would scale the sum once more.
                 module.scaling["mixed"] = 1.0
         if combination == "linear_peft04":
