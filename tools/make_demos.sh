@@ -13,6 +13,7 @@ bin="${BIN:-.venv/bin}"
 work="${WORK:-build/demos}"
 threads="${THREADS:-1}"
 items="${ITEMS:-200}"
+machine="${MACHINE:-$(nproc) cores of a $(uname -m) machine}"
 
 base="$("$bin/python" -m server.prepare --print base)"
 
@@ -57,6 +58,7 @@ done 3< <(demos)
 
 "$bin/python" -m adapters.training.evaluate --base-model "$base" --items "$items" \
   --threads "$threads" --update-cards --out benchmarks/results/demo_adapters \
+  --note "Made by \`make demos DATA=folder\` on $machine." \
   --adapters "$out"/{maths,science,code,reading} \
   --data "maths=$data/gsm8k_dev.jsonl" "science=$data/arc_challenge_dev.jsonl" \
   "code=$data/code_alpaca_dev.jsonl" "reading=$data/squad_dev.jsonl"

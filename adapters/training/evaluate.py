@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=200, help="the first so many of each file")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--threads", type=int, help="processor threads (default: all)")
+    parser.add_argument("--note", default="", help="for the result: how and where it was made")
     parser.add_argument(
         "--update-cards", action="store_true", help="write the scores into the adapters' cards"
     )
@@ -83,6 +84,7 @@ def evaluate(options: argparse.Namespace) -> LossTable:
         tasks=tasks,
         adapters={name: _weights_digest(folder) for name, folder in adapters.items()},
     )
+    table.note = options.note
     cells = sum(len(items[task]) for _, task in table.missing())
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("held-out loss", total=cells)
@@ -95,6 +97,7 @@ def evaluate(options: argparse.Namespace) -> LossTable:
                 tokens = [len(item.input_ids) - item.prompt_tokens for item in items[task]]
                 table.put(name, task, loss_with_interval(sums, np.array(tokens, dtype=float)))
                 table.write(options.out)
+    table.write(options.out)
     return table
 
 

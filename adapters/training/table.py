@@ -28,6 +28,8 @@ class LossTable(BaseModel):
     adapters: dict[str, str]
     """Name → SHA-256 of the weights."""
     losses: dict[str, dict[str, Loss]] = {}
+    note: str = ""
+    """How it was made: command, machine."""
 
     @classmethod
     def resumed(
@@ -102,6 +104,7 @@ class LossTable(BaseModel):
             f"- {name}: {task.items} of `{task.file}`, SHA-256 `{task.sha256}`"
             for name, task in self.tasks.items()
         ]
+        lines += ["", self.note] if self.note else []
         return "\n".join(lines) + "\n"
 
 
