@@ -13,10 +13,13 @@
 // with the outputs contiguous, so that the expand needs no horizontal sums.
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -31,6 +34,7 @@ using at::Tensor;
 constexpr int64_t kTokenTile = 4;      // tokens that share one pass over a weight
 constexpr int64_t kRowTile = 4;        // rows of A in flight
 constexpr int64_t kColumnTile = 64;    // outputs that one thread finishes at a time
+constexpr int64_t kTokensPerThread = 64;    // fewest tokens that a thread is woken for
 constexpr int64_t kParallelWork = 1 << 17;  // multiply-adds below which one thread is faster
 
 // What one step applies, the same for every module; filled before the forward pass.
@@ -371,12 +375,23 @@ void few_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
 }
 
 // Rows of the slots in use, cut to their ranks and stacked: [Σ rank, size]. Weights of [slots, 1,
-// max_rank, size].
-Tensor gather(const Tensor& weights, const Step& step) {
-  std::vector<Tensor> rows;
-  for (int64_t j = 0; j < step.slots; ++j)
-    rows.push_back(weights.select(0, step.id(j)).select(0, 0).narrow(0, 0, step.rank(j)));
-  return rows.size() == 1 ? rows[0] : at::cat(rows, 0);
+// max_rank, size], each slot contiguous. Copied by hand: at::cat would wake all threads for it.
+Tensor gather(const std::vector<Tensor>& weights, const Step& step) {
+  int64_t rows = 0;
+  for (int64_t j = 0; j < step.slots; ++j) rows += step.rank(j);
+  const int64_t size = weights[0].size(3), each = weights[0].element_size() * size;
+  Tensor stacked = at::empty({static_cast<int64_t>(weights.size()) * rows, size},
+                             weights[0].options());
+  char* to = static_cast<char*>(stacked.mutable_data_ptr());
+  for (const Tensor& weight : weights) {
+    const char* from = static_cast<const char*>(weight.const_data_ptr());
+    const int64_t slot_bytes = weight.stride(0) * weight.element_size();
+    for (int64_t j = 0; j < step.slots; ++j) {
+      std::memcpy(to, from + step.id(j) * slot_bytes, step.rank(j) * each);
+      to += step.rank(j) * each;
+    }
+  }
+  return stacked;
 }
 
 // The gates of every token, one column per row of the gathered bank: [T, Σ rank].
@@ -405,21 +420,30 @@ void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
                  at::IntArrayRef slices, at::TensorList parts, const Step& step) {
   const int64_t tokens = x.size(0), count = static_cast<int64_t>(a.size());
   const Tensor inner = spread(parts[3], step, tokens);
-  const Tensor crossed = parts[5].narrow(0, 0, tokens).to(at::kBool);
-  const bool any_crossed = crossed.any().item<bool>();
+  bool any_crossed = false;
+  for (int64_t t = 0; t < tokens; ++t) any_crossed |= step.crossed[t] != 0;
+  const Tensor crossed = any_crossed ? parts[5].narrow(0, 0, tokens).to(at::kBool) : Tensor();
   const Tensor outer = any_crossed ? spread(parts[4], step, tokens) : Tensor();
-  std::vector<Tensor> banks;
-  for (int64_t s = 0; s < count; ++s) banks.push_back(gather(a[s], step));
-  const Tensor z = at::mm(x, (count == 1 ? banks[0] : at::cat(banks, 0)).t());
+  const Tensor shrink = gather(a.vec(), step).t();
+  std::vector<Tensor> expand;
+  for (int64_t s = 0; s < count; ++s) expand.push_back(gather({b[s].transpose(2, 3)}, step));
   const int64_t width = inner.size(1);
-  int64_t offset = 0;
-  for (int64_t s = 0; s < count; ++s) {
-    Tensor h = z.narrow(1, s * width, width) * inner;  // fp32: the gates are
-    if (any_crossed) h = cross_terms(h, outer, crossed, step);
-    Tensor part = y.narrow(1, offset, slices[s]);
-    part.addmm_(h.to(y.scalar_type()), gather(b[s].transpose(2, 3), step));
-    offset += slices[s];
-  }
+  // Each thread takes a share of the tokens through everything: one rendezvous a module, where
+  // parallel products would have one each, and wait for whichever thread was held up.
+  at::parallel_for(0, tokens, kTokensPerThread, [&](int64_t begin, int64_t end) {
+    const c10::InferenceMode guard;
+    const int64_t n = end - begin;
+    const Tensor z = at::mm(x.narrow(0, begin, n), shrink);
+    const Tensor gates = inner.narrow(0, begin, n);
+    int64_t offset = 0;
+    for (int64_t s = 0; s < count; ++s) {
+      Tensor h = z.narrow(1, s * width, width) * gates;  // fp32: the gates are
+      if (any_crossed)
+        h = cross_terms(h, outer.narrow(0, begin, n), crossed.narrow(0, begin, n), step);
+      y.narrow(0, begin, n).narrow(1, offset, slices[s]).addmm_(h.to(y.scalar_type()), expand[s]);
+      offset += slices[s];
+    }
+  });
 }
 
 // What one wrapped layer of the model owns; bound once, before the first forward pass.
