@@ -19,6 +19,8 @@ from typing import Any
 
 Generate = Callable[[str, list[int], int, list[float] | None], Awaitable[list[float]]]
 
+Stop = Callable[[], None]
+
 MAX_LORAS = 8
 MAX_RANK = 16
 MAX_LEN = 1024
@@ -41,7 +43,7 @@ def _environment(kind: str, threads: str, cache: str) -> None:
     )
 
 
-async def _start_vllm(model: str, adapters: list[str], stock: bool) -> Generate:
+async def _start_vllm(model: str, adapters: list[str], stock: bool) -> tuple[Generate, Stop]:
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
@@ -85,10 +87,12 @@ async def _start_vllm(model: str, adapters: list[str], stock: bool) -> Generate:
             stamps.append(time.perf_counter())
         return stamps
 
-    return generate
+    return generate, engine.shutdown
 
 
-async def _start_bank(model: str, adapters: list[str], threads: str, cache: str) -> Generate:
+async def _start_bank(
+    model: str, adapters: list[str], threads: str, cache: str
+) -> tuple[Generate, Stop]:
     from router.mixture import Member, Mixture
     from server.engine.config import EngineSettings
     from server.engine.embed import EmbeddedEngine
@@ -120,7 +124,7 @@ async def _start_bank(model: str, adapters: list[str], threads: str, cache: str)
             stamps.append(time.perf_counter())
         return stamps
 
-    return generate
+    return generate, engine.client.shutdown
 
 
 async def _measure(generate: Generate, command: dict[str, Any], serial: int) -> float:
@@ -154,14 +158,15 @@ async def main(kind: str, model: str, threads: str, cache: str, adapters: list[s
     """Start, say so, then serve commands until the input ends."""
     _environment(kind, threads, cache)
     if kind == "bank":
-        generate = await _start_bank(model, adapters, threads, cache)
+        generate, stop = await _start_bank(model, adapters, threads, cache)
     else:
-        generate = await _start_vllm(model, adapters, kind == "stock")
+        generate, stop = await _start_vllm(model, adapters, kind == "stock")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     answers.write(json.dumps({"ready": kind}) + "\n")
     for serial in range(1_000_000):
         line = await asyncio.to_thread(sys.stdin.readline)
         if not line:
+            stop()  # its workers would outlive this process
             os._exit(0)
         speed = await _measure(generate, json.loads(line), serial)
         answers.write(json.dumps({"tokens_per_s": speed}) + "\n")
