@@ -34,7 +34,7 @@ def measure() -> dict[str, float]:
         taken = []
         for repeat in range(REPEATS):
             begin = time.perf_counter()
-            router.route(f"{prompt} {repeat}", "auto")  # never the same text: nothing is cached
+            router.route(f"{repeat} {prompt} {repeat}", "auto")  # never the same window: no cache
             taken.append(1000 * (time.perf_counter() - begin))
         found[title] = median(taken)
     return found
