@@ -8,6 +8,7 @@ tokens nothing at all (the stock one hands them the last slot's adapter).
 from typing import Any, Final
 
 import torch
+from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
 
@@ -17,14 +18,15 @@ FEW_TOKENS: Final = 32
 """Tokens per slot in use up to which the CPU kernel beats two matrix products (docs/adr/0003)."""
 
 
-class GatedPunica:
+class GatedPunica(PunicaWrapperBase):
     """What both wrappers share: the step's gates, and the layers bound to them."""
 
     gates: StepGates
 
-    def prepare(self, max_tokens: int, max_slots: int, device: torch.device | str) -> None:
-        """Allocate the step's buffers, before any layer is bound or traced."""
-        self.gates = StepGates(max_tokens, max_slots, device)
+    def __init__(self, max_num_batched_tokens: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(max_num_batched_tokens, *args, **kwargs)
+        # Before any layer is bound or traced: the buffers keep their addresses from here on.
+        self.gates = StepGates(max_num_batched_tokens, kwargs["lora_config"].max_loras, self.device)
 
     def add_lora_linear(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: every layer calls through its own :class:`BoundLayer`."""
@@ -59,29 +61,9 @@ class BoundLayer:
 class GatedPunicaCPU(GatedPunica, PunicaWrapperCPU):
     """The bank on CPU."""
 
-    def __init__(
-        self,
-        max_num_batched_tokens: int,
-        max_batches: int,
-        device: torch.device | str,
-        **kwargs: Any,
-    ) -> None:
-        PunicaWrapperCPU.__init__(self, max_num_batched_tokens, max_batches, device, **kwargs)
-        self.prepare(max_num_batched_tokens, kwargs["lora_config"].max_loras, device)
-
 
 class GatedPunicaGPU(GatedPunica, PunicaWrapperGPU):
     """The bank on a GPU, by the operator's form in plain torch. Written, never run: see status."""
-
-    def __init__(
-        self,
-        max_num_batched_tokens: int,
-        max_batches: int,
-        device: torch.device | str,
-        **kwargs: Any,
-    ) -> None:
-        PunicaWrapperGPU.__init__(self, max_num_batched_tokens, max_batches, device, **kwargs)
-        self.prepare(max_num_batched_tokens, kwargs["lora_config"].max_loras, device)
 
 
 def bind_layers(modules: dict[str, Any]) -> None:
