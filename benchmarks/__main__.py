@@ -19,7 +19,7 @@ console = Console()
 def main() -> None:
     """Run the benchmark and save its table."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds whose median counts")
+    parser.add_argument("--repeats", type=int, default=3, help="passes over all loads")
     parser.add_argument("--threads", default="nobind", help="CPU cores of each engine")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
@@ -46,7 +46,7 @@ def _report(speeds: run.Speeds, routed: dict[str, float], repeats: int, minutes:
         "",
         f"`make bench`, {minutes:.0f} minutes, {repeats} repeats, {platform.machine()}. "
         "SmolLM2-135M, bfloat16, rank 16, seven modules. Tokens a second (median); in brackets the "
-        "ratio to vLLM without LoRA, taken within each repeat, then the median.",
+        "ratio to vLLM without LoRA, taken within each round, then the median.",
         "",
         run.table(speeds),
         "",

@@ -50,21 +50,25 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Column:
-    """A load: how many requests at once, of how many prompt tokens, for how many new ones."""
+    """A load: how many requests at once, of how many prompt tokens, for how many new ones.
+
+    ``rounds``: measurements in a repeat, all rows in turn in each; short ones are measured often,
+    since the machine changes its speed from one second to the next.
+    """
 
     title: str
     what: str
     requests: int
     prompt: int
     tokens: int
+    rounds: int = 1
 
     def command(self, row: Row) -> dict[str, Any]:
         """The command that a child process measures."""
         tokens = self.tokens // 2 if row.kind == "stock" else self.tokens
-        requests = 1 if row.kind == "stock" and self.what == "prefill" else self.requests
         return {
             "what": self.what,
-            "requests": requests,
+            "requests": self.requests,
             "prompt": self.prompt,
             "tokens": tokens,
             "mixtures": row.mixtures,
@@ -75,6 +79,6 @@ COLUMNS = (
     Column("decode, 1", "decode", 1, 32, 48),
     Column("decode, 8", "decode", 8, 32, 48),
     Column("decode, 16", "decode", 16, 32, 48),
-    Column("prefill, 512", "prefill", 3, 512, 1),
+    Column("prefill, 512", "prefill", 1, 512, 1, rounds=4),
 )
 """Stock LoRA gets half the tokens, since it is several times slower and the run has a limit."""

@@ -1,7 +1,7 @@
 """Runs all engines side by side and measures them in turn, repeat after repeat.
 
-The machines that this runs on are shared and drift, so that only ratios within one repeat count:
-every repeat measures every row, and the ratio to the row of vLLM without LoRA is taken inside it.
+The machines that this runs on are shared and drift, so that only ratios within one round count: every
+round measures every row, and the ratio to the row of vLLM without LoRA is taken inside it.
 """
 
 import json
@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.progress import Progress
+from rich.progress import track
 
 from benchmarks.engine.adapters import write_adapters
 from benchmarks.engine.cases import ADAPTERS, COLUMNS, ROWS, Column, Row
@@ -77,26 +77,30 @@ def engines(model: Path, cache: Path, threads: str) -> Iterator[dict[str, Child]
         yield children
 
 
+def schedule(repeats: int) -> Iterator[tuple[Row, Column, bool]]:
+    """What to measure, in order, and whether it counts: the first round of all warms up."""
+    for repeat in range(repeats + 1):
+        for column in COLUMNS:
+            for _ in range(column.rounds if repeat else 1):
+                for row in ROWS:
+                    yield row, column, repeat > 0
+
+
 def measure(children: dict[str, Child], repeats: int) -> Speeds:
     """Measure every row and column ``repeats`` times, after one round that warms up."""
     speeds: Speeds = {}
-    with Progress() as progress:
-        task = progress.add_task("measuring", total=(repeats + 1) * len(ROWS) * len(COLUMNS))
-        for repeat in range(repeats + 1):
-            for column in COLUMNS:
-                for row in ROWS:
-                    command = column.command(row)
-                    if repeat == 0:
-                        command = {**command, "tokens": min(command["tokens"], 8)}
-                    speed = children[row.kind].measure(command)
-                    if repeat:
-                        speeds.setdefault((row.title, column.title), []).append(speed)
-                    progress.advance(task)
+    for row, column, counts in track(list(schedule(repeats)), "measuring"):
+        command = column.command(row)
+        if not counts:
+            command["tokens"] = min(command["tokens"], 8)
+        speed = children[row.kind].measure(command)
+        if counts:
+            speeds.setdefault((row.title, column.title), []).append(speed)
     return speeds
 
 
 def ratio(speeds: Speeds, row: Row, column: Column, to: Row) -> float:
-    """The median over repeats of the ratio of two rows within one repeat."""
+    """The median over rounds of the ratio of two rows within one round."""
     pairs = zip(speeds[row.title, column.title], speeds[to.title, column.title], strict=True)
     return median(ours / theirs for ours, theirs in pairs)
 

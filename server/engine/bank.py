@@ -14,7 +14,7 @@ from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
 
 from server.engine.step import StepGates
 
-FEW_TOKENS: Final = 32
+FEW_TOKENS: Final = 24
 """Tokens per slot in use up to which the CPU kernel beats two matrix products (docs/adr/0003)."""
 
 

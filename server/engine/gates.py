@@ -72,7 +72,8 @@ def apply_gates(
     Returns:
         h: [T, K, r].
     """
-    plain = z * inner.unsqueeze(-1)
+    # A gate of 0 is no part at all, whatever z: another request's adapter may overflow.
+    plain = torch.where(inner.unsqueeze(-1) == 0, 0.0, z * inner.unsqueeze(-1))
     if not bool(crossed.any()):
         return plain
     across = outer.unsqueeze(-1) * plain.sum(dim=1, keepdim=True)

@@ -21,6 +21,7 @@ from torch.utils import cpp_extension
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).parent / "gated_lora.cpp"
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-w")
 
 
@@ -41,7 +42,8 @@ def _processor() -> str:
 def library_path(folder: Path, compiler: str) -> Path:
     """Where the kernel compiled for this machine lies, or will lie."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-    parts = (SOURCE.read_text(), torch.__version__, version.stdout, " ".join(FLAGS), _processor())
+    sources = "\0".join(file.read_text() for file in (SOURCE, *HEADERS))
+    parts = (sources, torch.__version__, version.stdout, " ".join(FLAGS), _processor())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return folder / f"gated_lora-{digest}.so"
 

@@ -104,9 +104,10 @@ def test_fp32_equals_plain_torch(kernel, shape, tokens: int, few: int) -> None:
 
 
 @pytest.mark.parametrize("few", [SKIP_PRODUCTS, ALWAYS_PRODUCTS])
-@pytest.mark.parametrize("tokens", [1, 5, 16, 70])
-def test_bf16_is_within_its_rounding(kernel, tokens: int, few: int) -> None:
-    m = module(SHAPES[0], tokens, torch.bfloat16)
+@pytest.mark.parametrize("tokens", [1, 5, 16, 70, 300])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bf16_is_within_its_rounding(kernel, shape, tokens: int, few: int) -> None:
+    m = module(shape, tokens, torch.bfloat16)
     step, base = batch(tokens)
     got, expected = compiled(kernel, m, step, few), plain(m, step)
     # One unit in the last place of bf16 is 2⁻⁸ of the value; the products round z as well.
@@ -124,6 +125,22 @@ def test_slots_out_of_use_are_never_read(kernel, few: int) -> None:
         tensor[[0, 2, 3, 4, 5, 6, 7]] = float("nan")
     assert torch.equal(compiled(kernel, m, step, few), clean)
     assert not clean.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("few", [SKIP_PRODUCTS, ALWAYS_PRODUCTS])
+def test_a_request_that_overflows_spoils_no_other(kernel, few: int, dtype: torch.dtype) -> None:
+    """Their tokens share products in prefill, where 0 × infinity would be no number."""
+    m = module(SHAPES[0], 40, dtype)
+    m.a[0][1] = 1e38
+    step = StepGates(64, SLOTS, "cpu")
+    others = SlotGates((2,), (1.0,), (1.0,), crossed=False)
+    step.fill([SlotGates((1,), (1.0,), (1.0,), crossed=False), others, None], [20, 15, 5], RANKS)
+    got = compiled(kernel, m, step, few)
+    assert not got[:20].isfinite().all(), "the case is that of an overflow"
+    assert got[20:].isfinite().all()
+    assert torch.equal(got[35:], m.y[35:])
+    assert plain(m, step)[20:].isfinite().all()
 
 
 def test_no_gates_is_no_work(kernel) -> None:
