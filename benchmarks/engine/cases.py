@@ -76,9 +76,9 @@ class Column:
 
 
 COLUMNS = (
-    Column("decode, 1", "decode", 1, 32, 48),
-    Column("decode, 8", "decode", 8, 32, 48),
-    Column("decode, 16", "decode", 16, 32, 48),
-    Column("prefill, 512", "prefill", 1, 512, 1, rounds=4),
+    Column("decode, 1", "decode", 1, 32, 24),
+    Column("decode, 8", "decode", 8, 32, 24),
+    Column("decode, 16", "decode", 16, 32, 24),
+    Column("prefill, 512", "prefill", 1, 512, 1, rounds=3),
 )
 """Stock LoRA gets half the tokens, since it is several times slower and the run has a limit."""

@@ -1,7 +1,7 @@
 """Runs all engines side by side and measures them in turn, repeat after repeat.
 
-The machines that this runs on are shared and drift, so that only ratios within one round count: every
-round measures every row, and the ratio to the row of vLLM without LoRA is taken inside it.
+The machines that this runs on are shared and drift, so that only ratios within one round count:
+every round measures every row, and the ratio to the row of vLLM without LoRA is taken inside it.
 """
 
 import json

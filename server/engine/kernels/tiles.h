@@ -20,6 +20,7 @@
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -32,12 +33,12 @@ using at::Tensor;
 
 constexpr int64_t kTile = 64;            // tokens that go through a module together
 constexpr int64_t kGrain = 16;           // a tile is padded to a multiple of this many tokens
-constexpr int64_t kGrainsPerThread = 4;  // fewest grains that a thread is woken for
 constexpr int64_t kPanel = 64;           // outputs of one product
 constexpr int64_t kAhead = 8;            // rows of y that are fetched ahead
 
 // The weights of the slots in use, as the products take them.
 struct Packed {
+  int64_t count;                 // slices
   std::vector<int64_t> start;    // [slots + 1]: a slot's first column, of one slice
   std::vector<BFloat16> a;       // [in/2, slices·width, 2]
   std::vector<BFloat16> b;       // per slice, per panel of outputs: [width/2, panel, 2]
@@ -59,42 +60,45 @@ inline void interleave(const uint16_t* __restrict even, const uint16_t* __restri
   }
 }
 
-inline void pack_a(Packed& packed, at::TensorList a, const Step& step) {
-  const int64_t count = a.size(), pairs = a[0].size(3) / 2, columns = packed.width() * count;
-  packed.a.resize(pairs * columns * 2);
+// One slot of one slice of A.
+inline void pack_a(Packed& packed, const Tensor& a, const Step& step, int64_t j, int64_t s) {
+  const int64_t pairs = a.size(3) / 2, rank = step.rank(j), columns = packed.width() * packed.count;
+  const int64_t each = packed.start[j + 1] - packed.start[j];
   // Pairs of inputs move together, as if they were one fp32.
-  auto* to = reinterpret_cast<float*>(packed.a.data());
-  for (int64_t j = 0; j < step.slots; ++j) {
-    const int64_t each = packed.start[j + 1] - packed.start[j], rank = step.rank(j);
-    for (int64_t s = 0; s < count; ++s) {
-      const auto* from = reinterpret_cast<const float*>(a[s].const_data_ptr<BFloat16>() +
-                                                        step.id(j) * a[s].stride(0));
-      float* column = to + packed.start[j] * count + s * each;
-      at::vec::transpose_mxn<float>(from, pairs, column, columns, rank, pairs);
-      for (int64_t i = 0; each > rank && i < pairs; ++i) column[i * columns + rank] = 0.f;
-    }
+  const auto* from =
+      reinterpret_cast<const float*>(a.const_data_ptr<BFloat16>() + step.id(j) * a.stride(0));
+  auto* to = reinterpret_cast<float*>(packed.a.data()) + packed.start[j] * packed.count + s * each;
+  at::vec::transpose_mxn<float>(from, pairs, to, columns, rank, pairs);
+  for (int64_t i = 0; each > rank && i < pairs; ++i) to[i * columns + rank] = 0.f;
+}
+
+// One slot of one slice of B.
+inline void pack_b(Packed& packed, const Tensor& b, const Step& step, int64_t j, int64_t s) {
+  static const std::vector<uint16_t> zeros(kPanel, 0);
+  const int64_t width = packed.width(), size = b.size(2), stride = b.stride(3);
+  const auto* from =
+      reinterpret_cast<const uint16_t*>(b.const_data_ptr<BFloat16>() + step.id(j) * b.stride(0));
+  auto* to = reinterpret_cast<uint16_t*>(packed.b.data()) + packed.b_begin[s];
+  for (int64_t c = 0; c < size; c += kPanel) {
+    const int64_t panel = std::min(kPanel, size - c);
+    uint16_t* rows = to + c * width + packed.start[j] * panel;
+    for (int64_t r = 0; r < step.rank(j); r += 2, rows += 2 * panel)
+      interleave(from + r * stride + c,
+                 r + 1 < step.rank(j) ? from + (r + 1) * stride + c : zeros.data(), panel, rows);
   }
 }
 
-inline void pack_b(Packed& packed, at::TensorList b, at::IntArrayRef slices, const Step& step) {
-  const std::vector<uint16_t> zeros(kPanel, 0);
-  const int64_t width = packed.width();
+// Sizes `packed` for the slots in use; the weights are packed after it.
+inline void lay_out(Packed& packed, int64_t in, at::IntArrayRef slices, const Step& step) {
+  packed.count = static_cast<int64_t>(slices.size());
+  packed.start.assign(1, 0);
+  for (int64_t j = 0; j < step.slots; ++j)
+    packed.start.push_back(packed.start.back() + (step.rank(j) + 1) / 2 * 2);
+  packed.a.resize(in * packed.width() * packed.count);
   packed.b_begin.assign(1, 0);
   for (const int64_t size : slices)
-    packed.b_begin.push_back(packed.b_begin.back() + width * size);
+    packed.b_begin.push_back(packed.b_begin.back() + packed.width() * size);
   packed.b.resize(packed.b_begin.back());
-  for (size_t s = 0; s < slices.size(); ++s)
-    for (int64_t c = 0; c < slices[s]; c += kPanel) {
-      const int64_t panel = std::min(kPanel, slices[s] - c), stride = b[s].stride(3);
-      auto* to = reinterpret_cast<uint16_t*>(packed.b.data()) + packed.b_begin[s] + c * width;
-      for (int64_t j = 0; j < step.slots; ++j) {
-        const auto* rows = reinterpret_cast<const uint16_t*>(
-            b[s].const_data_ptr<BFloat16>() + step.id(j) * b[s].stride(0) + c);
-        for (int64_t r = 0; r < step.rank(j); r += 2, to += 2 * panel)
-          interleave(rows + r * stride,
-                     r + 1 < step.rank(j) ? rows + (r + 1) * stride : zeros.data(), panel, to);
-      }
-    }
 }
 
 // The slots that the tokens from `begin` to `end` use.
@@ -134,21 +138,24 @@ class TileWalk {
         h_(kTile * width_, BFloat16(0.f)),
         touched_(kTile) {}
 
+  // The matrix registers are one thread's; whoever computes next on it must find them free.
+  ~TileWalk() { at::native::cpublas::brgemm_release(); }
+  TileWalk(const TileWalk&) = delete;
+  TileWalk& operator=(const TileWalk&) = delete;
+
+  // The tile that begins at token `begin`; `end` is behind the last token of the step.
   void walk(int64_t begin, int64_t end) {
-    for (; begin < end; begin += kTile) {
-      begin_ = begin;
-      tokens_ = std::min(kTile, end - begin);
-      height_ = (tokens_ + kGrain - 1) / kGrain * kGrain;
-      runs_ = runs_of(step_, begin_, begin_ + tokens_);
-      if (runs_.empty()) continue;  // base-model tokens only
-      shrink();
-      int64_t offset = 0;
-      for (int64_t s = 0; s < count_; offset += slices_[s], ++s) {
-        apply_gates(s);
-        expand(s, offset);
-      }
+    begin_ = begin;
+    tokens_ = std::min(kTile, end - begin);
+    height_ = (tokens_ + kGrain - 1) / kGrain * kGrain;
+    runs_ = runs_of(step_, begin_, begin_ + tokens_);
+    if (runs_.empty()) return;  // base-model tokens only
+    shrink();
+    int64_t offset = 0;
+    for (int64_t s = 0; s < count_; offset += slices_[s], ++s) {
+      apply_gates(s);
+      expand(s, offset);
     }
-    at::native::cpublas::brgemm_release();
   }
 
  private:
@@ -254,18 +261,34 @@ inline bool tiles_apply(const Tensor& x) {
   return supported && x.scalar_type() == at::kBFloat16 && x.size(1) % 2 == 0 && x.stride(1) == 1;
 }
 
+// Hands out the items 0 … `count` − 1 to threads, one by one: cores that others use as well are
+// not equally fast. `begin()` gives each thread its worker.
+template <typename Begin>
+void hand_out(int64_t count, Begin begin) {
+  std::atomic<int64_t> next{0};
+  const int64_t threads = std::min<int64_t>(count, at::get_num_threads());
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+    auto work = begin();
+    for (int64_t i = next++; i < count; i = next++) work(i);
+  });
+}
+
 inline void many_tokens_tiled(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
                               at::IntArrayRef slices, const Step& step) {
-  thread_local Packed packed;  // reused between calls; a worker runs one forward pass at a time
-  packed.start.assign(1, 0);
-  for (int64_t j = 0; j < step.slots; ++j)
-    packed.start.push_back(packed.start.back() + (step.rank(j) + 1) / 2 * 2);
-  pack_a(packed, a, step);
-  pack_b(packed, b, slices, step);
-  const Packed& bank = packed;
-  const int64_t tokens = x.size(0), grains = (tokens + kGrain - 1) / kGrain;
-  at::parallel_for(0, grains, kGrainsPerThread, [&](int64_t begin, int64_t end) {
-    TileWalk(y, x, bank, slices, step).walk(begin * kGrain, std::min(tokens, end * kGrain));
+  static Packed packed;  // reused between calls; a worker runs one forward pass at a time
+  lay_out(packed, x.size(1), slices, step);
+  const int64_t count = packed.count, tokens = x.size(0);
+  hand_out(step.slots * count, [&] {
+    return [&](int64_t i) {
+      const int64_t j = i / count, s = i % count;
+      pack_a(packed, a[s], step, j, s);
+      pack_b(packed, b[s], step, j, s);
+    };
+  });
+  hand_out((tokens + kTile - 1) / kTile, [&] {
+    return [&, walk = TileWalk(y, x, packed, slices, step)](int64_t i) mutable {
+      walk.walk(i * kTile, tokens);
+    };
   });
 }
 
