@@ -133,7 +133,7 @@ class CentroidIndex:
         """Add or replace many adapters at once: all of them or, on an error, none."""
         fresh = {name: _entry(name, digest, centroids) for name, digest, centroids in adapters}
         with self._lock:
-            self._snapshot = _built({**self._snapshot.entries, **fresh})
+            self._snapshot = built({**self._snapshot.entries, **fresh})
 
     def remove(self, name: str) -> bool:
         """Take one adapter out; False if it was not there."""
@@ -141,7 +141,7 @@ class CentroidIndex:
             entries = dict(self._snapshot.entries)
             if entries.pop(name, None) is None:
                 return False
-            self._snapshot = _built(entries)
+            self._snapshot = built(entries)
             return True
 
     def scores(self, embedding: npt.NDArray[np.floating]) -> Scores:
@@ -172,7 +172,7 @@ def _entry(name: str, digest: str, centroids: Centroids | None) -> Entry:
     return Entry(digest, (rows / norms[:, None]).astype(np.float32), norms)
 
 
-def _built(entries: dict[str, Entry]) -> IndexSnapshot:
+def built(entries: dict[str, Entry]) -> IndexSnapshot:
     ordered = dict(sorted(entries.items()))
     frozen = MappingProxyType(ordered)
     scored = {name: entry.digest for name, entry in ordered.items() if entry.rows is not None}

@@ -31,6 +31,14 @@ class RoutingInput:
             return self.text
         return "\n\n".join(text for _, text in self.messages if text.strip())
 
+    def followed_by(self, answer: str) -> "RoutingInput":
+        """The same, with what has been generated since; blank text is nothing."""
+        if not answer.strip():
+            return self
+        if self.text is not None:
+            return RoutingInput(text=self.text + answer)
+        return RoutingInput((*self.messages, ("assistant", answer)))
+
     @property
     def last_message(self) -> str:
         """The user's last message that says something; without one, the last of anybody's."""
@@ -41,12 +49,47 @@ class RoutingInput:
         return asked[-1] if asked else (said[-1][1] if said else "")
 
 
-def stretches(spoken: RoutingInput, window: Window, encoder: Encoder) -> list[str]:
-    """The texts to embed, none longer than the encoder reads; empty if nothing is said."""
+def stretches(
+    spoken: RoutingInput, window: Window, encoder: Encoder, answer: str = ""
+) -> list[str]:
+    """The texts to embed, none longer than the encoder reads; empty if nothing is said.
+
+    With an ``answer`` (what has been generated so far), ``tail`` moves on with it. ``last_message``
+    and ``whole`` take it in as if it were said, as long as all of it fits; then the prompt's own
+    stretches stay and the answer's last word pieces make one more, so that routing never freezes.
+    ``head`` does freeze once it is full: that is LoRA-TLE (arXiv 2311.10847) to the letter.
+    """
+    said = _of_prompt(spoken, window, encoder)
+    if not answer.strip():
+        return said
+    grown = spoken.followed_by(answer)
+    if window.part in ("head", "tail"):
+        return _of_prompt(grown, window, encoder)
+    pieces = _reach(window, encoder)
+    text = grown.whole if window.part == "whole" else _since_last_message(spoken, answer)
+    if encoder.cut(text, pieces, None).strip():
+        return [*said, encoder.cut(answer, -min(pieces, encoder.max_pieces), None)]
+    return _consecutive(text, pieces, encoder)
+
+
+def _since_last_message(spoken: RoutingInput, answer: str) -> str:
+    if spoken.text is not None:
+        return spoken.text + answer
+    return "\n\n".join(text for text in (spoken.last_message, answer) if text.strip())
+
+
+def _reach(window: Window, encoder: Encoder) -> int:
+    """How many word pieces a window spans."""
     limit = encoder.max_pieces
-    pieces = min(window.pieces or limit, limit)
     if window.part == "whole":
-        return _consecutive(spoken.whole, window.pieces or WHOLE_STRETCHES * limit, encoder)
+        return window.pieces or WHOLE_STRETCHES * limit
+    return min(window.pieces or limit, limit)
+
+
+def _of_prompt(spoken: RoutingInput, window: Window, encoder: Encoder) -> list[str]:
+    pieces = _reach(window, encoder)
+    if window.part == "whole":
+        return _consecutive(spoken.whole, pieces, encoder)
     if window.part == "tail":
         cut = encoder.cut(spoken.whole, -pieces, None)
     elif window.part == "head":
