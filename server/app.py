@@ -32,9 +32,10 @@ from server.metrics import Metrics
 from server.mixing import Mixer, Mixing
 from server.prompts import Decode
 from server.residency import Residency
-from server.routes import adapters, health, models, policies, route
+from server.routes import adapters, health, models, policies, route, traces
 from server.routes.state import Parts
 from server.settings import Settings
+from server.trace_store import TraceStore
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ async def create_app(
         on_load=metrics.loads.observe,
     )
     catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
-    mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path))
+    store = TraceStore(settings.traces)
+    mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store)
     app = FastAPI(
         title="Loralloy",
         version=_version(),
@@ -78,13 +80,14 @@ async def create_app(
     )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
-    for module in (health, models, adapters, policies, route):
+    for module in (health, models, adapters, policies, route, traces):
         app.include_router(module.router)
     handle_errors(app)
     app.state.parts = Parts(
-        settings, engine, catalogue, residency, metrics, upload_limits(settings)
+        settings, engine, catalogue, residency, metrics, upload_limits(settings), store
     )
     _watch(metrics, residency, catalogue)
+    _watch_traces(metrics, store)
     return app
 
 
@@ -161,6 +164,12 @@ def _watch(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None
     )
     metrics.watch("waiting_requests", "Requests that wait for a slot.", lambda: residency.waiting)
     metrics.watch("adapters", "Adapters in the store.", lambda: len(catalogue.names.adapters))
+
+
+def _watch_traces(metrics: Metrics, store: TraceStore) -> None:
+    metrics.watch("traces", "Traces in memory, running or kept.", lambda: store.traces)
+    metrics.watch("running_traces", "Traces whose answer is being made.", lambda: store.running)
+    metrics.watch("trace_steps", "Steps of all traces.", lambda: store.steps)
 
 
 def _version() -> str:

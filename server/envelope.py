@@ -30,6 +30,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.InvalidRequest: (400, INVALID),
     server_errors.ModelNotFound: (404, INVALID),
     server_errors.AdapterLeaving: (404, INVALID),
+    server_errors.TraceNotFound: (404, INVALID),
     server_errors.Unauthorized: (401, AUTHENTICATION),
     server_errors.CrossOrigin: (403, PERMISSION),
     server_errors.BodyTooLarge: (413, INVALID),

@@ -14,6 +14,7 @@
     │       └── MixtureTooLarge          more members than the engine has slots
     ├── ModelNotFound            no base model, adapter or policy of that name
     ├── AdapterLeaving           the adapter is being removed
+    ├── TraceNotFound            no trace under that request id
     ├── Unauthorized             no API key, or a wrong one
     ├── CrossOrigin              a foreign web page calls a server without keys
     ├── BodyTooLarge             more bytes than the limits allow
@@ -121,6 +122,12 @@ class AdapterLeaving(ServerError):
     """The adapter is being removed and takes no further requests."""
 
     code = "adapter_not_found"
+
+
+class TraceNotFound(ServerError):
+    """No trace under that request id: never made, somebody else's, or no longer kept."""
+
+    code = "trace_not_found"
 
 
 class Unauthorized(ServerError):

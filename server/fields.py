@@ -37,6 +37,40 @@ class Cleaned:
     tells_mixture: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UsageWish:
+    """What a client wants of a stream's token counts.
+
+    Attributes:
+        final: a last chunk that counts all.
+        each: a running count in each chunk, too.
+    """
+
+    final: bool
+    each: bool
+
+
+def counting(fields: Mapping[str, Any]) -> tuple[dict[str, Any], UsageWish] | None:
+    """Let every chunk of a stream count its tokens, which tells whose mixture it has to show.
+
+    Args:
+        fields: a cleaned body of a chat or a completion.
+
+    Returns:
+        The body that counts, and what the client itself asked for; None if what it asked for is no
+        answer to that, and vLLM has to say so.
+    """
+    options = fields.get("stream_options")
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        return None
+    final, each = options.get("include_usage"), options.get("continuous_usage_stats")
+    if not all(value is None or isinstance(value, bool) for value in (final, each)):
+        return None
+    counted = {**options, "include_usage": True, "continuous_usage_stats": True}
+    return {**fields, "stream_options": counted}, UsageWish(bool(final), bool(each))
+
+
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Read a JSON object as JSON defines it: no NaN, no half of a surrogate pair.
 

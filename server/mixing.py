@@ -9,28 +9,31 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.router import RouteDecision
 from router.window import RoutingInput
+from server.answer import Answer
 from server.catalogue import Catalogue
 from server.disconnect import ClientGone, unless_gone
 from server.engine.plan import GenerationPlan, current_plan
 from server.envelope import OURS, error_response
 from server.errors import AdapterLeaving, InvalidRequest
-from server.fields import Cleaned, clean, parse_object
+from server.fields import Cleaned, UsageWish, clean, counting, parse_object
 from server.metrics import Metrics
 from server.prompts import Api, Decode, count_prompts, read_prompts
-from server.report import HEADER, Applied, Report, stream_error
+from server.recording import Recording
+from server.report import Applied, Report
 from server.residency import Residency
 from server.resolve import Wish, resolve
 from server.settings import LimitSettings
+from server.trace_store import TraceStore
+from server.traces import TraceHead, TraceStep
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +49,28 @@ class Mixer:
     metrics: Metrics
     limits: LimitSettings
     decode: Decode
+    traces: TraceStore
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One request, decided: the mixtures it gets, what they need, and the body that vLLM gets."""
+    """One request, decided: the mixtures it gets, what they need, and the body that vLLM gets.
+
+    Attributes:
+        applied: what each prompt gets.
+        folders: digest → folder of every adapter that the request may need.
+        cleaned: the body without our fields.
+        model: a name that vLLM knows.
+        usage: what the client wants of token counts that we asked for; None if we did not.
+        recording: the trace, where weights change while the answer grows.
+    """
 
     applied: Sequence[Applied]
     folders: Mapping[str, Path]
     cleaned: Cleaned
     model: str
+    usage: UsageWish | None = None
+    recording: Recording | None = None
 
     @property
     def body(self) -> bytes:
@@ -65,17 +80,52 @@ class Generation:
     @property
     def report(self) -> Report:
         """What the answer is to tell."""
-        choices = self.cleaned.fields.get("n")
         return Report(
             self.applied,
             in_chunks=self.cleaned.tells_mixture,
-            choices=choices if isinstance(choices, int) else 1,
+            choices=self.choices,
+            recording=self.recording,
+            usage=self.usage,
         )
+
+    @property
+    def choices(self) -> int:
+        """Answers to each prompt."""
+        given = self.cleaned.fields.get("n")
+        return max(1, given) if isinstance(given, int) else 1
 
     def plan(self, tenant: str) -> GenerationPlan:
         """The plan that the engine reads."""
         mixtures = tuple(one.mixture for one in self.applied)
-        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt)
+        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, self.recording)
+
+    def counted(self, api: Api) -> "Generation":
+        """The same with chunks that count their tokens, where each tells the mixture of its own."""
+        is_told = self.cleaned.tells_mixture and any(one.is_reweighed for one in self.applied)
+        both = counting(self.cleaned.fields) if is_told and api is not Api.RESPONSES else None
+        if both is None:
+            return self
+        fields, wish = both
+        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=wish)
+
+    def recorded(self, store: TraceStore, tenant: str, request_id: str) -> "Generation":
+        """The same with a trace begun, where weights change while the answer grows."""
+        first = self.applied[0]
+        if first.stride is None:
+            return self
+        names = {name for one in self.applied for name in one.adapters}
+        head = TraceHead(
+            request_id,
+            first.mixture.policy,
+            first.mixture.policy_version,
+            first.scope,
+            first.stride,
+            first.mixture.combination,
+            tuple(sorted(names)),
+            self.choices,
+        )
+        steps = [TraceStep.of(0, one.mixture) for one in self.applied]
+        return replace(self, recording=store.begin(tenant, head, steps))
 
 
 class Mixing:
@@ -99,12 +149,16 @@ class Mixing:
         except OURS as error:
             await error_response(error)(scope, receive, send)
             return
+        state = scope["state"]
+        generation = generation.recorded(self._mixer.traces, state["tenant"], state["request_id"])
         answer = Answer(generation.report, send)
         try:
             self._mixer.metrics.count(generation.applied)
             await self._serve(generation, answer, scope, receive)
         finally:
             self._mixer.residency.release(generation.folders)
+            if generation.recording is not None:
+                answer.close(generation.recording)
 
     async def _admit(self, api: Api, body: Mapping[str, Any]) -> Generation:
         """Decide, and lease; decide anew if an adapter is removed between the two."""
@@ -136,7 +190,8 @@ class Mixing:
         mixtures = [one.mixture for one in applied]
         for mixture in mixtures:
             catalogue.check_combination(mixture)
-        return Generation(applied, catalogue.folders(mixtures), cleaned, wish.model)
+        folders = catalogue.folders(mixtures)
+        return Generation(applied, folders, cleaned, wish.model).counted(api)
 
     async def _route(self, prompts: Sequence[RoutingInput], wish: Wish) -> list[RouteDecision]:
         router, allowed = self._mixer.catalogue.router, self._mixer.catalogue.allowed
@@ -146,7 +201,7 @@ class Mixing:
         )
 
     async def _serve(
-        self, generation: Generation, answer: "Answer", scope: Scope, receive: Receive
+        self, generation: Generation, answer: Answer, scope: Scope, receive: Receive
     ) -> None:
         """Run vLLM's route under the plan."""
         body = generation.body
@@ -160,68 +215,6 @@ class Mixing:
             await answer.break_off()
         finally:
             current_plan.reset(token)
-
-
-class Answer:
-    """vLLM's answer on its way out: the mixture is added to header, body and chunks.
-
-    Attributes:
-        streaming: whether a stream has begun and not ended.
-    """
-
-    def __init__(self, report: Report, send: Send) -> None:
-        self._report = report
-        self._send = send
-        self._start: Message | None = None
-        self._body = b""
-        self.streaming = False
-
-    async def send(self, message: Message) -> None:
-        """Pass a piece on: a stream at once, a JSON body when it is whole."""
-        if message["type"] == "http.response.start":
-            await self._begin(message)
-        elif message["type"] != "http.response.body":
-            await self._send(message)
-        elif self.streaming:
-            await self._stream(message)
-        else:
-            await self._collect(message)
-
-    async def break_off(self) -> None:
-        """End a stream that has failed."""
-        failed = stream_error(HTTPStatus.INTERNAL_SERVER_ERROR, "")
-        await self._send({"type": "http.response.body", "body": failed, "more_body": False})
-        self.streaming = False
-
-    async def _begin(self, message: Message) -> None:
-        headers = MutableHeaders(scope=message)
-        if message["status"] == HTTPStatus.OK:
-            headers[HEADER] = self._report.header
-        if headers.get("content-type", "").startswith("text/event-stream"):
-            self.streaming = True
-            await self._send(message)
-        else:
-            self._start = message
-
-    async def _stream(self, message: Message) -> None:
-        more = message.get("more_body", False)
-        piece = self._report.in_stream(message.get("body", b""))
-        if not more:
-            piece += self._report.rest()
-            self.streaming = False
-        if piece or not more:
-            await self._send({**message, "body": piece})
-
-    async def _collect(self, message: Message) -> None:
-        self._body += message.get("body", b"")
-        if message.get("more_body", False) or self._start is None:
-            return
-        body = self._body
-        if self._start["status"] == HTTPStatus.OK:
-            body = self._report.in_body(body)
-        MutableHeaders(scope=self._start)["content-length"] = str(len(body))
-        await self._send(self._start)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _read_json(scope: Scope, receive: Receive) -> bytes:

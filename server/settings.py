@@ -63,6 +63,25 @@ class ResidencySettings(BaseModel):
     )
 
 
+class TraceSettings(BaseModel):
+    """How many traces of re-weighed answers are kept, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_traces: int = Field(default=256, ge=1, description="Most traces, running ones included.")
+    max_steps: int = Field(
+        default=131072,
+        ge=1,
+        description="Most steps of all traces together; one takes up to half a KiB.",
+    )
+    max_trace_steps: int = Field(
+        default=8192, ge=1, description="Most steps of one trace, all its choices together."
+    )
+    keep_s: float = Field(
+        default=600.0, gt=0, description="How long a finished trace is kept, in seconds."
+    )
+
+
 class Settings(BaseSettings):
     """Everything the server can be told. One sentence a field."""
 
@@ -103,6 +122,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
+    traces: TraceSettings = Field(default_factory=lambda: TraceSettings())
 
     @field_validator("api_keys", mode="before")
     @classmethod

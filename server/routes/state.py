@@ -12,6 +12,7 @@ from server.engine.embed import EmbeddedEngine
 from server.metrics import Metrics
 from server.residency import Residency
 from server.settings import Settings
+from server.trace_store import TraceStore
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Parts:
     residency: Residency
     metrics: Metrics
     limits: Limits
+    traces: TraceStore
     started: float = field(default_factory=time.time)
     ready: bool = False
 
