@@ -12,7 +12,7 @@ from server import envelope
 from server import errors as server_errors
 from server.engine import errors as engine_errors
 from server.engine.config import EngineSettings
-from server.settings import LimitSettings, ResidencySettings, Settings
+from server.settings import LimitSettings, ResidencySettings, Settings, TraceSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
@@ -22,8 +22,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "The engine": EngineSettings,
     "Limits": LimitSettings,
     "Residency": ResidencySettings,
+    "Traces": TraceSettings,
 }
-NESTED = {"engine", "limits", "residency"}
+NESTED = {"engine", "limits", "residency", "traces"}
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -69,9 +70,9 @@ def test_each_code_stands_at_its_status() -> None:
 
 
 def test_every_own_route_is_listed() -> None:
-    from server.routes import adapters, health, models, policies, route
+    from server.routes import adapters, health, models, policies, route, traces
 
-    for module in (adapters, health, models, policies, route):
+    for module in (adapters, health, models, policies, route, traces):
         for served in module.router.routes:
             for method in served.methods - {"HEAD"}:
                 path = served.path.replace(":path", "")

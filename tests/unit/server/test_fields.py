@@ -1,7 +1,7 @@
 import pytest
 
 from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
-from server.fields import Cleaned, parse_object
+from server.fields import Cleaned, UsageWish, counting, parse_object
 from server.fields import clean as clean_body
 
 
@@ -122,3 +122,28 @@ def test_so_many_answers_and_no_more():
     with pytest.raises(InvalidRequest) as caught:
         clean({"n": 5})
     assert caught.value.param == "n"
+
+
+@pytest.mark.parametrize(
+    ("options", "wish"),
+    [
+        (None, UsageWish(False, False)),
+        ({}, UsageWish(False, False)),
+        ({"include_usage": True}, UsageWish(True, False)),
+        ({"include_usage": True, "continuous_usage_stats": True}, UsageWish(True, True)),
+        ({"include_usage": None, "continuous_usage_stats": True}, UsageWish(False, True)),
+    ],
+)
+def test_a_stream_can_be_made_to_count(options, wish):
+    fields = {"stream": True} if options is None else {"stream": True, "stream_options": options}
+    before = dict(fields)
+    counted, told = counting(fields)
+    assert told == wish
+    assert counted["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    assert counted["stream"]
+    assert fields == before
+
+
+@pytest.mark.parametrize("options", [3, "x", {"include_usage": "yes"}, {"include_usage": 1}])
+def test_what_the_engine_has_to_refuse_is_left_alone(options):
+    assert counting({"stream_options": options}) is None

@@ -4,7 +4,19 @@ import pytest
 
 from router.mixture import BASE_MODEL, Member, Mixture
 from router.router import RouteDecision
-from server.report import MAX_HEADER_CHARS, Applied, Report, stream_error
+from server.fields import UsageWish
+from server.report import (
+    MAX_HEADER_CHARS,
+    Applied,
+    Report,
+    Span,
+    as_wished,
+    span_of,
+    stream_error,
+    told_of,
+)
+from server.trace_store import TraceStore
+from server.traces import TraceHead, TraceStep
 
 
 def mixture(weights: dict[str, float], **options) -> Mixture:
@@ -131,3 +143,150 @@ def test_what_a_stream_left_unfinished_is_passed_on():
 def test_a_broken_stream_ends_with_an_error():
     error = json.loads(stream_error(500, "").strip()[6:])["error"]
     assert error["code"] == "internal_error"
+
+
+MATHS, CODE = {"maths": 0.75, "code": 0.25}, {"code": 1.0}
+REWEIGHED = Applied(
+    mixture(MATHS, base_share=0.1, policy="auto", policy_version="1a2b"), None, "token", 2
+)
+
+
+def counted(total: int | None, index: int = 0, **keys) -> dict:
+    usage = {} if total is None else {"usage": {"completion_tokens": total, "prompt_tokens": 9}}
+    return {"choices": [{"index": index, "text": "t"}], **keys, **usage}
+
+
+@pytest.mark.parametrize(
+    ("chunk", "span"),
+    [
+        (counted(0), Span(0, 4, 0)),
+        (counted(4), Span(0, 4, 0)),
+        (counted(5), Span(0, 4, 1)),
+        (counted(7), Span(0, 4, 3)),
+        (counted(2, index=1), Span(1, 0, 2)),
+        (counted(None), None),
+        ({"choices": [], "usage": {"completion_tokens": 7}}, None),
+        ({"type": "response.created"}, None),
+        ({"choices": [{"index": 0}], "usage": None}, None),
+    ],
+)
+def test_a_chunks_tokens_are_those_that_were_not_counted_before(chunk, span):
+    assert span_of(chunk, {0: 4}) == span
+
+
+def test_a_chunk_tells_its_first_token_and_all_if_there_are_several():
+    one, two = TraceStep(3, MATHS, 0.1), TraceStep(4, CODE)
+    told = {
+        "adapters": MATHS,
+        "base_share": 0.1,
+        "combination": "cat",
+        "policy": "auto",
+        "policy_version": "1a2b",
+        "scope": "token",
+        "stride": 2,
+        "token": 3,
+    }
+    assert told_of(REWEIGHED, [one]) == {"mixture": told}
+    assert told_of(REWEIGHED, [one, two]) == {
+        "mixture": told,
+        "mixtures": [
+            {"token": 3, "weights": MATHS, "base_share": 0.1},
+            {"token": 4, "weights": CODE, "base_share": 0.0},
+        ],
+    }
+
+
+def test_a_client_sees_the_counts_that_it_asked_for():
+    last = {"choices": [], "usage": {"completion_tokens": 3}}
+    plain = counted(None, id="x")
+    for final, each in ((False, False), (True, False), (True, True), (False, True)):
+        wish = UsageWish(final, each)
+        assert as_wished(last, wish) == (last if final else None)
+        assert as_wished(counted(2, id="x"), wish) == (
+            counted(2, id="x") if final and each else plain
+        )
+
+
+def test_the_object_and_the_header_tell_the_scope():
+    told = REWEIGHED.as_json()
+    assert (told["scope"], told["stride"], told["adapters"]) == ("token", 2, MATHS)
+    assert REWEIGHED.as_header().endswith("policy=auto@1a2b, scope=token, stride=2")
+    assert "scope" not in decided(MATHS).as_header()
+
+
+class Stream:
+    """A stream of one request that is weighed again every two tokens."""
+
+    def __init__(self, choices: int = 1, prompts: int = 1, usage: UsageWish | None = None) -> None:
+        head = TraceHead("r", "auto", "1a2b", "token", 2, "cat", ("code", "maths"), choices)
+        first = [TraceStep.of(0, REWEIGHED.mixture)] * prompts
+        self.recording = TraceStore().begin("", head, first)
+        self.report = Report(
+            [REWEIGHED] * prompts,
+            in_chunks=True,
+            choices=choices,
+            recording=self.recording,
+            usage=usage,
+        )
+
+    def chunk(self, value: dict) -> dict | None:
+        raw = self.report.in_stream(b"data: " + json.dumps(value).encode() + b"\n\n")
+        return json.loads(raw.removeprefix(b"data: ")) if raw else None
+
+
+def test_each_chunk_tells_the_mixture_of_its_own_tokens():
+    stream = Stream(usage=UsageWish(False, False))
+    role = stream.chunk(counted(0, id="x"))
+    assert (role["mixture"]["token"], role["mixture"]["adapters"]) == (0, MATHS)
+    assert list(role) == ["mixture", "choices", "id"]
+    stream.recording.add(2, CODE)
+    stream.recording.add(4, MATHS, base_share=0.3)
+    several = stream.chunk(counted(3))
+    assert several["mixture"]["token"] == 0
+    assert [(m["token"], m["weights"]) for m in several["mixtures"]] == [
+        *[(0, MATHS), (1, MATHS), (2, CODE)]
+    ]
+    single = stream.chunk(counted(4))
+    assert (single["mixture"]["token"], single["mixture"]["adapters"]) == (3, CODE)
+    assert "mixtures" not in single
+    held_back = stream.chunk(counted(4))
+    assert held_back["mixture"]["token"] == 4
+    assert held_back["mixture"]["base_share"] == 0.3
+    assert stream.chunk({"choices": [], "usage": {"completion_tokens": 4}}) is None
+
+
+def test_choices_are_counted_apart():
+    stream = Stream(choices=2, prompts=2, usage=UsageWish(True, True))
+    stream.recording.add(2, CODE, choice=3)
+    assert stream.chunk(counted(2, index=0))["mixture"]["token"] == 0
+    first = stream.chunk(counted(2, index=3))
+    second = stream.chunk(counted(3, index=3))
+    assert [one["mixture"]["token"] for one in (first, second)] == [0, 2]
+    assert second["mixture"]["adapters"] == CODE
+    assert stream.chunk(counted(3, index=0))["mixture"]["adapters"] == MATHS
+    assert second["usage"]["completion_tokens"] == 3
+
+
+def test_a_chunk_that_does_not_count_tells_the_newest_mixture():
+    stream = Stream()
+    stream.recording.add(2, CODE)
+    told = stream.chunk({"type": "response.output_text.delta", "delta": "x"})
+    assert (told["mixture"]["adapters"], told["mixture"]["token"]) == (CODE, 2)
+
+
+def test_dropped_chunks_leave_the_others_as_they_are():
+    stream = Stream(usage=UsageWish(False, False))
+    last = b'data: {"choices": [], "usage": {"completion_tokens": 1}}\n\n'
+    raw = stream.report.in_stream(b": ping\n\n" + last + b"data: [DONE]\n\n")
+    assert raw == b": ping\n\ndata: [DONE]\n\n"
+
+
+def test_a_json_answer_gets_the_whole_trace():
+    stream = Stream()
+    stream.recording.add(2, CODE)
+    stream.recording.add(4, MATHS)
+    stream.recording.generated(3)
+    told = json.loads(stream.report.in_body(b'{"id": "x"}'))
+    assert told["mixture"] == REWEIGHED.as_json()
+    assert told["trace"] == stream.recording.trace.as_json()
+    assert [step["token"] for step in told["trace"]["choices"][0]["steps"]] == [0, 2]

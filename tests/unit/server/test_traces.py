@@ -106,9 +106,9 @@ def test_each_choice_of_each_prompt_has_its_own_steps():
 @pytest.mark.parametrize(("token", "choice"), [(-1, 0), (0, -1), (0, 1)])
 def test_what_cannot_be_is_refused(token, choice):
     recording = begin(TraceStore())
-    with pytest.raises(ValueError, match="no number|no choice"):
+    with pytest.raises(ValueError, match=r"no number|no choice"):
         recording.add(token, MATHS, choice=choice)
-    with pytest.raises(ValueError, match="no number|no choice"):
+    with pytest.raises(ValueError, match=r"no number|no choice"):
         recording.generated(token, choice=choice)
 
 
