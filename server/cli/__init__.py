@@ -7,6 +7,7 @@ import typer
 
 from server.cli.adapters import adapters
 from server.cli.chat import chat
+from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
 from server.cli.route import route
 from server.cli.serve import serve
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(chat)
 app.command()(route)
+app.command("plot-trace")(plot_trace)
 app.add_typer(adapters, name="adapters")
 app.add_typer(policies, name="policies")
 

@@ -1,7 +1,8 @@
 """``loralloy chat``: talk to a running server and see the mixtures."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -9,6 +10,9 @@ from rich.text import Text
 
 from server.cli import client
 from server.cli.trouble import Trouble
+
+if TYPE_CHECKING:
+    from server.cli.painter import Painter
 
 _HELP = "/model NAME changes the model, /new begins anew, /quit or Ctrl-D leaves"
 
@@ -25,6 +29,15 @@ def chat(  # noqa: PLR0913, PLR0917 - each is an option of the command
     system: str | None = typer.Option(None, "--system", help="A system message."),
     max_tokens: int = typer.Option(512, "--max-tokens", min=1, help="Longest answer, in tokens."),
     temperature: float | None = typer.Option(None, "--temperature", help="Of the sampling."),
+    scope: str | None = typer.Option(
+        None, "--scope", help="When weights are computed: prompt, token or recompute."
+    ),
+    stride: int | None = typer.Option(
+        None, "--stride", min=1, help="Tokens between two computations of the weights."
+    ),
+    trace: bool = typer.Option(
+        False, "--trace", help="Colour each token by the adapter that leads it."
+    ),
     url: str = client.URL,
     key: str | None = client.KEY,
 ) -> None:
@@ -34,7 +47,10 @@ def chat(  # noqa: PLR0913, PLR0917 - each is an option of the command
         body["temperature"] = temperature
     if mixture is not None:
         body = {**body, "model": None, "mixture": {"adapters": parse_weights(mixture)}}
-    talk = Talk(client.Client(url, key), body, system)
+    routing = {"scope": scope, "stride": stride}
+    if changes := {name: value for name, value in routing.items() if value is not None}:
+        body["routing"] = changes
+    talk = Talk(client.Client(url, key), body, system, traces=trace)
     if once:
         if not prompt:
             raise Trouble('with --once give what to ask: loralloy chat --once "What is 2+2?"')
@@ -64,13 +80,27 @@ def parse_weights(text: str) -> dict[str, float]:
     return weights
 
 
+def _painter(console: Console) -> "Painter":
+    from server.cli.painter import Painter
+
+    return Painter(console)
+
+
 class Talk:
     """One conversation."""
 
-    def __init__(self, server: client.Client, body: dict[str, Any], system: str | None) -> None:
+    def __init__(
+        self,
+        server: client.Client,
+        body: dict[str, Any],
+        system: str | None,
+        *,
+        traces: bool = False,
+    ) -> None:
         self.console = Console()
         self._server = server
         self._body = body
+        self._painter = _painter(self.console) if traces else None
         self._start = [{"role": "system", "content": system}] if system else []
         self._messages = list(self._start)
 
@@ -97,18 +127,28 @@ class Talk:
             "stream_options": {"include_mixture": True},
         }
         answer, mixture = "", None
+        if self._painter is not None:
+            self._painter.begin()
         for chunk in self._server.stream("/v1/chat/completions", body):
             mixture = chunk.get("mixture", mixture)
             for choice in chunk.get("choices", []):
                 piece = choice.get("delta", {}).get("content") or ""
-                self.console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+                self._show(piece, chunk)
                 answer += piece
         self.console.print()
-        if mixture is not None:
+        if self._painter is not None:
+            self.console.print(self._painter.legend(), soft_wrap=True)
+        elif mixture is not None:
             from server.cli.bars import mixture_line
 
             self.console.print(f"[{mixture_line(mixture)}]", style="dim", markup=False)
         self._messages = [*messages, {"role": "assistant", "content": answer}]
+
+    def _show(self, piece: str, chunk: Mapping[str, Any]) -> None:
+        if self._painter is None or "mixture" not in chunk:
+            self.console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._painter.show(piece, chunk["mixture"], len(chunk.get("mixtures", [None])))
 
     def _react(self, said: str) -> None:
         command, _, rest = said.partition(" ")
