@@ -118,17 +118,27 @@ def clean(body: Mapping[str, Any], max_choices: int) -> Cleaned:
         raise UnsupportedParameter(
             "requests have no priorities here; leave 'priority' out", param="priority"
         )
-    choices = body.get("n")
-    if isinstance(choices, int) and choices > max_choices:
-        raise InvalidRequest(
-            f"'n' is {shown(choices)}; at most {max_choices} answers are given to a prompt",
-            param="n",
-        )
+    _check_choices(body.get("n"), max_choices)
     _check_xargs(body.get("vllm_xargs"))
     unseen = OUR_FIELDS | _DROPPED | _REFUSED
     fields = {name: value for name, value in body.items() if name not in unseen}
     tells_mixture = _take_include_mixture(fields)
     return Cleaned(fields, _salt(body.get("cache_salt")), tells_mixture)
+
+
+def _check_choices(choices: object, most: int) -> None:
+    """Anything but a whole number, such as a text that vLLM would take for one, is refused.
+
+    Answers are told apart by it, so that no second reading of it may differ.
+    """
+    if choices is None:
+        return
+    if isinstance(choices, bool) or not isinstance(choices, int):
+        raise InvalidRequest(f"'n' must be a whole number, not {shown(choices)}", param="n")
+    if choices > most:
+        raise InvalidRequest(
+            f"'n' is {shown(choices)}; at most {most} answers are given to a prompt", param="n"
+        )
 
 
 def _check_xargs(xargs: object) -> None:

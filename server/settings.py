@@ -72,7 +72,7 @@ class TraceSettings(BaseModel):
     max_steps: int = Field(
         default=131072,
         ge=1,
-        description="Most steps of all traces together; one takes up to half a KiB.",
+        description="Most steps of all traces together, each some hundred bytes.",
     )
     max_trace_steps: int = Field(
         default=8192, ge=1, description="Most steps of one trace, all its choices together."

@@ -147,3 +147,11 @@ def test_a_stream_can_be_made_to_count(options, wish):
 @pytest.mark.parametrize("options", [3, "x", {"include_usage": "yes"}, {"include_usage": 1}])
 def test_what_the_engine_has_to_refuse_is_left_alone(options):
     assert counting({"stream_options": options}) is None
+
+
+@pytest.mark.parametrize("n", ["2", "100", 2.0, True, [2]])
+def test_the_number_of_answers_is_a_whole_number(n):
+    with pytest.raises(InvalidRequest) as caught:
+        clean({"n": n})
+    assert caught.value.param == "n"
+    assert clean({"n": None}).fields == {"n": None}

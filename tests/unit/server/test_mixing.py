@@ -43,7 +43,7 @@ def test_only_a_request_that_is_weighed_again_has_a_trace():
     assert trace.choices[5].steps == (TraceStep(0, {"maths": 0.75}, 0.25),)
 
 
-@pytest.mark.parametrize("n", [None, 0, -3, "2", 1.5])
+@pytest.mark.parametrize("n", [None, 0, -3])
 def test_a_senseless_number_of_choices_is_left_to_the_engine(n):
     store = TraceStore()
     generation(AGAIN, n=n).recorded(store, "t", "r")
