@@ -66,6 +66,14 @@ def test_signature(where: str) -> None:
         ("platforms/cpu.py", "compilation_config.mode = CompilationMode.NONE"),
         ("compilation/decorators.py", "torch.compiler.load_compiled_function("),
         ("v1/core/kv_cache_utils.py", "cache_salt"),
+        (
+            "entrypoints/openai/chat_completion/serving.py",
+            "completion_tokens = previous_num_tokens[i]",
+        ),
+        (
+            "entrypoints/openai/completion/serving.py",
+            "completion_tokens = previous_num_tokens[i]",
+        ),
         ("plugins/__init__.py", 'DEFAULT_PLUGINS_GROUP = "vllm.general_plugins"'),
     ],
 )
