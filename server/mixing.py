@@ -75,7 +75,8 @@ class Generation:
     def plan(self, tenant: str) -> GenerationPlan:
         """The plan that the engine reads."""
         mixtures = tuple(one.mixture for one in self.applied)
-        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt)
+        followings = tuple(one.following for one in self.applied)
+        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, followings)
 
 
 class Mixing:
@@ -133,10 +134,10 @@ class Mixing:
         else:
             prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
             applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish)]
-        mixtures = [one.mixture for one in applied]
-        for mixture in mixtures:
-            catalogue.check_combination(mixture)
-        return Generation(applied, catalogue.folders(mixtures), cleaned, wish.model)
+        for one in applied:
+            catalogue.check_combination(one.combination, one.members)
+        members = [member for one in applied for member in one.members]
+        return Generation(applied, catalogue.folders(members), cleaned, wish.model)
 
     async def _route(self, prompts: Sequence[RoutingInput], wish: Wish) -> list[RouteDecision]:
         router, allowed = self._mixer.catalogue.router, self._mixer.catalogue.allowed

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.mixture import Mixture
-from router.router import RouteDecision
+from router.mixture import Combination, Mixture
+from router.router import Following, RouteDecision
 from server.envelope import translate
 
 HEADER = "X-Loralloy-Mixture"
@@ -23,8 +23,27 @@ class Applied:
     mixture: Mixture
     decision: RouteDecision | None = None
 
+    @property
+    def following(self) -> Following | None:
+        """How the weights follow the answer; None if they stay."""
+        return None if self.decision is None else self.decision.following
+
+    @property
+    def members(self) -> tuple[tuple[str, str], ...]:
+        """(name, digest) of every adapter that the answer may use."""
+        if self.following is not None:
+            return tuple(self.following.reweighing.snapshot.known.items())
+        return tuple((member.name, member.digest) for member in self.mixture.members)
+
+    @property
+    def combination(self) -> Combination:
+        """How its adapters are combined."""
+        if self.following is not None:
+            return self.following.reweighing.config.combination
+        return self.mixture.combination
+
     def as_json(self) -> dict[str, Any]:
-        """The ``mixture`` object of an answer."""
+        """The ``mixture`` object of an answer; where weights follow it, those at the prompt."""
         mixture = self.mixture
         told: dict[str, Any] = {
             "adapters": mixture.weights,
@@ -34,6 +53,8 @@ class Applied:
             "policy_version": mixture.policy_version,
             "scope": "prompt",
         }
+        if self.following is not None:
+            told |= {"scope": self.following.scope, "stride": self.following.stride}
         if self.decision is not None:
             told["scores"] = {k: round(v, 4) for k, v in self.decision.scores.items()}
             told["fallback"] = self.decision.fallback

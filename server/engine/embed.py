@@ -23,6 +23,7 @@ from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
 from server.engine.usage import Usage
+from server.engine.worker_policies import WorkerPolicies
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class EmbeddedEngine:
         self._usage = Usage()
         client.adapter_ids = self._ids
         client.usage = self._usage
+        client.policies = WorkerPolicies(self._call)
 
     @classmethod
     async def start(
@@ -215,6 +217,17 @@ class EmbeddedEngine:
             if adapter_id is not None:
                 await self.client.remove_lora(adapter_id)
                 await self.client.collective_rpc("loralloy_drop", args=(adapter_id,))
+
+    async def follow_with(self, encoder: str) -> None:
+        """Name the encoder by which running requests are weighed again; it loads meanwhile.
+
+        Args:
+            encoder: as ``router.encoders.make_encoder`` takes it.
+        """
+        await self._call("loralloy_encoder", (encoder,))
+
+    async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        return await self.client.collective_rpc(method, args=arguments)
 
     async def probe(self) -> ProbeReport:
         """Ask every worker what is live in it."""
