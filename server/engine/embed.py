@@ -22,6 +22,7 @@ from server.engine.config import EngineSettings
 from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
+from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
 from server.engine.worker_policies import WorkerPolicies
 
@@ -104,6 +105,7 @@ class EmbeddedEngine:
         client.adapter_ids = self._ids
         client.usage = self._usage
         client.policies = WorkerPolicies(self._call)
+        client.traces = TraceReceiver()
 
     @classmethod
     async def start(
@@ -224,7 +226,7 @@ class EmbeddedEngine:
         Args:
             encoder: as ``router.encoders.make_encoder`` takes it.
         """
-        await self._call("loralloy_encoder", (encoder,))
+        await self._call("loralloy_encoder", (encoder, self.client.traces.address))
 
     async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return await self.client.collective_rpc(method, args=arguments)
@@ -258,3 +260,4 @@ class EmbeddedEngine:
     async def shutdown(self) -> None:
         """Stop the workers."""
         await asyncio.to_thread(self.client.shutdown)
+        await asyncio.to_thread(self.client.traces.close)

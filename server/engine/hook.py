@@ -145,7 +145,7 @@ def _due(rows: Iterable[Row]) -> list[Due]:
             continue
         last = max(number for number, _ in row.spans(log))
         if last >= len(log.weighings):
-            due.append(Due(log, last, row.state.output_token_ids))
+            due.append(Due(row.state.req_id, log, last, row.state.output_token_ids))
     return due
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from router.encoders import Encoder, make_encoder
 from router.errors import RoutingError
@@ -20,8 +20,8 @@ from server.engine.gate_log import Follow, GateLog, Weighed
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[str, int, Weighed], None]
-"""Called with a request's trace name, the number of a weighing, and its result."""
+Report = Callable[[str, str, int, Weighed], None]
+"""Called with a request's trace, its name in the engine, a weighing's number and its result."""
 
 
 class Decoder(Protocol):
@@ -43,9 +43,22 @@ class WorkerPolicy:
 class Due:
     """A request some of whose weighings a step needs and its log does not hold yet."""
 
+    name: str
     log: GateLog
     last: int
     generated: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One weighing to make, and the stretches that it reads."""
+
+    due: Due
+    number: int
+    texts: list[str]
+
+
+FAILED: Final = object()
 
 
 @dataclass
@@ -93,33 +106,36 @@ class Reweigher:
         would end the engine with every request in it.
         """
         jobs = [
-            (one.log, number, self._texts(one.log.follow, number, one.generated))
+            _Job(one, number, self._texts(one.log.follow, number, one.generated))
             for one in due
             for number in range(len(one.log.weighings), one.last + 1)
         ]
         if not jobs:
             return
-        started = perf_counter()
-        try:
-            rows = iter(self._encode([text for _, _, texts in jobs for text in texts]))
-            embeddings = [
-                mean_embedding([next(rows) for _ in texts], texts) if texts else None
-                for _, _, texts in jobs
-            ]
-        except RoutingError:
-            logger.exception("texts of running requests could not be embedded")
-            embeddings = None
-        self.encode_ms += (perf_counter() - started) * 1e3
-        for place, (log, number, _) in enumerate(jobs):
-            if embeddings is None:
-                weighed = log.weighings[-1]
-                self.failures += 1
-            else:
-                weighed = self._weigh(log, embeddings[place])
+        embeddings = self._embed([job.texts for job in jobs])
+        for job, embedding in zip(jobs, embeddings, strict=True):
+            log = job.due.log
+            weighed = log.weighings[-1] if embedding is FAILED else self._weigh(log, embedding)
             log.weighings.append(weighed)
             self.weighings += 1
             if self.report is not None and log.follow.trace is not None:
-                self.report(log.follow.trace, number, weighed)
+                self.report(log.follow.trace, job.due.name, job.number, weighed)
+
+    def _embed(self, texts: list[list[str]]) -> list[Any]:
+        """One embedding [d] for each list of stretches, None where there are none."""
+        started = perf_counter()
+        try:
+            flat = [stretch for stretches_ in texts for stretch in stretches_]
+            rows = iter(self._loaded().encode(flat) if flat else ())
+            return [
+                mean_embedding([next(rows) for _ in each], each) if each else None for each in texts
+            ]
+        except RoutingError:
+            logger.exception("texts of running requests could not be embedded")
+            self.failures += len(texts)
+            return [FAILED] * len(texts)
+        finally:
+            self.encode_ms += (perf_counter() - started) * 1e3
 
     def _texts(self, follow: Follow, number: int, generated: list[int]) -> list[str]:
         """The stretches that weighing ``number`` reads: the prompt and the answer so far."""
@@ -133,9 +149,6 @@ class Reweigher:
     def _loaded(self) -> Encoder:
         assert self._encoder is not None, "a policy is put in only once there is an encoder"
         return self._encoder.result()
-
-    def _encode(self, texts: list[str]) -> Any:
-        return self._loaded().encode(texts) if texts else []
 
     def _weigh(self, log: GateLog, embedding: Any) -> Weighed:
         policy = self.policies[log.follow.key]

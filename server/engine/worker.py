@@ -10,6 +10,7 @@ from server.engine.hook import LOG_ATTRIBUTE, SlotTable
 from server.engine.kernels.operator import installed_kernel
 from server.engine.plugin import HOOK_MARK
 from server.engine.reweigher import Reweigher
+from server.engine.trace_channel import TraceSender
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -43,13 +44,20 @@ class BankWorker:
         table.ranks.pop(adapter_id, None)
         table.scalings.pop(adapter_id, None)
 
-    def loralloy_encoder(self, spec: str) -> None:
-        """Begin to load the encoder by which running requests are weighed again."""
+    def loralloy_encoder(self, spec: str, traces: str) -> None:
+        """Begin to load the encoder by which running requests are weighed again.
+
+        Args:
+            spec: as ``router.encoders.make_encoder`` takes it.
+            traces: address that weighings are reported to.
+        """
         from transformers import AutoTokenizer
 
         weigher = reweigher(self.model_runner)
         config = self.model_runner.model_config
         weigher.decoder = AutoTokenizer.from_pretrained(config.tokenizer)
+        if getattr(self, "rank", 0) == 0:  # the others weigh the same
+            weigher.report = TraceSender(traces).send
         weigher.load(spec)
 
     def loralloy_put_policy(self, key: str, wire: dict[str, Any], ids: dict[str, int]) -> None:
