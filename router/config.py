@@ -9,12 +9,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters.names import NAME_PATTERN, RESERVED_NAMES
 from router.errors import InvalidPolicy, Problem, listed
 from router.mixture import Combination
-from router.options import NAME_RULE, Candidates, Name, WindowField, supported_scope
+from router.options import NAME_RULE, Candidates, Name, Scope, WindowField
 from router.policies import POLICIES, PolicyConfig
 from router.yaml_lines import LineMap, read_yaml
 
@@ -32,7 +32,7 @@ class RoutingOverrides(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    scope: str | None = None
+    scope: Scope | None = None
     stride: int | None = None
     top_k: int | None = None
     min_weight: float | None = None
@@ -44,11 +44,6 @@ class RoutingOverrides(BaseModel):
     candidates: Candidates | None = None
     window: WindowField | None = None
     combination: Combination | None = None
-
-    @field_validator("scope")
-    @classmethod
-    def _scope_is_supported(cls, scope: str | None) -> str | None:
-        return None if scope is None else supported_scope(scope)
 
 
 def default_policies() -> dict[str, PolicyConfig]:

@@ -173,6 +173,11 @@ def _entry(name: str, digest: str, centroids: Centroids | None) -> Entry:
 
 
 def built(entries: dict[str, Entry]) -> IndexSnapshot:
+    """The snapshot of these adapters.
+
+    Raises:
+        InvalidCentroid: their centroids have unlike widths.
+    """
     ordered = dict(sorted(entries.items()))
     frozen = MappingProxyType(ordered)
     scored = {name: entry.digest for name, entry in ordered.items() if entry.rows is not None}

@@ -10,14 +10,16 @@ They are applied in this order:
     6. min_weight   lighter ones go, the rest are scaled up; none left: the fallback answers
     7. base_share   the rest is scaled by 1 − base_share; the share itself goes to no adapter
 
-``combination``, ``scope`` and ``stride`` say how and when the weights are applied.
+``combination``, ``scope`` and ``stride`` say how and when the weights are applied: once
+(``prompt``), or again every ``stride`` generated tokens, for the tokens that follow (``token``) or
+for everything so far anew (``recompute``).
 """
 
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from adapters.names import NAME_PATTERN
 from router.errors import UnknownCombination
@@ -29,6 +31,7 @@ NAME_RULE = "1 to 64 of a–z, 0–9, '.', '_', '-', beginning with a letter or 
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 WindowPart = Literal["head", "tail", "last_message", "whole"]
+Scope = Literal["prompt", "token", "recompute"]
 
 
 class Candidates(BaseModel):
@@ -69,19 +72,6 @@ def _spelt_out(value: object) -> object:
 WindowField = Annotated[Window, BeforeValidator(_spelt_out)]
 
 
-def supported_scope(scope: str) -> str:
-    """The scope itself.
-
-    Raises:
-        ValueError: it is a scope that this version does not have.
-    """
-    if scope in ("token", "recompute"):
-        raise ValueError(f"scope {scope!r} is not supported yet; use 'prompt'")
-    if scope != "prompt":
-        raise ValueError("must be 'prompt': the weights are computed once, from the prompt")
-    return scope
-
-
 class Options(BaseModel):
     """What can be said of every policy. Unknown keys are errors."""
 
@@ -96,10 +86,8 @@ class Options(BaseModel):
     min_weight: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     base_share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     combination: Combination = "cat"
-    scope: str = "prompt"
-    stride: int = Field(default=1, ge=1)
-
-    _scope_is_supported = field_validator("scope")(supported_scope)
+    scope: Scope = "prompt"
+    stride: int = Field(default=1, ge=1, le=1_000_000)
 
 
 def combination_named(name: str) -> Combination:

@@ -23,8 +23,28 @@ from router.encoders.base import Encoder
 from router.errors import UnknownPolicy
 from router.index import CentroidIndex
 from router.mixture import Mixture
+from router.options import Scope
 from router.policies import PolicyConfig
+from router.reweigh import Reweighing
 from router.window import RoutingInput, embedding_of, stretches
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How the weights follow the answer: what weighs them again, and the prompt that it reads."""
+
+    reweighing: Reweighing
+    spoken: RoutingInput
+
+    @property
+    def scope(self) -> Scope:
+        """``token`` or ``recompute``."""
+        return self.reweighing.config.scope
+
+    @property
+    def stride(self) -> int:
+        """Generated tokens from one weighing to the next."""
+        return self.reweighing.config.stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +53,8 @@ class RouteDecision:
 
     ``scores`` holds the candidates' cosines (empty where the policy needs none), ``fallback`` what
     answered in the policy's place (``base``, ``uniform``, an adapter) or None, ``text_window`` the
-    text that was embedded. Times are in milliseconds.
+    text that was embedded. ``following`` is None where the weights stay. Times are in
+    milliseconds.
     """
 
     mixture: Mixture
@@ -44,6 +65,7 @@ class RouteDecision:
     weigh_ms: float
     fallback: str | None
     text_window: str
+    following: Following | None = None
 
 
 class Router:
@@ -156,6 +178,7 @@ class Router:
         config = self.policy(policy)
         if overrides is not None:
             config = overridden(config, overrides)
+        said = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
         view = View(self.index.snapshot, allowed)
         if overrides is not None and overrides.candidates is not None:
             view.require_scored(overrides.candidates.include or (), policy)
@@ -163,9 +186,14 @@ class Router:
         started = perf_counter()
         embedding, text = None, ""
         if names and config.needs == "scores":
-            embedding, text = self._embed(spoken, config)
+            embedding, text = self._embed(said, config)
         embedded = perf_counter()
         scores = None if embedding is None else view.scores(embedding, names)
+        following = None
+        if scores is not None and config.scope != "prompt":
+            most = self._max_members
+            reweighing = Reweighing.over(view, names, scores, config, policy, most)
+            following = Following(reweighing, said)
         choice = choose(config, names, scores, self._max_members)
         mixture = mixture_of(choice, view, config, policy)
         return RouteDecision(
@@ -177,13 +205,13 @@ class Router:
             weigh_ms=(perf_counter() - embedded) * 1e3,
             fallback=choice.fallback,
             text_window=text,
+            following=following,
         )
 
     def _embed(
-        self, spoken: RoutingInput | str, config: PolicyConfig
+        self, said: RoutingInput, config: PolicyConfig
     ) -> tuple[npt.NDArray[np.float32] | None, str]:
         """The embedding [d] of the policy's window and its text; None if nothing is said."""
-        said = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
         parts = stretches(said, config.window, self.encoder)
         embedding = embedding_of(parts, self.encoder) if parts else None
         return embedding, "\n".join(parts)

@@ -101,7 +101,13 @@ def _of_prompt(spoken: RoutingInput, window: Window, encoder: Encoder) -> list[s
 
 def embedding_of(texts: Sequence[str], encoder: Encoder) -> npt.NDArray[np.float32]:
     """The embedding [d] of one stretch, or the mean of several by their length."""
-    rows = encoder.encode(texts)
+    return mean_embedding(encoder.encode(texts), texts)
+
+
+def mean_embedding(
+    rows: Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32], texts: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """The mean [d] of the texts' embeddings [n, d] by the texts' length."""
     lengths = np.array([len(text) for text in texts], dtype=np.float64)
     mean: npt.NDArray[np.float32] = np.average(rows, axis=0, weights=lengths).astype(np.float32)
     return mean

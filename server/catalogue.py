@@ -20,7 +20,7 @@ from adapters.registry import AdapterRegistry
 from router.centroids import Vector, centroid_of
 from router.config import DEFAULT_POLICY
 from router.errors import RoutingError
-from router.mixture import Mixture
+from router.mixture import Combination
 from router.router import Router
 from server.engine.errors import EngineError
 from server.errors import AdapterLeaving, AdaptersBusy, RanksDiffer
@@ -159,42 +159,43 @@ class Catalogue:
         self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
         self._engine.set_models([*adapters, *self.router.policies])
 
-    def folders(self, mixtures: Collection[Mixture]) -> Mapping[str, Path]:
-        """Digest → folder of all members, as a lease needs them.
+    def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
+        """Digest → folder of adapters given as (name, digest), as a lease needs them.
 
         Raises:
             AdapterLeaving: one of them has been removed meanwhile.
         """
         adapters = self.names.adapters
-        members = [member for mixture in mixtures for member in mixture.members]
-        for member in members:
-            adapter = adapters.get(member.name)
-            if adapter is None or adapter.digest != member.digest:
-                raise AdapterLeaving(f"adapter {member.name!r} has just been removed or replaced")
-        return {member.digest: adapters[member.name].path for member in members}
+        for name, digest in members:
+            adapter = adapters.get(name)
+            if adapter is None or adapter.digest != digest:
+                raise AdapterLeaving(f"adapter {name!r} has just been removed or replaced")
+        return {digest: adapters[name].path for name, digest in members}
 
-    def check_combination(self, mixture: Mixture) -> None:
-        """Let a mixture through whose combination is defined for its members.
+    def check_combination(
+        self, combination: Combination, members: Collection[tuple[str, str]]
+    ) -> None:
+        """Let a combination through that is defined for adapters given as (name, digest).
 
         Raises:
             RanksDiffer: a linear combination of unlike ranks, or of a member whose rank or scaling
                 differs from module to module.
         """
-        if mixture.combination == "cat":
+        if combination == "cat":
             return
         ranks: set[int] = set()
-        for member in mixture.members:
-            adapter = self.registry.by_digest(member.digest)
+        for name, digest in members:
+            adapter = self.registry.by_digest(digest)
             ranks.update(adapter.ranks)
             if len(adapter.ranks) > 1 or not has_one_scaling(adapter.path):
                 raise RanksDiffer(
-                    f"combination {mixture.combination!r} needs one rank and one scaling for all "
-                    f"modules, but those of adapter {member.name!r} differ; use 'cat'",
+                    f"combination {combination!r} needs one rank and one scaling for all "
+                    f"modules, but those of adapter {name!r} differ; use 'cat'",
                     param="combination",
                 )
         if len(ranks) > 1:
             raise RanksDiffer(
-                f"combination {mixture.combination!r} adds the factors themselves, but the ranks "
+                f"combination {combination!r} adds the factors themselves, but the ranks "
                 f"of these adapters differ ({', '.join(map(str, sorted(ranks)))}); use 'cat'",
                 param="combination",
             )

@@ -64,6 +64,7 @@ async def launch(
     try:
         encoder = make_encoder(sources.encoder, local_files_only=not sources.hub)
         router = Router(encoder, CentroidIndex(), policies, max_members=engine_settings.max_loras)
+        await engine.follow_with(sources.encoder)
         app = await create_app(settings, engine, router, registry)
     except BaseException:
         await engine.shutdown()

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.router import RouteDecision
+from router.router import Following, RouteDecision
 from router.window import RoutingInput
 from server.answer import Answer
 from server.catalogue import Catalogue
@@ -97,11 +97,12 @@ class Generation:
     def plan(self, tenant: str) -> GenerationPlan:
         """The plan that the engine reads."""
         mixtures = tuple(one.mixture for one in self.applied)
-        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, self.recording)
+        followings = tuple(one.following for one in self.applied)
+        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, followings, self.recording)
 
     def counted(self, api: Api) -> "Generation":
         """The same with chunks that count their tokens, where each tells the mixture of its own."""
-        is_told = self.cleaned.tells_mixture and any(one.is_reweighed for one in self.applied)
+        is_told = self.cleaned.tells_mixture and self.following is not None
         both = counting(self.cleaned.fields) if is_told and api is not Api.RESPONSES else None
         if both is None:
             return self
@@ -110,22 +111,27 @@ class Generation:
 
     def recorded(self, store: TraceStore, tenant: str, request_id: str) -> "Generation":
         """The same with a trace begun, where weights change while the answer grows."""
-        first = self.applied[0]
-        if first.stride is None:
+        following = self.following
+        if following is None:
             return self
-        names = {name for one in self.applied for name in one.adapters}
+        first = self.applied[0].mixture
         head = TraceHead(
             request_id,
-            first.mixture.policy,
-            first.mixture.policy_version,
-            first.scope,
-            first.stride,
-            first.mixture.combination,
-            tuple(sorted(names)),
+            first.policy,
+            first.policy_version,
+            following.scope,
+            following.stride,
+            following.reweighing.config.combination,
+            tuple(sorted({name for one in self.applied for name, _ in one.members})),
             self.choices,
         )
         steps = [TraceStep.of(0, one.mixture) for one in self.applied]
         return replace(self, recording=store.begin(tenant, head, steps))
+
+    @property
+    def following(self) -> Following | None:
+        """How weights follow the answers; all prompts of a request have one policy."""
+        return next((one.following for one in self.applied if one.following), None)
 
 
 class Mixing:
@@ -187,10 +193,10 @@ class Mixing:
         else:
             prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
             applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish)]
-        mixtures = [one.mixture for one in applied]
-        for mixture in mixtures:
-            catalogue.check_combination(mixture)
-        folders = catalogue.folders(mixtures)
+        for one in applied:
+            catalogue.check_combination(one.combination, one.members)
+        members = [member for one in applied for member in one.members]
+        folders = catalogue.folders(members)
         return Generation(applied, folders, cleaned, wish.model).counted(api)
 
     async def _route(self, prompts: Sequence[RoutingInput], wish: Wish) -> list[RouteDecision]:

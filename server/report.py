@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.mixture import Mixture
-from router.router import RouteDecision
+from router.mixture import Combination, Mixture
+from router.router import Following, RouteDecision
 from server.envelope import translate
 from server.fields import UsageWish
 from server.recording import Recording
@@ -18,7 +18,6 @@ from server.traces import TraceStep
 
 HEADER = "X-Loralloy-Mixture"
 MAX_HEADER_CHARS = 1024
-PROMPT_SCOPE = "prompt"
 _EVENT_END = b"\n\n"
 _DATA_OBJECT = b"data: {"
 _DATA_ERROR = b'data: {"error"'
@@ -26,34 +25,32 @@ _DATA_ERROR = b'data: {"error"'
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The mixture of one prompt, and the router's decision where a policy made it.
-
-    Attributes:
-        mixture: what the answer begins with.
-        decision: how it came about, or None.
-        scope: when weights are computed.
-        stride: tokens between two computations; None where they are computed once.
-        candidates: names of the adapters that a later computation may weigh.
-    """
+    """The mixture of one prompt, and the router's decision where a policy made it."""
 
     mixture: Mixture
     decision: RouteDecision | None = None
-    scope: str = PROMPT_SCOPE
-    stride: int | None = None
-    candidates: tuple[str, ...] = ()
 
     @property
-    def is_reweighed(self) -> bool:
-        """Whether weights change while the answer grows."""
-        return self.stride is not None
+    def following(self) -> Following | None:
+        """How the weights follow the answer; None if they stay."""
+        return None if self.decision is None else self.decision.following
 
     @property
-    def adapters(self) -> frozenset[str]:
-        """Every adapter that may take part."""
-        return frozenset(self.mixture.weights) | frozenset(self.candidates)
+    def members(self) -> tuple[tuple[str, str], ...]:
+        """(name, digest) of every adapter that the answer may use."""
+        if self.following is not None:
+            return tuple(self.following.reweighing.snapshot.known.items())
+        return tuple((member.name, member.digest) for member in self.mixture.members)
+
+    @property
+    def combination(self) -> Combination:
+        """How its adapters are combined."""
+        if self.following is not None:
+            return self.following.reweighing.config.combination
+        return self.mixture.combination
 
     def as_json(self) -> dict[str, Any]:
-        """The ``mixture`` object of an answer."""
+        """The ``mixture`` object of an answer; where weights follow it, those at the prompt."""
         told = self._told(TraceStep.of(0, self.mixture))
         if self.decision is not None:
             told["scores"] = {k: round(v, 4) for k, v in self.decision.scores.items()}
@@ -75,8 +72,8 @@ class Applied:
         facts = [f"combination={mixture.combination}"]
         if mixture.policy is not None:
             facts.append(f"policy={mixture.policy}@{mixture.policy_version}")
-        if self.is_reweighed:
-            facts += [f"scope={self.scope}", f"stride={self.stride}"]
+        if self.following is not None:
+            facts += [f"scope={self.following.scope}", f"stride={self.following.stride}"]
         rest = ", ".join(["", *facts])
         while len(";".join(shares)) + len(rest) > MAX_HEADER_CHARS:
             shares = [*shares[: len(shares) // 2], "..."]
@@ -90,9 +87,11 @@ class Applied:
             "combination": mixture.combination,
             "policy": mixture.policy,
             "policy_version": mixture.policy_version,
-            "scope": self.scope,
+            "scope": "prompt",
         }
-        return {**told, "stride": self.stride} if self.is_reweighed else told
+        if self.following is not None:
+            told |= {"scope": self.following.scope, "stride": self.following.stride}
+        return told
 
 
 @dataclass(frozen=True, slots=True)

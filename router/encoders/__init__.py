@@ -18,12 +18,13 @@ ENCODERS = {
 }
 
 
-def make_encoder(spec: str, *, local_files_only: bool = True) -> Encoder:
+def make_encoder(spec: str, *, local_files_only: bool = True, **options: int | None) -> Encoder:
     """Load the encoder that a specification names.
 
     Args:
         spec: ``kind:model`` or ``model``.
         local_files_only: never fetch anything; a hub name then means an already cached copy.
+        options: further arguments of the encoder's class.
 
     Raises:
         EncoderFailed: the kind is unknown or the model cannot be loaded.
@@ -35,7 +36,7 @@ def make_encoder(spec: str, *, local_files_only: bool = True) -> Encoder:
         raise EncoderFailed(f"there is no encoder kind {kind!r}; known kinds: {listed(ENCODERS)}")
     module, factory = ENCODERS[kind]
     make = getattr(import_module(module), factory)
-    return cast(Encoder, make(model, local_files_only=local_files_only))
+    return cast(Encoder, make(model, local_files_only=local_files_only, **options))
 
 
 __all__ = ["DEFAULT_KIND", "ENCODERS", "Encoder", "make_encoder"]

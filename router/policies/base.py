@@ -42,7 +42,10 @@ class PolicyConfig(Options, ABC):
 
     @model_validator(mode="after")
     def _refuse_meaningless(self) -> "PolicyConfig":
-        for option in sorted(self.model_fields_set & self.refuses):
+        refused = self.model_fields_set & self.refuses
+        if self.scope != "prompt" and self.needs != "scores":
+            refused |= {"scope"}  # its weights are the same whatever is generated
+        for option in sorted(refused):
             raise PydanticCustomError(
                 "meaningless_option",
                 "'{option}' means nothing for kind '{kind}'; take it out",

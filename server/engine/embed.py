@@ -22,7 +22,9 @@ from server.engine.config import EngineSettings
 from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
+from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
+from server.engine.worker_policies import WorkerPolicies
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,8 @@ class EmbeddedEngine:
         self._usage = Usage()
         client.adapter_ids = self._ids
         client.usage = self._usage
+        client.policies = WorkerPolicies(self._call)
+        client.traces = TraceReceiver()
 
     @classmethod
     async def start(
@@ -216,6 +220,17 @@ class EmbeddedEngine:
                 await self.client.remove_lora(adapter_id)
                 await self.client.collective_rpc("loralloy_drop", args=(adapter_id,))
 
+    async def follow_with(self, encoder: str) -> None:
+        """Name the encoder by which running requests are weighed again; it loads meanwhile.
+
+        Args:
+            encoder: as ``router.encoders.make_encoder`` takes it.
+        """
+        await self._call("loralloy_encoder", (encoder, self.client.traces.address))
+
+    async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        return await self.client.collective_rpc(method, args=arguments)
+
     async def probe(self) -> ProbeReport:
         """Ask every worker what is live in it."""
         if self.failed:
@@ -245,3 +260,4 @@ class EmbeddedEngine:
     async def shutdown(self) -> None:
         """Stop the workers."""
         await asyncio.to_thread(self.client.shutdown)
+        await asyncio.to_thread(self.client.traces.close)

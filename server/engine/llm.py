@@ -8,17 +8,22 @@ values of unlike mixtures, adapter versions and tenants apart.
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from vllm import SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from router.mixture import BASE_MODEL, Mixture
+from router.router import Following
+from server.engine.gate_log import Follow
 from server.engine.hook import EXTRA_KEY
 from server.engine.plan import GenerationPlan, current_plan
 from server.engine.usage import Usage
+from server.engine.worker_policies import WorkerPolicies, policy_key
 
 
 def cache_salt(mixture: Mixture, tenant: str, user_salt: str | None) -> str | None:
@@ -38,20 +43,46 @@ def cache_salt(mixture: Mixture, tenant: str, user_salt: str | None) -> str | No
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def mixture_of(plan: GenerationPlan | None, request_id: str) -> Mixture:
-    """The mixture of one engine request: vLLM numbers the prompts of a completion ``…-0``, ``…-1``.
+def number_of(plan: GenerationPlan | None, request_id: str) -> int | None:
+    """Which of the plan's prompts an engine request is; None for the base model.
+
+    vLLM numbers the prompts of a completion ``…-0``, ``…-1``.
 
     Raises:
         LookupError: the plan has several mixtures and the request's number is not among them.
     """
     if plan is None or not plan.mixtures:
-        return BASE_MODEL
+        return None
     if len(plan.mixtures) == 1:
-        return plan.mixtures[0]
+        return 0
     number = request_id.rpartition("-")[2]
     if not number.isdecimal() or int(number) >= len(plan.mixtures):
         raise LookupError(f"request {request_id!r} is none of {len(plan.mixtures)} planned prompts")
-    return plan.mixtures[int(number)]
+    return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One engine request's part of its plan: its mixture, and how that follows the answer."""
+
+    mixture: Mixture = BASE_MODEL
+    following: Following | None = None
+
+    @classmethod
+    def of(cls, plan: GenerationPlan | None, request_id: str) -> "Part":
+        """The part of an engine request."""
+        number = number_of(plan, request_id)
+        if plan is None or number is None:
+            return cls()
+        following = plan.followings[number] if plan.followings else None
+        return cls(plan.mixtures[number], following)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Every adapter that the request may use."""
+        if self.following is not None:
+            return self.following.reweighing.digests
+        return tuple(member.digest for member in self.mixture.members)
 
 
 class MixingLLM(AsyncLLM):
@@ -60,25 +91,40 @@ class MixingLLM(AsyncLLM):
     Attributes:
         adapter_ids: digests in slots → vLLM's ids. Set by the embedding engine.
         usage: which adapters running requests use. Set by the embedding engine.
+        policies: the policies in the workers. Set by the embedding engine.
     """
 
     adapter_ids: Mapping[str, int]
     usage: Usage
+    policies: WorkerPolicies
 
     async def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Generate, and count the mixture's adapters as used until the request has left the engine.
+        """Generate; the mixture's adapters count as used until the request has left the engine.
 
         vLLM's generator aborts the request when it is closed early, so that the count falls only
         after the engine has been told.
         """
-        digests = [m.digest for m in mixture_of(current_plan.get(), request_id).members]
-        with self.usage.holding(digests):
-            outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
-            async with aclosing(outputs):
-                async for output in outputs:
-                    yield output
+        part = Part.of(current_plan.get(), request_id)
+        with self.usage.holding(part.digests):
+            async with self._following(part):
+                outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
+                async with aclosing(outputs):
+                    async for output in outputs:
+                        yield output
+
+    def _ids(self, digests: Iterable[str]) -> dict[str, int]:
+        return {digest: self.adapter_ids[digest] for digest in digests}
+
+    @asynccontextmanager
+    async def _following(self, part: Part) -> AsyncIterator[None]:
+        """The policy stays in the workers while a request's weights follow its answer."""
+        if part.following is None:
+            yield
+            return
+        async with self.policies.holding(part.following.reweighing, self._ids(part.digests)):
+            yield
 
     async def add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
@@ -92,19 +138,46 @@ class MixingLLM(AsyncLLM):
             return await super().add_request(request_id, prompt, params, *args, **kwargs)
         kwargs["lora_request"] = None
         plan = current_plan.get()
-        mixture = mixture_of(plan, request_id)
+        part = Part.of(plan, request_id)
         extra = dict(params.extra_args or {})
         extra.pop(EXTRA_KEY, None)
-        if not mixture.is_base:
-            extra[EXTRA_KEY] = {
-                "ids": [self.adapter_ids[member.digest] for member in mixture.members],
-                "weights": [member.weight for member in mixture.members],
-                "combination": mixture.combination,
-            }
+        if part.following is not None or not part.mixture.is_base:
+            extra[EXTRA_KEY] = self._wire(part)
         params.extra_args = extra or None
-        salt = cache_salt(mixture, plan.tenant if plan else "", plan.user_salt if plan else None)
+        if part.following is not None and part.following.scope == "recompute":
+            # What a block holds depends on how far the request had come when it was computed.
+            params.skip_reading_prefix_cache = True
+        salt = self._salt(plan, part)
         if isinstance(prompt, dict):
             prompt = {key: value for key, value in prompt.items() if key != "cache_salt"}
             if salt is not None:
                 prompt["cache_salt"] = salt
         return await super().add_request(request_id, prompt, params, *args, **kwargs)
+
+    def _wire(self, part: Part) -> dict[str, Any]:
+        """The mixture as the workers read it."""
+        members = part.mixture.members
+        wire: dict[str, Any] = {
+            "ids": [self.adapter_ids[member.digest] for member in members],
+            "weights": [member.weight for member in members],
+            "combination": part.mixture.combination,
+        }
+        following = part.following
+        if following is not None:
+            wire["combination"] = following.reweighing.config.combination
+            wire["follow"] = Follow(
+                key=policy_key(following.reweighing, self._ids(part.digests)),
+                scope="token" if following.scope == "token" else "recompute",
+                stride=following.stride,
+                messages=following.spoken.messages,
+                text=following.spoken.text,
+            ).to_wire()
+        return wire
+
+    @staticmethod
+    def _salt(plan: GenerationPlan | None, part: Part) -> str | None:
+        """The cache salt; one of its own for a request whose blocks depend on its answer's path."""
+        tenant = plan.tenant if plan else ""
+        user_salt = plan.user_salt if plan else None
+        salt = cache_salt(part.mixture, tenant, user_salt)
+        return salt if part.following is None else f"{salt}-{uuid4().hex}"

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from router.mixture import Mixture
+from router.router import Following
 from server.recording import Recording
 
 
@@ -20,12 +21,14 @@ class GenerationPlan:
         mixtures: as many as the request has prompts (one for chat and responses).
         tenant: an opaque name; key-value blocks are never shared between tenants.
         user_salt: the client's own ``cache_salt``, or None.
+        followings: one per prompt where weights follow the answer; else None in its place.
         recording: what gate updates are told to; None where the scope is ``prompt``.
     """
 
     mixtures: tuple[Mixture, ...]
     tenant: str = ""
     user_salt: str | None = None
+    followings: tuple[Following | None, ...] = ()
     recording: Recording | None = None
 
 

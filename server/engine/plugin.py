@@ -125,7 +125,7 @@ def _hook_steps() -> None:
     from vllm.v1.worker.lora_model_runner_mixin import LoRAModelRunnerMixin
 
     from server.engine.hook import fill_step
-    from server.engine.worker import bank_of, slot_table
+    from server.engine.worker import bank_of, reweigher, slot_table
 
     stock = LoRAModelRunnerMixin.set_active_loras
 
@@ -133,9 +133,8 @@ def _hook_steps() -> None:
     def set_active_loras(
         self: Any, input_batch: Any, num_scheduled_tokens: Any, *args: Any, **kwargs: Any
     ) -> None:
-        fill_step(
-            self, slot_table(self), bank_of(self).gates, [int(n) for n in num_scheduled_tokens]
-        )
+        lengths = [int(n) for n in num_scheduled_tokens]
+        fill_step(self, slot_table(self), reweigher(self), bank_of(self).gates, lengths)
         stock(self, input_batch, num_scheduled_tokens, *args, **kwargs)
 
     setattr(set_active_loras, HOOK_MARK, True)

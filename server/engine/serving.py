@@ -42,6 +42,7 @@ def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: b
         *("--max-lora-rank", str(settings.max_lora_rank)),
         *("--lora-target-modules", *ADAPTER_LINEARS),
         *("--worker-extension-cls", "server.engine.worker.BankWorker"),
+        *("--scheduler-cls", "server.engine.scheduler.RestartingScheduler"),
         *("--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser),
         "--enable-prompt-tokens-details",
         "--enable-prefix-caching"

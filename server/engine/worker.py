@@ -6,9 +6,11 @@ Every method is prefixed, since vLLM refuses names that its worker already has.
 from typing import Any
 
 from server.engine.bank import BoundLayer, GatedPunica
-from server.engine.hook import SlotTable
+from server.engine.hook import LOG_ATTRIBUTE, SlotTable
 from server.engine.kernels.operator import installed_kernel
 from server.engine.plugin import HOOK_MARK
+from server.engine.reweigher import Reweigher
+from server.engine.trace_channel import TraceSender
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -42,11 +44,42 @@ class BankWorker:
         table.ranks.pop(adapter_id, None)
         table.scalings.pop(adapter_id, None)
 
+    def loralloy_encoder(self, spec: str, traces: str) -> None:
+        """Begin to load the encoder by which running requests are weighed again.
+
+        Args:
+            spec: as ``router.encoders.make_encoder`` takes it.
+            traces: address that weighings are reported to.
+        """
+        from transformers import AutoTokenizer
+
+        weigher = reweigher(self.model_runner)
+        config = self.model_runner.model_config
+        weigher.decoder = AutoTokenizer.from_pretrained(config.tokenizer)
+        if getattr(self, "rank", 0) == 0:  # the others weigh the same
+            weigher.report = TraceSender(traces).send
+        weigher.load(spec)
+
+    def loralloy_put_policy(self, key: str, wire: dict[str, Any], ids: dict[str, int]) -> None:
+        """Take in a policy for requests whose weights follow their answer.
+
+        Args:
+            key: the name by which requests refer to it.
+            wire: ``Reweighing.to_wire()``.
+            ids: digest → adapter id of its adapters, which are in slots.
+        """
+        reweigher(self.model_runner).put(key, wire, ids)
+
+    def loralloy_drop_policy(self, key: str) -> None:
+        """Forget a policy that no request uses any more."""
+        reweigher(self.model_runner).drop(key)
+
     def loralloy_probe(self) -> dict[str, Any]:
         """What is live in this worker, for the handshake at start and for ``/ready``."""
         runner = self.model_runner
         manager = runner.lora_manager._adapter_manager
         table = slot_table(runner)
+        weigher = reweigher(runner)
         hook = type(runner).set_active_loras
         first = next(iter(manager.modules.values()))
         return {
@@ -60,6 +93,10 @@ class BankWorker:
             "modules": len(manager.modules),
             "steps": table.steps,
             "mixed_steps": table.mixed_steps,
+            "policies": len(weigher.policies),
+            "weighings": weigher.weighings,
+            "failed_weighings": weigher.failures,
+            "gate_logs": sum(hasattr(state, LOG_ATTRIBUTE) for state in runner.requests.values()),
         }
 
 
@@ -70,3 +107,12 @@ def slot_table(runner: Any) -> SlotTable:
         table = SlotTable()
         runner.loralloy_slots = table
     return table
+
+
+def reweigher(runner: Any) -> Reweigher:
+    """The runner's reweigher, made on first use."""
+    found = getattr(runner, "loralloy_reweigher", None)
+    if not isinstance(found, Reweigher):
+        found = Reweigher()
+        runner.loralloy_reweigher = found
+    return found

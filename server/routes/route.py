@@ -46,7 +46,8 @@ async def route(request: RouteRequest, parts: PartsOf) -> dict[str, Any]:
         wish.overrides,
         parts.catalogue.allowed,
     )
-    parts.catalogue.check_combination(decision.mixture)
+    applied = Applied(decision.mixture, decision)
+    parts.catalogue.check_combination(applied.combination, applied.members)
     members = decision.mixture.members
     return {
         "object": "route",

@@ -81,3 +81,40 @@ def test_several_stretches_count_by_their_length(encoder):
     rows = encoder.encode(["a river", "x = [1, 2]"]).astype(np.float64)
     mean = (7 * rows[0] + 10 * rows[1]) / 17
     np.testing.assert_allclose(embedding_of(["a river", "x = [1, 2]"], encoder), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["head", "tail", "last_message", "whole"])
+def test_no_answer_changes_nothing(encoder, part: str) -> None:
+    spoken = RoutingInput((("user", "first " * 300), ("user", "count the apples " * 90)))
+    window = Window(part=part)
+    assert stretches(spoken, window, encoder, "") == stretches(spoken, window, encoder)
+    assert stretches(spoken, window, encoder, " \n") == stretches(spoken, window, encoder)
+
+
+@pytest.mark.parametrize("part", ["tail", "last_message", "whole"])
+@pytest.mark.parametrize("question", ["count the apples", "count the apples " * 400])
+def test_a_growing_answer_never_freezes(encoder, part: str, question: str) -> None:
+    spoken = RoutingInput((("user", question),))
+    window = Window(part=part)
+    seen = []
+    for words in (0, 3, 300, 3000, 3001):
+        seen.append(tuple(stretches(spoken, window, encoder, "and now it rains " * words)))
+        assert all(len(encoder.cut(text, 0, None)) == len(text) for text in seen[-1])
+        if words:
+            assert seen[-1][-1].endswith("rains")
+    assert len(set(seen[:3])) == 3
+
+
+def test_a_short_answer_joins_the_question(encoder) -> None:
+    said = RoutingInput((("user", "why is the sky blue?"),))
+    joined = "why is the sky blue?\n\nBecause air scatters"
+    assert stretches(said, Window(), encoder, "Because air scatters") == [joined]
+    plain = RoutingInput(text="The sky is")
+    assert stretches(plain, Window(), encoder, " blue") == ["The sky is blue"]
+
+
+def test_the_head_stays_once_it_is_full(encoder) -> None:
+    """LoRA-TLE to the letter: what comes after the encoder's limit is not seen."""
+    said = RoutingInput(text="count the apples " * 400)
+    window = Window(part="head")
+    assert stretches(said, window, encoder, " and rain") == stretches(said, window, encoder)

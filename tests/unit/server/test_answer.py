@@ -3,14 +3,14 @@ import json
 
 import pytest
 
-from router.mixture import Member, Mixture
 from server.answer import Answer
 from server.errors import TraceNotFound
 from server.report import Applied, Report
 from server.trace_store import TraceStore
 from server.traces import TraceHead, TraceStep
+from tests.support.following import follows
 
-MADE = Mixture.of([Member("maths", "d", 1.0)], policy="auto", policy_version="v")
+DECISION = follows({"maths": 1.0}, 2)
 
 
 class Exchange:
@@ -19,8 +19,8 @@ class Exchange:
     def __init__(self) -> None:
         self.store = TraceStore()
         head = TraceHead("r", "auto", "v", "token", 2, "cat", ("maths",))
-        self.recording = self.store.begin("", head, [TraceStep.of(0, MADE)])
-        applied = Applied(MADE, None, "token", 2)
+        self.recording = self.store.begin("", head, [TraceStep.of(0, DECISION.mixture)])
+        applied = Applied(DECISION.mixture, DECISION)
         report = Report([applied], in_chunks=False, choices=1, recording=self.recording)
         self.sent: list[dict] = []
         self.answer = Answer(report, self._take)

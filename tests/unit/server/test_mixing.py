@@ -11,6 +11,7 @@ from server.prompts import Api
 from server.report import Applied
 from server.trace_store import TraceStore
 from server.traces import TraceStep
+from tests.support.following import follows
 
 MADE = Mixture.of(
     [Member("maths", "d", 0.75)],
@@ -19,8 +20,9 @@ MADE = Mixture.of(
     policy_version="v",
     combination="cat",
 )
+DECISION = follows({"maths": 0.75}, 4, others=("code",), base_share=0.25)
 ONCE = Applied(MADE)
-AGAIN = Applied(MADE, None, "token", 4, ("maths", "code"))
+AGAIN = Applied(DECISION.mixture, DECISION)
 TOLD = {"stream": True, "stream_options": {"include_mixture": True}}
 
 
@@ -36,7 +38,7 @@ def test_only_a_request_that_is_weighed_again_has_a_trace():
     begun = generation(AGAIN, prompts=2, n=3).recorded(store, "t", "r")
     trace = store.get("t", "r")
     assert begun.plan("t").recording is begun.recording
-    assert (trace.head.policy, trace.head.policy_version) == ("auto", "v")
+    assert (trace.head.policy, trace.head.policy_version) == ("auto", DECISION.policy_version)
     assert (trace.head.scope, trace.head.stride, trace.head.choices) == ("token", 4, 3)
     assert trace.head.adapters == ("code", "maths")
     assert [choice.prompt for choice in trace.choices] == [0, 0, 0, 1, 1, 1]

@@ -17,6 +17,7 @@ from server.report import (
 )
 from server.trace_store import TraceStore
 from server.traces import TraceHead, TraceStep
+from tests.support.following import follows
 
 
 def mixture(weights: dict[str, float], **options) -> Mixture:
@@ -146,9 +147,9 @@ def test_a_broken_stream_ends_with_an_error():
 
 
 MATHS, CODE = {"maths": 0.75, "code": 0.25}, {"code": 1.0}
-REWEIGHED = Applied(
-    mixture(MATHS, base_share=0.1, policy="auto", policy_version="1a2b"), None, "token", 2
-)
+DECISION = follows(MATHS, 2, base_share=0.1)
+REWEIGHED = Applied(DECISION.mixture, DECISION)
+VERSION = DECISION.policy_version
 
 
 def counted(total: int | None, index: int = 0, **keys) -> dict:
@@ -181,7 +182,7 @@ def test_a_chunk_tells_its_first_token_and_all_if_there_are_several():
         "base_share": 0.1,
         "combination": "cat",
         "policy": "auto",
-        "policy_version": "1a2b",
+        "policy_version": VERSION,
         "scope": "token",
         "stride": 2,
         "token": 3,
@@ -210,7 +211,7 @@ def test_a_client_sees_the_counts_that_it_asked_for():
 def test_the_object_and_the_header_tell_the_scope():
     told = REWEIGHED.as_json()
     assert (told["scope"], told["stride"], told["adapters"]) == ("token", 2, MATHS)
-    assert REWEIGHED.as_header().endswith("policy=auto@1a2b, scope=token, stride=2")
+    assert REWEIGHED.as_header().endswith(f"policy=auto@{VERSION}, scope=token, stride=2")
     assert "scope" not in decided(MATHS).as_header()
 
 
