@@ -17,7 +17,8 @@ def follows(
     base_share: float = 0.0,
 ) -> RouteDecision:
     """A decision of policy ``auto`` that begins with ``weights``; ``others`` may come in later."""
-    config = parse_policy("auto", {"kind": "softmax", "scope": scope, "stride": stride})
+    options = {"scope": scope, "stride": stride, "base_share": base_share}
+    config = parse_policy("auto", {"kind": "softmax", **options})
     names = (*weights, *others)
     snapshot = built({name: Entry(f"d-{name}") for name in names})
     made = Mixture.of(

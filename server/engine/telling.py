@@ -1,0 +1,55 @@
+"""From what the engine says of one prompt's answers to the request's recording."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from router.router import Following
+from server.engine.gate_log import Weighed
+from server.recording import Recording
+
+
+class Telling:
+    """Tells a recording of one prompt's weighings and tokens; each method may run in any thread.
+
+    Args:
+        recording: the request's.
+        following: how the prompt's weights follow its answers.
+        names: vLLM's id of an adapter → its name, for all that a weighing may hold.
+        prompt: the prompt's number.
+    """
+
+    def __init__(
+        self, recording: Recording, following: Following, names: Mapping[int, str], prompt: int
+    ) -> None:
+        self._recording = recording
+        self._following = following
+        self._names = names
+        self._first = prompt * recording.head.choices
+        self._tokens: Counter[int] = Counter()
+
+    def weighed(self, child: int, number: int, weighed: Weighed) -> None:
+        """A weighing: the sink of a :class:`server.engine.trace_channel.TraceReceiver`.
+
+        Raises:
+            ValueError: the request has no such choice, or knows no such adapter.
+        """
+        unknown = [adapter for adapter, _ in weighed if adapter not in self._names]
+        if unknown:
+            raise ValueError(f"adapters {unknown} are none of this request's")
+        weights = {self._names[adapter]: weight for adapter, weight in weighed}
+        self._recording.add(
+            number * self._following.stride,
+            weights,
+            choice=self._first + child,
+            base_share=self._share(weights),
+        )
+
+    def generated(self, child: int, tokens: int, *, is_delta: bool) -> None:
+        """Tokens of a choice: so many more, or so many in all."""
+        self._tokens[child] = tokens + (self._tokens[child] if is_delta else 0)
+        self._recording.generated(self._tokens[child], choice=self._first + child)
+
+    def _share(self, weights: Mapping[str, float]) -> float:
+        """The base model's share: the policy's own, but for a fallback, which takes all."""
+        share = self._following.reweighing.config.base_share
+        return share if sum(weights.values()) < 1 - share / 2 else 0.0
