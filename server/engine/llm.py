@@ -6,15 +6,17 @@ pass. Here the plan that the HTTP layer decided becomes two things: the mixture 
 values of unlike mixtures, adapter versions and tenants apart.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from router.mixture import BASE_MODEL, Mixture
@@ -22,8 +24,15 @@ from router.router import Following
 from server.engine.gate_log import Follow
 from server.engine.hook import EXTRA_KEY
 from server.engine.plan import GenerationPlan, current_plan
+from server.engine.telling import Telling
+from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
 from server.engine.worker_policies import WorkerPolicies, policy_key
+
+WAIT_S: Final = 0.001
+MAX_WAITS: Final = 500
+"""A weighing is sent before its token is made, on another socket: it is hardly ever waited for, and
+half a second is long enough to call it lost."""
 
 
 def cache_salt(mixture: Mixture, tenant: str, user_salt: str | None) -> str | None:
@@ -92,11 +101,13 @@ class MixingLLM(AsyncLLM):
         adapter_ids: digests in slots → vLLM's ids. Set by the embedding engine.
         usage: which adapters running requests use. Set by the embedding engine.
         policies: the policies in the workers. Set by the embedding engine.
+        traces: where the workers tell weighings. Set by the embedding engine.
     """
 
     adapter_ids: Mapping[str, int]
     usage: Usage
     policies: WorkerPolicies
+    traces: TraceReceiver
 
     async def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
@@ -106,25 +117,42 @@ class MixingLLM(AsyncLLM):
         vLLM's generator aborts the request when it is closed early, so that the count falls only
         after the engine has been told.
         """
-        part = Part.of(current_plan.get(), request_id)
+        plan = current_plan.get()
+        part = Part.of(plan, request_id)
         with self.usage.holding(part.digests):
-            async with self._following(part):
+            async with self._following(plan, part, request_id) as telling:
                 outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
                 async with aclosing(outputs):
                     async for output in outputs:
+                        if telling is not None:
+                            await _tell(telling, output, sampling_params)
                         yield output
 
     def _ids(self, digests: Iterable[str]) -> dict[str, int]:
         return {digest: self.adapter_ids[digest] for digest in digests}
 
     @asynccontextmanager
-    async def _following(self, part: Part) -> AsyncIterator[None]:
-        """The policy stays in the workers while a request's weights follow its answer."""
-        if part.following is None:
-            yield
+    async def _following(
+        self, plan: GenerationPlan | None, part: Part, request_id: str
+    ) -> AsyncIterator[Telling | None]:
+        """Where a request's weights follow its answer: its policy in the workers, its trace open.
+
+        Gives what tells the request's recording, if it has one.
+        """
+        following = part.following
+        if plan is None or following is None:
+            yield None
             return
-        async with self.policies.holding(part.following.reweighing, self._ids(part.digests)):
-            yield
+        async with self.policies.holding(following.reweighing, self._ids(part.digests)):
+            if plan.recording is None:
+                yield None
+                return
+            known = following.reweighing.snapshot.known
+            names = {self.adapter_ids[digest]: name for name, digest in known.items()}
+            prompt = number_of(plan, request_id) or 0
+            telling = Telling(plan.recording, following, names, prompt)
+            with self.traces.open(request_id, telling.weighed):
+                yield telling
 
     async def add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
@@ -142,7 +170,7 @@ class MixingLLM(AsyncLLM):
         extra = dict(params.extra_args or {})
         extra.pop(EXTRA_KEY, None)
         if part.following is not None or not part.mixture.is_base:
-            extra[EXTRA_KEY] = self._wire(part)
+            extra[EXTRA_KEY] = self._wire(part, request_id)
         params.extra_args = extra or None
         if part.following is not None and part.following.scope == "recompute":
             # What a block holds depends on how far the request had come when it was computed.
@@ -154,7 +182,7 @@ class MixingLLM(AsyncLLM):
                 prompt["cache_salt"] = salt
         return await super().add_request(request_id, prompt, params, *args, **kwargs)
 
-    def _wire(self, part: Part) -> dict[str, Any]:
+    def _wire(self, part: Part, request_id: str) -> dict[str, Any]:
         """The mixture as the workers read it."""
         members = part.mixture.members
         wire: dict[str, Any] = {
@@ -171,6 +199,7 @@ class MixingLLM(AsyncLLM):
                 stride=following.stride,
                 messages=following.spoken.messages,
                 text=following.spoken.text,
+                trace=request_id if self.traces.listens(request_id) else None,
             ).to_wire()
         return wire
 
@@ -181,3 +210,14 @@ class MixingLLM(AsyncLLM):
         user_salt = plan.user_salt if plan else None
         salt = cache_salt(part.mixture, tenant, user_salt)
         return salt if part.following is None else f"{salt}-{uuid4().hex}"
+
+
+async def _tell(telling: Telling, output: Any, params: SamplingParams) -> None:
+    """Count an output's tokens, and let the weighings that made them arrive before it goes on."""
+    is_delta = params.output_kind is RequestOutputKind.DELTA
+    for choice in output.outputs:
+        telling.generated(choice.index, len(choice.token_ids), is_delta=is_delta)
+    for _ in range(MAX_WAITS):
+        if not any(telling.is_behind(choice.index) for choice in output.outputs):
+            return
+        await asyncio.sleep(WAIT_S)

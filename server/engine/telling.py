@@ -26,6 +26,7 @@ class Telling:
         self._names = names
         self._first = prompt * recording.head.choices
         self._tokens: Counter[int] = Counter()
+        self._numbers: Counter[int] = Counter()
 
     def weighed(self, child: int, number: int, weighed: Weighed) -> None:
         """A weighing: the sink of a :class:`server.engine.trace_channel.TraceReceiver`.
@@ -43,6 +44,12 @@ class Telling:
             choice=self._first + child,
             base_share=self._share(weights),
         )
+        self._numbers[child] = max(number, self._numbers[child])
+
+    def is_behind(self, child: int) -> bool:
+        """Whether the weighing that made a choice's last token has not been told yet."""
+        last = max(0, self._tokens[child] - 1)
+        return self._numbers[child] < last // self._following.stride
 
     def generated(self, child: int, tokens: int, *, is_delta: bool) -> None:
         """Tokens of a choice: so many more, or so many in all."""

@@ -1,0 +1,80 @@
+"""Weights that follow the answer, through chunked prefill, preemption and recomputation."""
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.engine.test_token_scope import ask, same
+from tests.support import running_server
+from tests.support.generation import Ask, generate
+from tests.support.running_server import RunningServer
+from tests.support.tiny_llama import BASE_NAME, TOPICS
+
+CRAMPED = {
+    "LORALLOY_ENGINE__BLOCK_SIZE": "32",
+    "LORALLOY_ENGINE__NUM_GPU_BLOCKS": "14",
+    "LORALLOY_ENGINE__MAX_NUM_BATCHED_TOKENS": "64",
+    "LORALLOY_ENGINE__MAX_NUM_SEQS": "12",
+}
+"""Keys and values for thirteen blocks of 32 tokens, and steps of at most 64."""
+
+SCOPES = [("token", 1), ("token", 2), ("recompute", 1), ("prompt", 1), ("token", 5)]
+
+
+@pytest.fixture(scope="module")
+def cramped(
+    server: RunningServer, encoder_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """The same model and adapters with hardly any room for keys and values."""
+    running = running_server.start(
+        tmp_path_factory.mktemp("cramped"),
+        server.base_folder,
+        BASE_NAME,
+        arguments=("--dtype", "float32", "--max-loras", "10", "--max-model-len", "256", "--eager"),
+        environment=CRAMPED,
+    )
+    try:
+        for name, folder in server.adapters.items():
+            answer = running_server.push(running, name, folder, description=TOPICS[name])
+            assert answer.status_code == 201, answer.text
+        yield running
+    finally:
+        running_server.stop(running)
+
+
+def asks() -> list[Ask]:
+    """Twenty requests of all scopes, with prompts of 40 to 116 tokens."""
+    return [ask(seed, *SCOPES[seed % 5], length=40 + 4 * seed, new=16 + seed) for seed in range(20)]
+
+
+def preemptions(server: RunningServer) -> float:
+    text = httpx.get(f"{server.url}/metrics", timeout=30).text
+    found = re.search(r"^vllm:num_preemptions_total\{.*\} (\S+)$", text, re.MULTILINE)
+    assert found, "vLLM counts preemptions"
+    return float(found[1])
+
+
+def test_twenty_requests_are_the_same_alone_together_shuffled_and_preempted(
+    server: RunningServer, cramped: RunningServer
+) -> None:
+    wanted = asks()
+    alone = [generate(server, [one])[0] for one in wanted]
+    together = generate(server, wanted)
+    order = random.Random(7).sample(range(20), 20)
+    shuffled = generate(server, [wanted[place] for place in order])
+    # Without the requests that preempt themselves: what is left was preempted for want of room.
+    prompt_and_token = [place for place in range(20) if SCOPES[place % 5][0] != "recompute"]
+    before = preemptions(cramped)
+    squeezed = generate(cramped, [wanted[place] for place in prompt_and_token])
+    assert preemptions(cramped) > before
+    everything = generate(cramped, wanted)
+    for place in range(20):
+        assert same(alone[place], together[place]), place
+        assert same(alone[place], shuffled[order.index(place)]), place
+        assert same(alone[place], everything[place]), place
+    for at, place in enumerate(prompt_and_token):
+        assert same(alone[place], squeezed[at]), place
