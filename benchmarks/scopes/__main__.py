@@ -5,7 +5,8 @@ r"""Measure what mixing gains on the four demo tasks, by scope and stride.
 The loss of each held-out item's gold answer under the base model, each adapter, all at equal
 weights, and each policy in scope prompt, token and recompute; and the distance of the cached scopes
 from recompute. Every item is written to ``--records`` when it is through: the same command goes on
-where a run broke off, and writes the tables (``--out``.md and .json) at its end.
+where a run broke off, and writes the tables (``--out``.md and .json) at its end. Recompute takes
+minutes an item where answers are long and weights change at every token.
 """
 
 import argparse
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="processor threads")
     add("--max-tokens", type=int, default=512, help="longer items are passed over")
     add("--records", type=Path, default=ROOT / "build" / "scopes.jsonl")
+    add("--tables-only", action="store_true", help="measure nothing: tables of what is there")
     add("--out", type=Path, default=ROOT / "benchmarks" / "results" / "scopes")
     add("--note", default="", help="for the result: on which machine")
     return parser
@@ -114,8 +116,11 @@ def run(options: argparse.Namespace) -> None:
         lacking = {v: key(item, v) for v in wanted if look(item, v) is None}
         if lacking:
             missing.append((item, lacking))
-    _measure_all(bench, missing, records)
+    if not options.tables_only:
+        _measure_all(bench, missing, records)
     figures = results([item for of_task in items for item in of_task], once + rerun, look)
+    if not figures.items:
+        raise ScopesError(f"{options.records.name} holds no item that is through yet")
     about = _about(options, identity)
     _write(options.out, markdown(figures, about), {**identity, "about": about}, figures)
 

@@ -47,6 +47,7 @@ def table(
     signed: bool = False,
 ) -> str:
     """One table: a row for each name, a column for each task."""
+    tasks = [task for task in tasks if all(task in cells for cells in rows.values())]
     best = {task: min((cells[task].mean for cells in rows.values()), default=0.0) for task in tasks}
     lines = ["| | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
     for name, cells in rows.items():

@@ -48,14 +48,14 @@ def results(items: Sequence[Item], variants: Sequence[Variant], look: Look) -> R
     rerun = [variant for variant in variants if variant.scope == "recompute"]
     once = [variant for variant in variants if variant.scope != "recompute"]
     many = _complete(items, once, look)
-    few = (
-        _complete([rows for rows in items if look(rows, once[0])], variants, look) if rerun else []
-    )
+    few = _complete(items, variants, look) if rerun else []
     prompts = {v.policy: v.title for v in once if v.scope == "prompt"}
     routed = [v for v in once if v.policy]
     compared = [(v, prompts[v.policy]) for v in routed if v.scope == "token"]
     few_rows = [v.title for v in variants if v.policy]
     pairs = [(OWN, title) for title in prompts.values()] + [(v.title, to) for v, to in compared]
+    if not many:
+        return Results({}, {}, {}, {}, {}, {}, {}, {}, {})
     return Results(
         items=_counts(many),
         losses={title: _cells(many, title, _loss) for title in _titles(once)},

@@ -37,7 +37,8 @@ ROWS = {
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heldout")
     for task, file in FILES.items():
-        (folder / file).write_text(f"{json.dumps(ROWS[task])}\n" * 2)
+        second = {**ROWS[task], "question": "And what is this?", "instruction": "And a product."}
+        (folder / file).write_text(f"{json.dumps(ROWS[task])}\n{json.dumps(second)}\n")
     return folder
 
 
@@ -210,6 +211,8 @@ def test_the_command_measures_once_and_writes_tables(tmp_path, parts, data, monk
     with monkeypatch.context() as patch:
         patch.setattr(command, "measure", lambda *_: pytest.fail("measured again"))
         assert command.main([*given, "--recompute-items", "1"]) == 0
+    assert command.main([*given, "--recompute-items", "2", "--tables-only"]) == 0
+    assert json.loads((tmp_path / "out" / "scopes.json").read_text())["few"] == told["few"]
     assert command.main([*given, "--recompute-items", "0", "--tasks", "code"]) == 0
     assert json.loads((tmp_path / "out" / "scopes.json").read_text())["few"] == {}
 
@@ -221,6 +224,7 @@ def test_the_command_measures_once_and_writes_tables(tmp_path, parts, data, monk
         (["--adapters", "nowhere"], "holds no adapter 'maths'"),
         (["--strides", "0"], "must be at least 1"),
         (["--policies", "missing"], "missing"),
+        (["--tables-only", "--records", "none.jsonl"], "none.jsonl holds no item"),
     ],
 )
 def test_wrong_options_end_in_one_line_of_the_command(
