@@ -144,7 +144,7 @@ def _loss(logprobs: torch.Tensor, answer: Sequence[int]) -> float:
 
 def _further(so_far: Distance, p: torch.Tensor, q: torch.Tensor) -> Distance:
     """The distance with further steps, from log-probabilities [n, vocab] of both."""
-    kl = float((p.exp() * (p - q)).sum(dim=-1).double().sum())
+    kl = float((p.exp() * (p - q)).sum(dtype=torch.float64))
     changed = int((p.argmax(dim=-1) != q.argmax(dim=-1)).sum())
     return Distance(kl=so_far.kl + kl, changed=so_far.changed + changed)
 

@@ -60,7 +60,7 @@ def table(
 
 
 def _cell(estimate: Estimate, digits: int, signed: bool, bold: bool) -> str:
-    form = f"{'+' if signed else ''}.{digits}f"
+    form = f"{'+' if signed else ''}z.{digits}f"
     mean, low, high = (f"{x:{form}}" for x in (estimate.mean, estimate.low, estimate.high))
     return f"{f'**{mean}**' if bold else mean} ({low} to {high})"
 
