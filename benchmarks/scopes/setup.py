@@ -1,0 +1,116 @@
+"""The parts that a run needs, and the digests that say which parts they were."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from adapters.adapter import RoutingData
+from adapters.errors import AdapterError
+from adapters.training.base import load_base, public_name
+from benchmarks.scopes.gated import GatedModel
+from benchmarks.scopes.items import Item
+from benchmarks.scopes.measure import Bench
+from benchmarks.scopes.variants import Variant
+from router.config import load_policies
+from router.encoders.sentence_transformer import SentenceTransformerEncoder
+from router.index import CentroidIndex
+from router.router import Router
+from server.routing_data import read_routing
+
+WEIGHTS = "adapter_model.safetensors"
+TEXTS_REMEMBERED = 4096
+"""More than the stretches of one answer: each is embedded once, whatever the policies."""
+
+
+class ScopesError(AdapterError):
+    """The options or folders do not allow the run."""
+
+    code = "scopes_error"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is of.
+
+    Attributes:
+        base_model: folder of the base model.
+        encoder: folder of the encoder.
+        adapters: folder that holds one folder for each task's adapter.
+        names: the adapters.
+        policy_file: file of the policies.
+        dtype: the base model's number format.
+        device: where the base model runs.
+    """
+
+    base_model: str
+    encoder: str
+    adapters: Path
+    names: tuple[str, ...]
+    policy_file: Path
+    dtype: str
+    device: str
+
+    def load(self) -> Bench:
+        """Load everything.
+
+        Raises:
+            AdapterError: the base model or an adapter cannot be read.
+            RoutingError: the encoder, a policy or a centroid cannot be read.
+        """
+        folders = {name: self.adapters / name for name in self.names}
+        encoder = SentenceTransformerEncoder(self.encoder, cache_size=TEXTS_REMEMBERED)
+        router = Router(encoder, CentroidIndex(), load_policies(self.policy_file))
+        router.add_adapters(
+            (name, _digest_of(folder / WEIGHTS), _routing(folder))
+            for name, folder in folders.items()
+        )
+        model, tokenizer = load_base(self.base_model, self.dtype)
+        gated = GatedModel(model.to(torch.device(self.device)), folders)
+        return Bench(gated, tokenizer, router)
+
+    def identity(self, router: Router) -> dict[str, object]:
+        """What every figure depends on, without any path."""
+        return {
+            "base_model": public_name(self.base_model),
+            "dtype": self.dtype,
+            "adapters": dict(router.index.snapshot.known),
+        }
+
+
+def key_of(identity: dict[str, object], router: Router, item: Item, variant: Variant) -> str:
+    """Digest of everything that a record's figures depend on."""
+    said: dict[str, object] = {**identity, "item": item.digest, "variant": variant.title}
+    if variant.policy:
+        snapshot = router.index.snapshot
+        said["policy"] = router.policy(variant.policy).version
+        said["encoder"] = router.encoder.name
+        said["centroids"] = hashlib.sha256(
+            snapshot.blocks.tobytes() + snapshot.norms.tobytes()
+        ).hexdigest()
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def check_adapters(folder: Path, names: Sequence[str]) -> None:
+    """Let a folder through that holds an adapter of every name.
+
+    Raises:
+        ScopesError: one is missing.
+    """
+    for name in names:
+        if not (folder / name / WEIGHTS).is_file():
+            raise ScopesError(f"{folder} holds no adapter {name!r} ({name}/{WEIGHTS})")
+
+
+def _routing(folder: Path) -> RoutingData:
+    data = read_routing(folder)
+    if data is None:
+        raise ScopesError(f"{folder} holds no router.json; python -m router.fit makes one")
+    return data
+
+
+def _digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
