@@ -27,7 +27,9 @@ Report = Callable[[str, str, int, Weighed], None]
 class Decoder(Protocol):
     """The part of a tokenizer that is needed."""
 
-    def decode(self, token_ids: list[int], skip_special_tokens: bool) -> str:
+    def decode(
+        self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
+    ) -> str:
         """The text of tokens."""
 
 
@@ -141,7 +143,11 @@ class Reweigher:
         """The stretches that weighing ``number`` reads: the prompt and the answer so far."""
         if self.decoder is None:
             raise RuntimeError("the workers have no tokenizer")
-        answer = self.decoder.decode(generated[: number * follow.stride], skip_special_tokens=True)
+        answer = self.decoder.decode(
+            generated[: number * follow.stride],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
         spoken = RoutingInput(follow.messages, follow.text)
         window = self.policies[follow.key].reweighing.config.window
         return stretches(spoken, window, self._loaded(), answer)

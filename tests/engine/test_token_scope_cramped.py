@@ -47,9 +47,13 @@ def cramped(
 
 
 def asks() -> list[Ask]:
-    """Twenty requests of all scopes, with prompts of 40 to 116 tokens."""
+    """Twenty requests of all scopes, with prompts of 40 to 116 tokens.
+
+    The answers are long enough to run out of room, but for those that compute all anew each time.
+    """
     return [
-        ask(seed, *SCOPES[seed % 5], length=40 + 4 * seed, new=8 + seed % 6) for seed in range(20)
+        ask(seed, scope, stride, length=40 + 4 * seed, new=6 if scope == "recompute" else 16 + seed)
+        for seed, (scope, stride) in enumerate(SCOPES * 4)
     ]
 
 

@@ -1,0 +1,66 @@
+"""The engine against an independent reference, token for token: greedy, fp32."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from adapters.adapter import RoutingData
+from router.config import default_policies, parse_overrides
+from router.encoders import make_encoder
+from router.index import CentroidIndex
+from router.router import Router
+from router.window import RoutingInput
+from tests.engine.test_token_scope import NEW, TOLERANCE, WARM, ask, prompt
+from tests.reference.decoding import generate as reference
+from tests.reference.decoding import weigh_by
+from tests.reference.merged import MergedModel
+from tests.support.generation import generate
+from tests.support.running_server import RunningServer
+from tests.support.tiny_llama import TOPICS
+
+
+@pytest.fixture(scope="module")
+def router(server: RunningServer, encoder_path: Path) -> Router:
+    made = Router(make_encoder(str(encoder_path)), CentroidIndex(), default_policies())
+    made.add_adapters(
+        (name, name, RoutingData(description=TOPICS[name])) for name in server.adapters
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def merged(server: RunningServer) -> MergedModel:
+    return MergedModel(server.base_folder, server.adapters)
+
+
+@pytest.mark.parametrize("scope", ["token", "recompute"])
+@pytest.mark.parametrize("stride", [1, 2, 5])
+@pytest.mark.parametrize("seed", [61, 62])
+def test_the_engine_is_the_reference(
+    server: RunningServer, router: Router, merged: MergedModel, scope: str, stride: int, seed: int
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
+    spoken = RoutingInput(text=tokenizer.decode(prompt(seed)))
+    overrides = parse_overrides({**WARM, "scope": scope, "stride": stride})
+    following = router.route(spoken, "auto", overrides).following
+    assert following is not None
+    weigh = weigh_by(following.reweighing, router.encoder, spoken)
+    expected = reference(
+        merged,
+        tokenizer,
+        weigh,
+        prompt(seed),
+        max_new_tokens=NEW,
+        stride=stride,
+        scope=scope,
+        ignore_eos=True,
+    )
+    got = generate(server, [ask(seed, scope, stride)])[0]
+    assert got.tokens == expected.tokens
+    for step, top in enumerate(got.top):
+        ids = list(top)
+        told = torch.tensor([top[token] for token in ids], dtype=torch.float64)
+        assert (expected.logprobs[step, ids] - told).abs().max() <= TOLERANCE, step
+    assert len({tuple(sorted(each.items())) for each in expected.weights}) > 1
