@@ -124,11 +124,11 @@ def trained(lesson: Lesson, recipe: Recipe, progress: Progress) -> Rows:
             unit = student(torch.cat(chosen), _starts(chosen))
             loss = (1 - (unit * targets[batch]).sum(1)).mean()
             loss = loss + PROBE_WEIGHT * (unit @ probes.T - cosines[batch]).square().mean()
-            for optimiser in (dense, sparse):
-                optimiser.zero_grad()
+            student.zero_grad()
             loss.backward()
-            for optimiser, schedule in zip((dense, sparse), schedules, strict=True):
-                optimiser.step()
+            dense.step()
+            sparse.step()
+            for schedule in schedules:
                 schedule.step()
     return student.rows()
 

@@ -105,7 +105,9 @@ def write_folder(
     arrays: Arrays = {"scales": scales, "projection": projection.astype(np.float16)}
     arrays |= {"halves": packed(codes)} if config.bits == 4 else {"codes": codes}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, folder / VECTORS)
+    # The library writes memory as it lies, whatever an array's strides say.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(contiguous, folder / VECTORS)
     (folder / CONFIG).write_text(json.dumps(config.model_dump(), indent=2) + "\n", "utf-8")
     return read_folder(folder)
 
