@@ -159,7 +159,7 @@ def _starts(chosen: Sequence[torch.Tensor]) -> torch.Tensor:
 def _falling(
     optimisers: Sequence[torch.optim.Optimizer], recipe: Recipe, count: int
 ) -> list[torch.optim.lr_scheduler.LambdaLR]:
-    steps = recipe.epochs * -(-count // recipe.batch_size)
+    steps = max(1, recipe.epochs * -(-count // recipe.batch_size))
     return [
         torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(1 - step / steps, 1e-3))
         for optimiser in optimisers

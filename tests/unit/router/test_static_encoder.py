@@ -171,7 +171,7 @@ def test_cosines_to_projected_centroids_are_the_teachers_own(tiny, folder):
 
 
 def test_a_centroid_of_another_width_is_refused(tiny):
-    with pytest.raises(EncoderFailed, match="a centroid of 3 values .* have 8"):
+    with pytest.raises(EncoderFailed, match=r"a centroid of 3 values .* have 8"):
         tiny.project(np.ones(3))
 
 
@@ -302,13 +302,13 @@ def test_damaged_files_are_told(folder, tokenizer):
         with pytest.raises(EncoderFailed, match="holds impossible values"):
             StaticEncoder(str(folder), tokenizer=tokenizer)
     save_file({key: array for key, array in arrays.items() if key != "scales"}, path)
-    with pytest.raises(EncoderFailed, match="'scales' must be float16 .*, but is nothing"):
+    with pytest.raises(EncoderFailed, match=r"'scales' must be float16 .*, but is nothing"):
         StaticEncoder(str(folder), tokenizer=tokenizer)
     path.write_bytes(b"\0" * 40)
-    with pytest.raises(EncoderFailed, match="vectors.safetensors of 'tiny' is damaged"):
+    with pytest.raises(EncoderFailed, match=r"vectors.safetensors of 'tiny' is damaged"):
         StaticEncoder(str(folder), tokenizer=tokenizer)
     path.unlink()
-    with pytest.raises(EncoderFailed, match="vectors.safetensors of 'tiny' is missing"):
+    with pytest.raises(EncoderFailed, match=r"vectors.safetensors of 'tiny' is missing"):
         StaticEncoder(str(folder), tokenizer=tokenizer)
     (folder / "config.json").write_text("{")
     with pytest.raises(EncoderFailed, match=r"config.json of 'tiny' is no static encoder's"):
