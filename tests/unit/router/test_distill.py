@@ -78,7 +78,7 @@ def test_the_command_makes_an_encoder_that_routes_as_its_teacher(
         ],
         "--out": [out],
         "--dimension": [24],
-        "--epochs": [30],
+        "--epochs": [60],
     }
     words = [str(word) for option, values in given.items() for word in (option, *values)]
     status = main([*words, "--quiet"])
@@ -97,7 +97,10 @@ def test_the_command_makes_an_encoder_that_routes_as_its_teacher(
     assert figures["maths"]["samples"] + figures["code"]["samples"] == figures["all"]["samples"]
     assert figures["whole texts"]["top_1"] == 1
     student = StaticEncoder(str(out), tokenizer=tokenizer)
-    new = ["Question: Sue has 5 pears and buys 2 more.", "Write a Go function that sorts numbers."]
+    new = [
+        "Question: Sue has 3 apples and buys 9 more. How many are left?",
+        "Write a Perl function that sorts a list of numbers.",
+    ]
     index = CentroidIndex()
     for name, texts in (("maths", SUMS), ("code", CODE)):
         index.put(name, "digest", student.project(centroid(encoder, texts)))
