@@ -99,7 +99,7 @@ def test_the_command_makes_an_encoder_that_routes_as_its_teacher(
     student = StaticEncoder(str(out), tokenizer=tokenizer)
     new = [
         "Question: Sue has 3 apples and buys 9 more. How many are left?",
-        "Write a Perl function that sorts a list of numbers.",
+        "Write a Java function that sorts and reverses a list of numbers.",
     ]
     index = CentroidIndex()
     for name, texts in (("maths", SUMS), ("code", CODE)):
