@@ -1,7 +1,8 @@
 """Text encoders: one file each, found by name, imported when first asked for.
 
 A specification is ``kind:model`` or plainly ``model``, where a model is a local folder or a hub
-name: ``/models/all-MiniLM-L6-v2``, ``sentence_transformer:BAAI/bge-small-en-v1.5``.
+name: ``/models/all-MiniLM-L6-v2``, ``sentence_transformer:BAAI/bge-small-en-v1.5``,
+``static:static-smollm2`` (bundled).
 """
 
 from importlib import import_module
@@ -15,6 +16,7 @@ DEFAULT_KIND = "sentence_transformer"
 # The models' libraries take seconds to import, so a kind names its module and its class.
 ENCODERS = {
     "sentence_transformer": ("router.encoders.sentence_transformer", "SentenceTransformerEncoder"),
+    "static": ("router.encoders.static", "StaticEncoder"),
 }
 
 

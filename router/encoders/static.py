@@ -1,0 +1,214 @@
+"""Encoders that look up one vector a token: cheap enough to follow an answer token by token.
+
+    e(t_1 … t_n) = u / ‖u‖,   u = (1/n) Σ_i row(t_i)
+
+over the base model's own tokens, so that what the engine generates needs no second tokenizer. It is
+what sentence-transformers calls StaticEmbedding (after model2vec), with rows distilled from a
+teacher by ``router.distill``; it is read without that library and without torch, since the engine's
+workers hold it. A :class:`SumState` carries Σ row(t_i): a token more costs one row.
+
+Sums are exact (``router.encoders.token_vectors``), so a state that grew token by token, in any
+grouping, equals one made at once, bit for bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from router.encoders.static_format import StaticFolder, read_folder
+from router.encoders.token_vectors import TokenVectors, Vector
+from router.encoders.vocabulary import found_tokenizer, load_tokenizer, vocabulary_digest
+from router.errors import EncoderFailed
+
+BUNDLED = Path(__file__).with_name("bundled")
+"""Encoders that come with the router, for its default base model."""
+
+UNBOUNDED_PIECES = 2**30
+"""All of a text is read, however long."""
+
+Embedding = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class SumState:
+    """The running sum of one text's token vectors; not shared between threads.
+
+    Attributes:
+        vectors: the rows.
+        count: tokens so far.
+    """
+
+    vectors: TokenVectors
+    count: int = 0
+    _total: Vector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._total = np.zeros(self.vectors.width)
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Take in more tokens; ids outside the vocabulary and special tokens say nothing."""
+        self._total += self.vectors.total(ids)
+        self.count += len(ids)
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Take out tokens that were added, as a window does that moves on."""
+        self._total -= self.vectors.total(ids)
+        self.count -= len(ids)
+
+    def embedding(self) -> Embedding:
+        """The embedding [d] so far: of length 1, or zero if nothing was said."""
+        return _unit(self._total)
+
+    def copy(self) -> "SumState":
+        """The same sum, to grow apart from this one."""
+        twin = SumState(self.vectors, self.count)
+        twin._total = self._total.copy()
+        return twin
+
+
+class StaticEncoder:
+    """Token vectors, and the tokenizer they belong to. Thread-safe.
+
+    The last value of an embedding is 0; it is where ``project`` puts what of a teacher's centroid
+    lies outside the student's space, so that cosines are those in the teacher's own space.
+
+    Args:
+        model: a folder made by ``router.distill``, or the name of a bundled one.
+        local_files_only: never fetch the base model's tokenizer from a hub.
+        tokenizer: the base model's, its file or its folder; found by its name if None.
+
+    Raises:
+        EncoderFailed: a file is missing or damaged, or the tokenizer has another vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        local_files_only: bool = True,
+        tokenizer: Tokenizer | Path | None = None,
+    ) -> None:
+        folder = read_folder(_folder_of(model))
+        if tokenizer is None:
+            tokenizer = found_tokenizer(folder.config.base_model, local_files_only=local_files_only)
+        if isinstance(tokenizer, Path):
+            tokenizer = load_tokenizer(tokenizer)
+        _check_vocabulary(tokenizer, folder)
+        self._config = folder.config
+        self._vectors = folder.vectors
+        self._projection = folder.projection
+        self._tokenizer = tokenizer
+        self._longest = max(len(token) for token in tokenizer.get_vocab())
+
+    @property
+    def name(self) -> str:
+        """The name in the folder's config."""
+        return self._config.name
+
+    @property
+    def dimension(self) -> int:
+        """Width d = s + 1 of an embedding."""
+        return self._vectors.width + 1
+
+    @property
+    def max_pieces(self) -> int:
+        """More tokens than any text has: all of a text counts."""
+        return UNBOUNDED_PIECES
+
+    @property
+    def teacher(self) -> str:
+        """Name of the encoder whose centroids ``project`` takes."""
+        return self._config.teacher
+
+    @property
+    def teacher_dimension(self) -> int:
+        """Width w of the teacher's embeddings."""
+        return self._config.teacher_dimension
+
+    def encode(self, texts: Sequence[str]) -> Embedding:
+        """Embeddings [n, d] of n texts, of length 1; zeros for a text without tokens."""
+        rows = [self.begin(text).embedding() for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension)
+
+    def begin(self, text: str = "") -> SumState:
+        """The state of a text, to be added to."""
+        return self.begin_ids(self._ids(text))
+
+    def begin_ids(self, ids: Sequence[int]) -> SumState:
+        """The state of a text that is given as the base model's tokens."""
+        state = SumState(self._vectors)
+        state.add(ids)
+        return state
+
+    def project(self, centroids: npt.NDArray[np.floating]) -> Vector:
+        """The teacher's centroids [w] or [p, w] in this encoder's space, [d] or [p, d].
+
+        Lengths stay as they are.
+
+        Raises:
+            EncoderFailed: they are not as wide as the teacher's embeddings.
+        """
+        wide = np.asarray(centroids, dtype=np.float64)
+        if wide.shape[-1] != self.teacher_dimension:
+            raise EncoderFailed(
+                f"a centroid of {wide.shape[-1]} values cannot be projected: those of"
+                f" {self.teacher!r} have {self.teacher_dimension}"
+            )
+        inside = wide @ self._projection.T
+        outside = np.sum(wide**2, axis=-1) - np.sum(inside**2, axis=-1)
+        rest = np.sqrt(np.maximum(outside, 0.0))[..., None]
+        projected: Vector = np.concatenate([inside, rest], axis=-1)
+        return projected
+
+    def cut(self, text: str, start: int, stop: int | None) -> str:
+        """The text's tokens ``[start:stop]``, as they stand in it."""
+        if start >= UNBOUNDED_PIECES:
+            return ""
+        if start == 0 and (stop is None or stop >= UNBOUNDED_PIECES):
+            return _readable(text)
+        text = _readable(self._bounded(text, start, stop))
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets[start:stop]
+        return text[offsets[0][0] : offsets[-1][1]] if offsets else ""
+
+    def _ids(self, text: str) -> Sequence[int]:
+        ids: list[int] = self._tokenizer.encode(_readable(text), add_special_tokens=False).ids
+        return ids
+
+    def _bounded(self, text: str, start: int, stop: int | None) -> str:
+        """As much of the text as the slice can reach."""
+        if start < 0:
+            return text[start * self._longest :]
+        return text if stop is None or stop < 0 else text[: stop * self._longest]
+
+
+def _unit(total: Vector) -> Embedding:
+    length = float(np.linalg.norm(total))
+    embedding = np.zeros(len(total) + 1, np.float32)
+    if length > 0:
+        embedding[:-1] = total / length
+    return embedding
+
+
+def _folder_of(model: str) -> Path:
+    folder = Path(model)
+    bundled = BUNDLED / model
+    return bundled if not folder.is_dir() and bundled.is_dir() else folder
+
+
+def _check_vocabulary(tokenizer: Tokenizer, folder: StaticFolder) -> None:
+    config = folder.config
+    if vocabulary_digest(tokenizer) != config.vocabulary_sha256:
+        raise EncoderFailed(
+            f"encoder {config.name!r} holds vectors for the {config.vocabulary_size} tokens of"
+            f" {config.base_model!r}, but the tokenizer given has {tokenizer.get_vocab_size()}"
+            " tokens, or others; make one for it by 'python -m router.distill'"
+        )
+
+
+def _readable(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which JSON lets through."""
+    return text.encode("utf-8", "replace").decode("utf-8")
