@@ -19,7 +19,7 @@ console = Console()
 def main() -> None:
     """Run the benchmark and save its table."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=6, help="passes over all loads")
+    parser.add_argument("--repeats", type=int, default=4, help="passes over all loads")
     parser.add_argument("--threads", default="nobind", help="CPU cores of each engine")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()

@@ -32,7 +32,7 @@ def read_examples(path: Path) -> tuple[str, ...]:
         OSError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as err:
         raise NoExamples(f"{path.name} is not UTF-8 text") from err
     if path.suffix == ".jsonl":

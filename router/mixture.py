@@ -18,8 +18,9 @@ from typing import Literal, get_args
 Combination = Literal["cat", "linear", "linear_peft04"]
 COMBINATIONS: tuple[Combination, ...] = get_args(Combination)
 
-WEIGHT_DECIMALS = 4
-"""Weights are rounded to this many decimals, so that equal cache keys mean equal gates."""
+WEIGHT_DECIMALS = 6
+"""Weights are rounded to this many decimals, so that equal cache keys mean equal gates. A weight on
+the edge of a step falls to either side by the noise of fp32; a step of 1e-6 is not felt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from router.choice import Choice, View, choose, mixture_of
+from router.choice import View, choose, mixture_of
 from router.config import parse_policy
 from router.index import Entry, IndexSnapshot, built
 from router.mixture import Mixture
@@ -67,24 +67,12 @@ class Reweighing:
 
     def mixture(self, embedding: npt.NDArray[np.floating] | None) -> Mixture:
         """The mixture for an embedding [d]; None if there is nothing to embed."""
-        return mixture_of(self._choice(embedding), View(self.snapshot), self.config, self.policy)
-
-    def exact(self, embedding: npt.NDArray[np.floating] | None) -> tuple[tuple[str, float], ...]:
-        """(digest, weight) of the mixture's members, with the weights as they are.
-
-        Rounding would turn noise in the last bit of an embedding, which depends on what it is
-        computed beside, into a step of 1e-4 now and then; no cache key needs it here.
-        """
-        choice = self._choice(embedding)
-        exact = dict(zip(choice.names, choice.weights.tolist(), strict=True))
-        members = mixture_of(choice, View(self.snapshot), self.config, self.policy).members
-        return tuple((member.digest, exact[member.name]) for member in members)
-
-    def _choice(self, embedding: npt.NDArray[np.floating] | None) -> Choice:
+        view = View(self.snapshot)
         scores = None
         if embedding is not None and self.names:
-            scores = View(self.snapshot).scores(embedding, self.names)
-        return choose(self.config, self.names, scores, self.limit)
+            scores = view.scores(embedding, self.names)
+        choice = choose(self.config, self.names, scores, self.limit)
+        return mixture_of(choice, view, self.config, self.policy)
 
     def to_wire(self) -> dict[str, Any]:
         """Plain values that :meth:`from_wire` reads; centroids as fp32 bytes."""

@@ -159,9 +159,9 @@ class Reweigher:
     def _weigh(self, log: GateLog, embedding: Any) -> Weighed:
         policy = self.policies[log.follow.key]
         try:
-            members = policy.reweighing.exact(embedding)
+            mixture = policy.reweighing.mixture(embedding)
         except RoutingError:
             logger.exception("a running request could not be weighed again")
             self.failures += 1
             return log.weighings[-1]
-        return tuple((policy.ids[digest], weight) for digest, weight in members)
+        return tuple((policy.ids[member.digest], member.weight) for member in mixture.members)

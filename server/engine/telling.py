@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from router.mixture import WEIGHT_DECIMALS
 from router.router import Following
 from server.engine.gate_log import Weighed
 from server.recording import Recording
@@ -38,9 +37,7 @@ class Telling:
         unknown = [adapter for adapter, _ in weighed if adapter not in self._names]
         if unknown:
             raise ValueError(f"adapters {unknown} are none of this request's")
-        weights = {
-            self._names[adapter]: round(weight, WEIGHT_DECIMALS) for adapter, weight in weighed
-        }
+        weights = {self._names[adapter]: weight for adapter, weight in weighed}
         self._recording.add(
             number * self._following.stride,
             weights,

@@ -11,8 +11,6 @@ from tests.support.running_server import RunningServer
 ALWAYS = 1_000_000
 NEW = 12
 TOLERANCE = 1e-4
-GIVEN_TOLERANCE = 5e-4
-"""Against given weights, which have four decimals; those that follow the answer have all."""
 WARM = {"temperature": 0.02, "window": "tail"}
 """A routing so sharp that a few random tokens move the weights visibly."""
 
@@ -27,10 +25,10 @@ def ask(seed: int, scope: str, stride: int, length: int = 24, new: int = NEW) ->
     return Ask(prompt(seed, length), {"policy": "auto", "routing": routing}, max_tokens=new)
 
 
-def close(one: dict[int, float], other: dict[int, float], tolerance: float = TOLERANCE) -> bool:
+def close(one: dict[int, float], other: dict[int, float]) -> bool:
     """Whether two top-20 tables agree where they overlap."""
     shared = one.keys() & other.keys()
-    near = all(abs(one[token] - other[token]) <= tolerance for token in shared)
+    near = all(abs(one[token] - other[token]) <= TOLERANCE for token in shared)
     return near and len(shared) >= len(one) - 2  # ties at the end of the table
 
 
@@ -70,7 +68,7 @@ def test_recompute_is_each_mixture_on_the_whole_prefix(server: RunningServer, st
         prefix = (*start, *followed.tokens[:step])
         body = {"mixture": {"adapters": seen[-1]}} if seen[-1] else {}
         alone = generate(server, [Ask(prefix, body, max_tokens=1)])[0]
-        assert close(followed.top[step], alone.top[0], GIVEN_TOLERANCE), step
+        assert close(followed.top[step], alone.top[0]), step
         assert alone.tokens == followed.tokens[step : step + 1]
     assert len({tuple(sorted(each.items())) for each in seen}) > 1, "the weights did not move"
 

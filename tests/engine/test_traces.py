@@ -14,10 +14,10 @@ from tests.support.running_server import RunningServer
 NEW = 10
 
 
-def body(seed: int, stride: int, **more: object) -> dict:
+def body(text: int, stride: int, **more: object) -> dict:
     return {
         "model": "auto",
-        "prompt": list(prompt(seed)),
+        "prompt": list(prompt(text)),
         "max_tokens": NEW,
         "temperature": 0,
         "ignore_eos": True,

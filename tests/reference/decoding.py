@@ -85,7 +85,6 @@ def weigh_by(reweighing: Reweighing, encoder: Encoder, spoken: RoutingInput) -> 
     def weigh(answer: str) -> Weights:
         texts = stretches(spoken, reweighing.config.window, encoder, answer=answer)
         embedding = embedding_of(texts, encoder) if texts else None
-        names = {digest: name for name, digest in reweighing.snapshot.known.items()}
-        return {names[digest]: weight for digest, weight in reweighing.exact(embedding)}
+        return reweighing.mixture(embedding).weights
 
     return weigh

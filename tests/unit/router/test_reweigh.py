@@ -48,12 +48,6 @@ def test_the_prompts_mixture_is_the_routers(index: CentroidIndex, raw: dict, lim
         sent = msgspec.msgpack.decode(msgspec.msgpack.encode(there.to_wire()))
         mixture = Reweighing.from_wire(sent).mixture(embedding)
         assert mixture == there.mixture(embedding)
-        exact = there.exact(embedding)
-        assert [digest for digest, _ in exact] == [member.digest for member in mixture.members]
-        assert all(
-            round(weight, 4) == member.weight
-            for (_, weight), member in zip(exact, mixture.members, strict=True)
-        )
         if raw.get("fallback") == "uniform":
             continue  # over the candidates that were kept, not over all
         routed = mixture_of(choose(config, names, scores, limit), view, config, "p")
