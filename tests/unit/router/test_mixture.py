@@ -9,8 +9,8 @@ def test_members_stand_by_falling_weight_then_digest():
 
 
 def test_weights_are_rounded_and_those_that_vanish_go():
-    mixture = Mixture.of([Member("a", "d", 0.33336), Member("b", "e", 0.00004)])
-    assert mixture.weights == {"a": 0.3334}
+    mixture = Mixture.of([Member("a", "d", 0.3333336), Member("b", "e", 0.0000004)])
+    assert mixture.weights == {"a": 0.333334}
 
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
