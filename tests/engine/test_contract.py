@@ -29,6 +29,8 @@ SIGNATURES = {
     "lora/model_manager.py LoRAModelManager._create_lora_modules": "self",
     "platforms/cpu.py CpuPlatform.check_and_update_config": "cls vllm_config",
     "platforms/cpu.py CpuPlatform.get_punica_wrapper": "cls",
+    "v1/core/sched/scheduler.py Scheduler._preempt_request": "self request timestamp",
+    "v1/core/sched/scheduler.py Scheduler.schedule": "self throttle_prefills",
     "lora/layers/base_linear.py BaseLinearLayerWithLoRA.set_lora": "self index lora_a lora_b",
 }
 
@@ -74,6 +76,12 @@ def test_signature(where: str) -> None:
             "entrypoints/openai/completion/serving.py",
             "completion_tokens = previous_num_tokens[i]",
         ),
+        # Requests that weigh again: what the runner keeps of each, and a resumption within a step.
+        ("v1/worker/gpu_input_batch.py", "    output_token_ids: list[int]\n"),
+        ("v1/worker/gpu_input_batch.py", "self.num_prompt_tokens = length_from_prompt"),
+        ("v1/worker/gpu_model_runner.py", "cached_req_ids - (scheduled_req_ids - resumed_req_ids)"),
+        ("v1/core/sched/scheduler.py", "if req_id not in self.prev_step_scheduled_req_ids:"),
+        ("v1/core/kv_cache_manager.py", "not request.skip_reading_prefix_cache"),
         ("plugins/__init__.py", 'DEFAULT_PLUGINS_GROUP = "vllm.general_plugins"'),
     ],
 )
