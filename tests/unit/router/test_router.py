@@ -188,7 +188,7 @@ def test_a_request_may_not_include_adapters_that_cannot_be_scored(filled):
     [
         ("base", {}),
         ("code", {"code": 1.0}),
-        ("uniform", {"code": 0.3333, "maths": 0.3333, "science": 0.3333}),
+        ("uniform", {"code": 0.333333, "maths": 0.333333, "science": 0.333333}),
     ],
 )
 def test_below_the_threshold_the_fallback_answers(filled, fallback, weights):
