@@ -25,7 +25,7 @@ BATCH_SIZE = 8
 
 
 def centroid(encoder: Encoder, texts: Sequence[str]) -> Vector:
-    """Mean embedding [d] of the texts. Blank texts say nothing and are left out.
+    """Mean embedding [w] of the texts in the encoder's space. Blank texts are left out.
 
     Raises:
         NoExamples: no text has anything in it.
@@ -37,7 +37,7 @@ def centroid(encoder: Encoder, texts: Sequence[str]) -> Vector:
     remaining = iter(said)
     while batch := list(islice(remaining, BATCH_SIZE)):
         total += encoder.encode(batch).sum(axis=0, dtype=np.float64)
-    return total / len(said)
+    return total[: encoder.space.dimension] / len(said)
 
 
 def checked_centroid(vector: Sequence[float] | Vector, dimension: int) -> Vector:
@@ -63,17 +63,17 @@ def checked_centroid(vector: Sequence[float] | Vector, dimension: int) -> Vector
 
 
 def centroid_of(encoder: Encoder, data: RoutingData) -> Vector | None:
-    """The centroid [d] that an adapter's routing data gives, or None if there is none.
+    """The centroid [w] that an adapter's routing data gives, or None if there is none.
 
-    A ready centroid serves if the current encoder made it. Otherwise the examples are embedded,
+    A ready centroid serves if it lies in the encoder's space. Otherwise the examples are embedded,
     or else the description.
 
     Raises:
         CentroidMismatch: a centroid of another encoder, and no text to make one from.
         InvalidCentroid: the ready centroid is no vector of the encoder's.
     """
-    if data.centroid is not None and data.encoder == encoder.name:
-        return checked_centroid(data.centroid, encoder.dimension)
+    if data.centroid is not None and data.encoder == encoder.space.name:
+        return checked_centroid(data.centroid, encoder.space.dimension)
     if any(text.strip() for text in data.examples):
         return centroid(encoder, data.examples)
     if data.description and data.description.strip():
@@ -81,7 +81,7 @@ def centroid_of(encoder: Encoder, data: RoutingData) -> Vector | None:
     if data.centroid is not None:
         made_by = "no named encoder" if data.encoder is None else f"encoder {data.encoder!r}"
         raise CentroidMismatch(
-            f"the centroid was made by {made_by}, but texts are encoded by {encoder.name!r};"
-            " give examples or a description, or make the centroid again"
+            f"the centroid was made by {made_by}, but texts are compared in the space of"
+            f" {encoder.space.name!r}; give examples or a description, or make the centroid again"
         )
     return None

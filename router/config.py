@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from adapters.names import NAME_PATTERN, RESERVED_NAMES
 from router.errors import InvalidPolicy, Problem, listed
 from router.mixture import Combination
-from router.options import NAME_RULE, Candidates, Name, Scope, WindowField
+from router.options import NAME_RULE, Candidates, EncoderChoice, Name, Scope, WindowField
 from router.policies import POLICIES, PolicyConfig
 from router.yaml_lines import LineMap, read_yaml
 
@@ -44,6 +44,7 @@ class RoutingOverrides(BaseModel):
     candidates: Candidates | None = None
     window: WindowField | None = None
     combination: Combination | None = None
+    encoder: EncoderChoice | None = None
 
 
 def default_policies() -> dict[str, PolicyConfig]:

@@ -72,6 +72,20 @@ class InvalidPolicy(RoutingError):
         return self.problems[0].line
 
 
+class NoStaticEncoder(RoutingError):
+    """A policy asks for the static encoder, and there is none for the base model and encoder."""
+
+    code = "no_static_encoder"
+
+    def __init__(self, policy: str, encoder: str) -> None:
+        super().__init__(
+            f"policy {policy!r} asks for the static encoder, but there is none for this base model"
+            f" that was distilled from {encoder!r}; make one by 'python -m router.distill' and"
+            " name its folder, or use 'encoder: default'"
+        )
+        self.policy = policy
+
+
 class NoCandidates(RoutingError):
     """The candidates' include and exclude lists leave no adapter to weigh."""
 

@@ -59,8 +59,8 @@ def fitted(
     """The content of ``router.json``: the centroid of all examples, and a few of them to show."""
     vector = centroid(encoder, examples)
     return {
-        "encoder": encoder.name,
-        "dimension": encoder.dimension,
+        "encoder": encoder.space.name,
+        "dimension": encoder.space.dimension,
         "count": len(examples),
         "description": description,
         "examples": [text[:EXAMPLE_CHARACTERS] for text in examples[:keep]],

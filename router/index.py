@@ -3,12 +3,12 @@
     score_k = max_p  e · c_kp / max(‖e‖ ‖c_kp‖, 1e-6)
 
 the cosine between a text's embedding e and adapter k's centroids c_kp, the largest where an adapter
-has several; the floor in the denominator is LoRA-TLE's (arXiv 2311.10847). Readers take an
-immutable snapshot and never wait; writers make the next one and put it in place.
+has several; the floor in the denominator is LoRA-TLE's (arXiv 2311.10847). An embedding may have
+one value more than the centroids: what lies outside their space, and adds to its length alone.
 
-A look-up is one matrix-vector product over unit rows, done in blocks too small for the BLAS library
-to share out among threads. Its threads wait for each other, so beside an engine that keeps every
-core busy one threaded product takes tens of milliseconds instead of one.
+Readers take an immutable snapshot and never wait; writers make the next one and put it in place.
+
+A look-up is one matrix-vector product over unit rows (:mod:`router.blocks`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,14 +19,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from router.blocks import in_blocks, product
 from router.errors import InvalidCentroid
 
 NORM_FLOOR = 1e-6
 LARGEST_VALUE = 1e6
 """No mean of embeddings comes near it, and squares of it cannot overflow."""
-
-BLOCK_VALUES = 8192
-"""Values in one block of rows: OpenBLAS shares out products over more than 9216."""
 
 Vector = npt.NDArray[np.float64]
 Centroids = npt.NDArray[np.floating]
@@ -61,7 +59,7 @@ class Entry:
 class IndexSnapshot:
     """The index at one moment, adapters in order of their names.
 
-    ``blocks`` holds the unit centroids, [⌈P / b⌉, b, d] filled up with zeros; ``norms`` their
+    ``blocks`` holds the unit centroids [P, d] in blocks; ``norms`` their
     lengths [P]; ``starts`` the first row [n] of each adapter that has a centroid.
     """
 
@@ -74,26 +72,26 @@ class IndexSnapshot:
     starts: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
     def scores(self, embedding: npt.NDArray[np.floating]) -> Scores:
-        """Cosines of one embedding [d] to every adapter that has a centroid.
+        """Cosines of one embedding [d] to every adapter with a centroid [w], d = w or w + 1.
 
         Raises:
-            InvalidCentroid: the embedding's width is not the centroids'.
+            InvalidCentroid: the embedding's width is neither.
         """
         if not self.names:
             return Scores((), (), np.empty(0))
         width = self.blocks.shape[2]
-        if embedding.shape != (width,):
+        if embedding.shape not in ((width,), (width + 1,)):
             raise InvalidCentroid(
                 f"an embedding of {embedding.shape[-1]} values was looked up among centroids of"
                 f" {width}; they must come from one encoder"
             )
         wide = embedding.astype(np.float64)
         length = float(np.linalg.norm(wide))
-        unit = (wide / length if length > 0 else wide).astype(np.float32)
-        cosines = (self.blocks @ unit).reshape(-1)[: len(self.norms)].astype(np.float64)
+        unit = (wide / length if length > 0 else wide)[:width].astype(np.float32)
+        cosines = product(self.blocks, unit, len(self.norms)).astype(np.float64)
         if self.smallest_norm * length < NORM_FLOOR:
-            product = self.norms * length
-            cosines *= product / np.maximum(product, NORM_FLOOR)
+            lengths = self.norms * length
+            cosines *= lengths / np.maximum(lengths, NORM_FLOOR)
         if len(self.starts) < len(cosines):
             cosines = np.maximum.reduceat(cosines, self.starts)
         return Scores(self.names, self.digests, cosines)
@@ -206,8 +204,4 @@ def _blocks(names: list[str], rows: list[npt.NDArray[np.float32]]) -> npt.NDArra
                 f"centroids of one index have one width, but adapter {name!r} has"
                 f" {part.shape[1]} values and adapter {names[0]!r} has {width}"
             )
-    count = sum(len(part) for part in rows)
-    height = max(1, BLOCK_VALUES // width)
-    blocks = np.zeros((-(-count // height), height, width), np.float32)
-    np.concatenate(rows, out=blocks.reshape(-1, width)[:count])
-    return blocks
+    return in_blocks(np.concatenate(rows))

@@ -12,7 +12,8 @@ They are applied in this order:
 
 ``combination``, ``scope`` and ``stride`` say how and when the weights are applied: once
 (``prompt``), or again every ``stride`` generated tokens, for the tokens that follow (``token``) or
-for everything so far anew (``recompute``).
+for everything so far anew (``recompute``). ``encoder`` says what embeds: the server's own, or the
+static one that was distilled from it.
 """
 
 from typing import Annotated, Literal
@@ -32,6 +33,7 @@ NAME_RULE = "1 to 64 of a–z, 0–9, '.', '_', '-', beginning with a letter or 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 WindowPart = Literal["head", "tail", "last_message", "whole"]
 Scope = Literal["prompt", "token", "recompute"]
+EncoderChoice = Literal["default", "static"]
 
 
 class Candidates(BaseModel):
@@ -88,6 +90,7 @@ class Options(BaseModel):
     combination: Combination = "cat"
     scope: Scope = "prompt"
     stride: int = Field(default=1, ge=1, le=1_000_000)
+    encoder: EncoderChoice = "default"
 
 
 def combination_named(name: str) -> Combination:

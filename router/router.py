@@ -20,7 +20,8 @@ from router.centroids import centroid_of
 from router.choice import View, choose, mixture_of
 from router.config import DEFAULT_POLICY, RoutingOverrides, check_policy_name, overridden
 from router.encoders.base import Encoder
-from router.errors import UnknownPolicy
+from router.encoders.static import StaticEncoder
+from router.errors import NoStaticEncoder, UnknownPolicy
 from router.index import CentroidIndex
 from router.mixture import Mixture
 from router.options import Scope
@@ -72,11 +73,16 @@ class Router:
     """Encoder, index and policies together. Thread-safe.
 
     Args:
-        encoder: what embeds the texts.
+        encoder: what embeds the texts, and spans the space of the centroids.
         index: the adapters and their centroids.
         policies: by name; ``auto`` is what a request gets that names none.
         max_members: the most adapters of one mixture, whatever a policy's ``top_k`` (a fixed
             merge keeps its own); None for no limit.
+        static: what embeds for policies of ``encoder: static``, into the same space; None if there
+            is none.
+
+    Raises:
+        NoStaticEncoder: a policy asks for one, but there is none, or it is of another space.
     """
 
     def __init__(
@@ -86,11 +92,15 @@ class Router:
         policies: Mapping[str, PolicyConfig],
         *,
         max_members: int | None = None,
+        static: StaticEncoder | None = None,
     ) -> None:
         self.encoder = encoder
+        self.static = static if static is not None and static.space == encoder.space else None
         self.index = index
         self._policies = MappingProxyType(dict(policies))
         self._max_members = max_members
+        for name, policy in policies.items():
+            self.encoder_for(policy, name)
         self._lock = Lock()
 
     @property
@@ -109,13 +119,27 @@ class Router:
         except KeyError:
             raise UnknownPolicy(name, self._policies) from None
 
+    def encoder_for(self, policy: PolicyConfig, name: str) -> Encoder:
+        """What embeds for a policy.
+
+        Raises:
+            NoStaticEncoder: it asks for the static encoder, and there is none.
+        """
+        if policy.encoder == "default":
+            return self.encoder
+        if self.static is None:
+            raise NoStaticEncoder(name, self.encoder.name)
+        return self.static
+
     def put_policy(self, name: str, policy: PolicyConfig) -> None:
         """Add or replace one policy; requests under way keep the one they began with.
 
         Raises:
             InvalidPolicy: the name has a wrong form.
+            NoStaticEncoder: it asks for the static encoder, and there is none.
         """
         check_policy_name(name)
+        self.encoder_for(policy, name)
         with self._lock:
             self._policies = MappingProxyType({**self._policies, name: policy})
 
@@ -173,6 +197,7 @@ class Router:
             UnknownAdapterInPolicy: a named adapter is not there, or not allowed.
             NoCandidates: the include and exclude lists leave no adapter.
             NoCentroid: the request includes an adapter that has nothing to be scored by.
+            NoStaticEncoder: the request asks for the static encoder, and there is none.
             EncoderFailed: the text could not be embedded.
         """
         config = self.policy(policy)
@@ -186,7 +211,7 @@ class Router:
         started = perf_counter()
         embedding, text = None, ""
         if names and config.needs == "scores":
-            embedding, text = self._embed(said, config)
+            embedding, text = _embed(said, config, self.encoder_for(config, policy))
         embedded = perf_counter()
         scores = None if embedding is None else view.scores(embedding, names)
         following = None
@@ -208,10 +233,11 @@ class Router:
             following=following,
         )
 
-    def _embed(
-        self, said: RoutingInput, config: PolicyConfig
-    ) -> tuple[npt.NDArray[np.float32] | None, str]:
-        """The embedding [d] of the policy's window and its text; None if nothing is said."""
-        parts = stretches(said, config.window, self.encoder)
-        embedding = embedding_of(parts, self.encoder) if parts else None
-        return embedding, "\n".join(parts)
+
+def _embed(
+    said: RoutingInput, config: PolicyConfig, encoder: Encoder
+) -> tuple[npt.NDArray[np.float32] | None, str]:
+    """The embedding [d] of the policy's window and its text; None if nothing is said."""
+    parts = stretches(said, config.window, encoder)
+    embedding = embedding_of(parts, encoder) if parts else None
+    return embedding, "\n".join(parts)

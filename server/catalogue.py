@@ -208,7 +208,7 @@ class Catalogue:
         centroid = centroid_of(encoder, routing)
         if centroid is None:
             return routing
-        return replace(routing, centroid=tuple(centroid.tolist()), encoder=encoder.name)
+        return replace(routing, centroid=tuple(centroid.tolist()), encoder=encoder.space.name)
 
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)

@@ -54,6 +54,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     router_errors.UnknownCombination: (400, INVALID),
     router_errors.InvalidPolicy: (400, INVALID),
     router_errors.NoCandidates: (400, INVALID),
+    router_errors.NoStaticEncoder: (400, INVALID),
     router_errors.UnknownAdapterInPolicy: (400, INVALID),
     router_errors.EncoderFailed: (500, SERVER),
     router_errors.InvalidCentroid: (400, INVALID),

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from adapters.base_model import read_base_model
 from adapters.registry import AdapterRegistry
 from router.encoders import make_encoder
+from router.encoders.static import StaticEncoder
 from router.index import CentroidIndex
 from router.policies import PolicyConfig
 from router.router import Router
@@ -63,13 +64,24 @@ async def launch(
     engine = await EmbeddedEngine.start(engine_settings, sources.model, name, hub=sources.hub)
     try:
         encoder = make_encoder(sources.encoder, local_files_only=not sources.hub)
-        router = Router(encoder, CentroidIndex(), policies, max_members=engine_settings.max_loras)
-        await engine.follow_with(sources.encoder)
+        router = Router(
+            encoder,
+            CentroidIndex(),
+            policies,
+            max_members=engine_settings.max_loras,
+            static=_static_encoder(sources),
+        )
+        await engine.follow_with(sources.encoder, sources.static_encoder)
         app = await create_app(settings, engine, router, registry)
     except BaseException:
         await engine.shutdown()
         raise
     await _listen(app, settings, listener, announce)
+
+
+def _static_encoder(sources: Sources) -> StaticEncoder | None:
+    spec = sources.static_encoder
+    return None if spec is None else StaticEncoder(spec, tokenizer=sources.model)
 
 
 async def _listen(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from router.config import DEFAULT_POLICIES, load_policies
+from router.errors import NoStaticEncoder
+from router.policies import PolicyConfig
 from server.errors import InvalidSettings
 from server.prepare import base_model_path, encoder_path, prepare
 from server.settings import Settings
@@ -35,12 +37,14 @@ class Sources:
         model: folder of the base model.
         model_name: its name on the wire.
         encoder: folder or hub name of the encoder.
+        static_encoder: folder or name of the static encoder for the base model, if there is one.
         hub: whether a hub may be asked.
     """
 
     model: Path
     model_name: str
     encoder: str
+    static_encoder: str | None
     hub: bool
 
 
@@ -62,6 +66,7 @@ def run(settings: Settings, announce: Announce = lambda url, parts: None) -> Non
         )
     with listening(settings) as listener, owned(settings.data_dir):
         sources = find_sources(settings)
+        _check_encoders(policies, sources)
         from server.launch import launch
 
         asyncio.run(launch(settings, sources, policies, listener, announce))
@@ -140,7 +145,23 @@ def find_sources(settings: Settings) -> Sources:
     if model is not None and model in on_hub:
         folder = _download(model)
     name = folder.absolute().name if model is None or model not in on_hub else model
-    return Sources(folder, name, encoder or str(encoder_path()), bool(on_hub))
+    from router.encoders.static import bundled_for
+
+    static = settings.static_encoder
+    return Sources(
+        model=folder,
+        model_name=name,
+        encoder=encoder or str(encoder_path()),
+        static_encoder=str(static) if static is not None else bundled_for(folder),
+        hub=bool(on_hub),
+    )
+
+
+def _check_encoders(policies: dict[str, PolicyConfig], sources: Sources) -> None:
+    """Refuse now what the router would refuse once the engine has started."""
+    for name, policy in policies.items():
+        if policy.encoder == "static" and sources.static_encoder is None:
+            raise NoStaticEncoder(name, Path(sources.encoder).name)
 
 
 def _download(model: str) -> Path:

@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     encoder: str | None = Field(
         default=None, description="SentenceTransformer name or folder; the bundled one by default."
     )
+    static_encoder: Path | None = Field(
+        default=None,
+        description="Folder of a static encoder; the bundled one that fits the model by default.",
+    )
     default_policy: str = Field(
         default="auto", description="Policy of requests that name no model, and of dry runs."
     )
@@ -143,7 +147,7 @@ class Settings(BaseSettings):
                 raise ValueError("an API key is a non-empty ASCII word without spaces")
         return keys
 
-    @field_validator("data_dir", "demo_dir", "policies", "api_key_file")
+    @field_validator("data_dir", "demo_dir", "policies", "static_encoder", "api_key_file")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()

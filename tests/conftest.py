@@ -44,10 +44,22 @@ def tiny_adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def tiny_static(
+    tiny_base: Path, encoder_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of a static encoder for the tiny base, of the default encoder's space."""
+    from router.encoders import make_encoder
+    from tests.support.static_encoder import make_static
+
+    folder = tmp_path_factory.mktemp("static") / "static-tiny"
+    return make_static(tiny_base, make_encoder(str(encoder_path)), folder)
+
+
+@pytest.fixture(scope="session")
 def server(
     tiny_base: Path,
     tiny_adapters: dict[str, Path],
-    encoder_path: Path,
+    tiny_static: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator:
     """One real server for the whole run: fp32, the tiny base, all tiny adapters pushed."""
@@ -58,7 +70,10 @@ def server(
         tmp_path_factory.mktemp("server"),
         tiny_base,
         BASE_NAME,
-        arguments=("--dtype", "float32", "--max-loras", "10", "--max-model-len", "512"),
+        arguments=(
+            *("--dtype", "float32", "--max-loras", "10", "--max-model-len", "512"),
+            *("--static-encoder", str(tiny_static)),
+        ),
     )
     try:
         for name, folder in tiny_adapters.items():

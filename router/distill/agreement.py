@@ -1,8 +1,8 @@
 """How far the student's routing is from the teacher's, on samples that neither was trained on.
 
-Both score the same samples by the same centroids; the student by their projections. Top-1 agreement
-is the share of samples whose best score is the same adapter's. The distance of the weights is
-Σ_k |w_k − w'_k|, from 0 (the same) to 2 (nothing in common).
+Both score the same samples by the same centroids. Top-1 agreement is the share of samples whose
+best score is the same adapter's. The distance of the weights is Σ_k |w_k − w'_k|, from 0 (the same)
+to 2 (nothing in common).
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,13 +61,14 @@ def measured(
         centroids: adapter → the teacher's centroid [w].
         topics: what the samples' ``topic`` counts.
     """
-    rows = np.array([student.begin_ids(sample.ids).embedding() for sample in samples])
-    ours = _index({name: student.project(vector) for name, vector in centroids.items()})
-    theirs = _index(centroids)
-    scores = np.array([ours.scores(row).cosines for row in rows])
-    wanted = np.array([theirs.scores(row).cosines for row in teacher_rows])
+    rows = [student.embedding(student.begin_ids(sample.ids)) for sample in samples]
+    index = _index(centroids)
+    scores = np.array([index.scores(row).cosines for row in rows])
+    wanted = np.array([index.scores(row).cosines for row in teacher_rows])
     distances = {
-        policy: np.abs(_weights(policy, ours.names, scores) - _weights(policy, ours.names, wanted))
+        policy: np.abs(
+            _weights(policy, index.names, scores) - _weights(policy, index.names, wanted)
+        )
         for policy in POLICIES
     }
     kinds = np.array([sample.kind for sample in samples])

@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from router.encoders.base import Space
 from router.encoders.cache import EmbeddingCache
 from router.errors import EncoderFailed
 
@@ -62,6 +63,11 @@ class SentenceTransformerEncoder:
     def name(self) -> str:
         """The last part of the model's path or hub name: says nothing of where it lies."""
         return self._name
+
+    @property
+    def space(self) -> Space:
+        """Its own: named like it, as wide as its embeddings."""
+        return Space(self._name, self._dimension)
 
     @property
     def dimension(self) -> int:

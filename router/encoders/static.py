@@ -1,11 +1,13 @@
 """Encoders that look up one vector a token: cheap enough to follow an answer token by token.
 
-    e(t_1 … t_n) = u / ‖u‖,   u = (1/n) Σ_i row(t_i)
+    u = Σ_i row(t_i) / ‖Σ_i row(t_i)‖,   e = (Pᵀ u, √(1 − ‖Pᵀ u‖²))
 
-over the base model's own tokens, so that what the engine generates needs no second tokenizer. It is
+over the base model's own tokens, so that what the engine generates needs no second tokenizer. u is
 what sentence-transformers calls StaticEmbedding (after model2vec), with rows distilled from a
 teacher by ``router.distill``; it is read without that library and without torch, since the engine's
-workers hold it. A :class:`SumState` carries Σ row(t_i): a token more costs one row.
+workers hold it. P takes u into the teacher's space, where the adapters' centroids lie; the last
+value of e is what lies outside, so that cosines are as large as the teacher's. A :class:`SumState`
+carries Σ row(t_i): a token more costs one row.
 
 Sums are exact (``router.encoders.token_vectors``), so a state that grew token by token, in any
 grouping, equals one made at once, bit for bit.
@@ -19,7 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from router.encoders.static_format import StaticFolder, read_folder
+from router.blocks import in_blocks, product
+from router.encoders.base import Space
+from router.encoders.static_format import StaticFolder, read_config, read_folder
 from router.encoders.token_vectors import TokenVectors, Vector
 from router.encoders.vocabulary import found_tokenizer, load_tokenizer, vocabulary_digest
 from router.errors import EncoderFailed
@@ -59,9 +63,10 @@ class SumState:
         self._total -= self.vectors.total(ids)
         self.count -= len(ids)
 
-    def embedding(self) -> Embedding:
-        """The embedding [d] so far: of length 1, or zero if nothing was said."""
-        return _unit(self._total)
+    def direction(self) -> Vector:
+        """Where the sum points [s]: of length 1, or zero if nothing was said."""
+        length = float(np.linalg.norm(self._total))
+        return self._total / length if length > 0 else np.zeros_like(self._total)
 
     def copy(self) -> "SumState":
         """The same sum, to grow apart from this one."""
@@ -72,9 +77,6 @@ class SumState:
 
 class StaticEncoder:
     """Token vectors, and the tokenizer they belong to. Thread-safe.
-
-    The last value of an embedding is 0; it is where ``project`` puts what of a teacher's centroid
-    lies outside the student's space, so that cosines are those in the teacher's own space.
 
     Args:
         model: a folder made by ``router.distill``, or the name of a bundled one.
@@ -100,7 +102,7 @@ class StaticEncoder:
         _check_vocabulary(tokenizer, folder)
         self._config = folder.config
         self._vectors = folder.vectors
-        self._projection = folder.projection
+        self._blocks = in_blocks(folder.projection.T)
         self._tokenizer = tokenizer
         self._longest = max(len(token) for token in tokenizer.get_vocab())
 
@@ -110,33 +112,35 @@ class StaticEncoder:
         return self._config.name
 
     @property
+    def space(self) -> Space:
+        """The teacher's: a teacher's centroids serve this encoder too."""
+        return Space(self._config.teacher, self._config.teacher_dimension)
+
+    @property
     def dimension(self) -> int:
-        """Width d = s + 1 of an embedding."""
-        return self._vectors.width + 1
+        """Width d = w + 1 of an embedding."""
+        return self._config.teacher_dimension + 1
 
     @property
     def max_pieces(self) -> int:
         """More tokens than any text has: all of a text counts."""
         return UNBOUNDED_PIECES
 
-    @property
-    def teacher(self) -> str:
-        """Name of the encoder whose centroids ``project`` takes."""
-        return self._config.teacher
-
-    @property
-    def teacher_dimension(self) -> int:
-        """Width w of the teacher's embeddings."""
-        return self._config.teacher_dimension
-
     def encode(self, texts: Sequence[str]) -> Embedding:
         """Embeddings [n, d] of n texts, of length 1; zeros for a text without tokens."""
-        rows = [self.begin(text).embedding() for text in texts]
+        rows = [self.embedding(self.begin(text)) for text in texts]
         return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension)
+
+    def embedding(self, state: SumState) -> Embedding:
+        """The embedding [d] of a text by its state: of length 1, or zero if nothing was said."""
+        direction = state.direction()
+        inside = product(self._blocks, direction, self.space.dimension)
+        outside = float(direction @ direction) - float(inside @ inside)
+        return np.append(inside, np.sqrt(max(outside, 0.0))).astype(np.float32)
 
     def begin(self, text: str = "") -> SumState:
         """The state of a text, to be added to."""
-        return self.begin_ids(self._ids(text))
+        return self.begin_ids(self.ids(text))
 
     def begin_ids(self, ids: Sequence[int]) -> SumState:
         """The state of a text that is given as the base model's tokens."""
@@ -144,25 +148,10 @@ class StaticEncoder:
         state.add(ids)
         return state
 
-    def project(self, centroids: npt.NDArray[np.floating]) -> Vector:
-        """The teacher's centroids [w] or [p, w] in this encoder's space, [d] or [p, d].
-
-        Lengths stay as they are.
-
-        Raises:
-            EncoderFailed: they are not as wide as the teacher's embeddings.
-        """
-        wide = np.asarray(centroids, dtype=np.float64)
-        if wide.shape[-1] != self.teacher_dimension:
-            raise EncoderFailed(
-                f"a centroid of {wide.shape[-1]} values cannot be projected: those of"
-                f" {self.teacher!r} have {self.teacher_dimension}"
-            )
-        inside = wide @ self._projection.T
-        outside = np.sum(wide**2, axis=-1) - np.sum(inside**2, axis=-1)
-        rest = np.sqrt(np.maximum(outside, 0.0))[..., None]
-        projected: Vector = np.concatenate([inside, rest], axis=-1)
-        return projected
+    def ids(self, text: str) -> Sequence[int]:
+        """The text as the base model's tokens, special ones read as plain text."""
+        ids: list[int] = self._tokenizer.encode(_readable(text), add_special_tokens=False).ids
+        return ids
 
     def cut(self, text: str, start: int, stop: int | None) -> str:
         """The text's tokens ``[start:stop]``, as they stand in it."""
@@ -174,10 +163,6 @@ class StaticEncoder:
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets[start:stop]
         return text[offsets[0][0] : offsets[-1][1]] if offsets else ""
 
-    def _ids(self, text: str) -> Sequence[int]:
-        ids: list[int] = self._tokenizer.encode(_readable(text), add_special_tokens=False).ids
-        return ids
-
     def _bounded(self, text: str, start: int, stop: int | None) -> str:
         """As much of the text as the slice can reach."""
         if start < 0:
@@ -185,12 +170,20 @@ class StaticEncoder:
         return text if stop is None or stop < 0 else text[: stop * self._longest]
 
 
-def _unit(total: Vector) -> Embedding:
-    length = float(np.linalg.norm(total))
-    embedding = np.zeros(len(total) + 1, np.float32)
-    if length > 0:
-        embedding[:-1] = total / length
-    return embedding
+def bundled_for(base_model: Path) -> str | None:
+    """The name of the bundled encoder that has a base model's vocabulary, if there is one.
+
+    Args:
+        base_model: its folder.
+    """
+    try:
+        digest = vocabulary_digest(load_tokenizer(base_model))
+    except EncoderFailed:  # a tokenizer of another kind: there are no vectors for it
+        return None
+    for folder in sorted(BUNDLED.iterdir()):
+        if folder.is_dir() and read_config(folder).vocabulary_sha256 == digest:
+            return folder.name
+    return None
 
 
 def _folder_of(model: str) -> Path:

@@ -73,7 +73,7 @@ def read_folder(folder: Path) -> StaticFolder:
     Raises:
         EncoderFailed: a file is missing or damaged, or the two do not fit each other.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     arrays = _read_arrays(folder)
     rows, width = config.vocabulary_size, config.dimension
     if config.bits == 4:
@@ -88,6 +88,30 @@ def read_folder(folder: Path) -> StaticFolder:
     if not ((scales >= 0) & (scales <= 1)).all() or not (np.abs(projection) <= 2).all():
         raise EncoderFailed(f"{VECTORS} of {folder.name!r} is damaged: it holds impossible values")
     return StaticFolder(config, TokenVectors.of(codes, scales), projection)
+
+
+def read_config(folder: Path) -> StaticConfig:
+    """What a folder's ``config.json`` says.
+
+    Raises:
+        EncoderFailed: it is missing or damaged.
+    """
+    try:
+        config = StaticConfig.model_validate_json((folder / CONFIG).read_bytes())
+    except OSError as err:
+        raise EncoderFailed(
+            f"no static encoder can be loaded from {folder.name!r}: {CONFIG}: {err.strerror};"
+            " make one by 'python -m router.distill'"
+        ) from err
+    except ValidationError as err:
+        fault = err.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise EncoderFailed(
+            f"{CONFIG} of {folder.name!r} is no static encoder's: {place}: {fault['msg']}"
+        ) from err
+    if config.bits not in LARGEST_CODE:
+        raise EncoderFailed(f"{CONFIG} of {folder.name!r}: bits must be 4 or 8, not {config.bits}")
+    return config
 
 
 def write_folder(
@@ -110,25 +134,6 @@ def write_folder(
     save_file(contiguous, folder / VECTORS)
     (folder / CONFIG).write_text(json.dumps(config.model_dump(), indent=2) + "\n", "utf-8")
     return read_folder(folder)
-
-
-def _read_config(folder: Path) -> StaticConfig:
-    try:
-        config = StaticConfig.model_validate_json((folder / CONFIG).read_bytes())
-    except OSError as err:
-        raise EncoderFailed(
-            f"no static encoder can be loaded from {folder.name!r}: {CONFIG}: {err.strerror};"
-            " make one by 'python -m router.distill'"
-        ) from err
-    except ValidationError as err:
-        fault = err.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise EncoderFailed(
-            f"{CONFIG} of {folder.name!r} is no static encoder's: {place}: {fault['msg']}"
-        ) from err
-    if config.bits not in LARGEST_CODE:
-        raise EncoderFailed(f"{CONFIG} of {folder.name!r}: bits must be 4 or 8, not {config.bits}")
-    return config
 
 
 def _read_arrays(folder: Path) -> Arrays:

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import sha256
 from typing import ClassVar, Literal
 
@@ -43,8 +44,9 @@ class PolicyConfig(Options, ABC):
     @model_validator(mode="after")
     def _refuse_meaningless(self) -> "PolicyConfig":
         refused = self.model_fields_set & self.refuses
-        if self.scope != "prompt" and self.needs != "scores":
-            refused |= {"scope"}  # its weights are the same whatever is generated
+        if self.needs != "scores":  # its weights are the same whatever is said or generated
+            refused |= {"scope"} if self.scope != "prompt" else set()
+            refused |= {"encoder"} if self.encoder != "default" else set()
         for option in sorted(refused):
             raise PydanticCustomError(
                 "meaningless_option",
@@ -53,7 +55,7 @@ class PolicyConfig(Options, ABC):
             )
         return self
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Short digest of everything that the weights depend on: the same for equal policies."""
         said = self.model_dump(mode="json", exclude={"description"})

@@ -48,6 +48,9 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     encoder: str | None = typer.Option(
         None, "--encoder", help="SentenceTransformer folder or hub name. [a bundled one]"
     ),
+    static_encoder: Path | None = typer.Option(
+        None, "--static-encoder", help="Folder made by router.distill. [a bundled one, if it fits]"
+    ),
     no_demo_adapters: bool = typer.Option(
         False, "--no-demo-adapters", help="Do not import the demo adapters."
     ),
@@ -83,6 +86,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
         "port": port,
         "policies": policies,
         "encoder": encoder,
+        "static_encoder": static_encoder,
         "data_dir": data_dir,
         "api_keys": tuple(api_key) if api_key else None,
         "api_key_file": api_key_file,

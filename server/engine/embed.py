@@ -220,13 +220,14 @@ class EmbeddedEngine:
                 await self.client.remove_lora(adapter_id)
                 await self.client.collective_rpc("loralloy_drop", args=(adapter_id,))
 
-    async def follow_with(self, encoder: str) -> None:
-        """Name the encoder by which running requests are weighed again; it loads meanwhile.
+    async def follow_with(self, encoder: str, static: str | None = None) -> None:
+        """Name the encoders by which running requests are weighed again; they load meanwhile.
 
         Args:
             encoder: as ``router.encoders.make_encoder`` takes it.
+            static: folder or name of the static encoder for the base model, if there is one.
         """
-        await self._call("loralloy_encoder", (encoder, self.client.traces.address))
+        await self._call("loralloy_encoders", (encoder, static, self.client.traces.address))
 
     async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return await self.client.collective_rpc(method, args=arguments)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from router.running import RunningSum
+
 Weighed = tuple[tuple[int, float], ...]
 """A weighing's result: (adapter id, weight)."""
 
@@ -60,10 +62,14 @@ class Follow:
 
 @dataclass(slots=True)
 class GateLog:
-    """One request's weighings so far. It lives and dies with vLLM's own record of the request."""
+    """One request's weighings so far. It lives and dies with vLLM's own record of the request.
+
+    ``running`` is the sum that a static encoder's weighings grow from.
+    """
 
     follow: Follow
     weighings: list[Weighed] = field(default_factory=list)
+    running: RunningSum | None = None
 
     def weighing_of(self, step: int) -> int:
         """The number of the weighing that a step uses."""

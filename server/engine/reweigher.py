@@ -1,22 +1,26 @@
 """In the worker: weighing again while requests run.
 
-The server puts policies (with their candidates' centroids) and the encoder's name here once; after
-that no step asks it anything. Every weighing that a step needs, over all its requests, is embedded
-in one call of the encoder.
+The server puts policies (with their candidates' centroids) and the encoders' names here once; after
+that no step asks it anything. Texts of every weighing that a step needs, over all its requests, are
+embedded in one call of the encoder; a static encoder adds the tokens made since to a request's sum.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 from router.encoders import Encoder, make_encoder
+from router.encoders.static import StaticEncoder
 from router.errors import RoutingError
+from router.policies import PolicyConfig
 from router.reweigh import Reweighing
+from router.running import RunningSum
 from router.window import RoutingInput, mean_embedding, stretches
-from server.engine.gate_log import Follow, GateLog, Weighed
+from server.engine.gate_log import GateLog, Weighed
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +57,15 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One weighing to make, and the stretches that it reads."""
+    """One weighing to make."""
 
     due: Due
     number: int
-    texts: list[str]
+
+    @property
+    def answer(self) -> list[int]:
+        """The generated tokens that it reads."""
+        return self.due.generated[: self.number * self.due.log.follow.stride]
 
 
 FAILED: Final = object()
@@ -65,7 +73,7 @@ FAILED: Final = object()
 
 @dataclass
 class Reweigher:
-    """The policies, the encoder, and how often they were used.
+    """The policies, the encoders, and how often they were used.
 
     ``weighings``, ``failures`` and ``encode_ms`` count since the start.
     """
@@ -77,25 +85,36 @@ class Reweigher:
     failures: int = 0
     encode_ms: float = 0.0
     _encoder: Future[Encoder] | None = None
+    _static: Future[StaticEncoder] | None = None
 
-    def load(self, spec: str) -> None:
-        """Begin to load the encoder; steps go on meanwhile."""
+    def load(self, spec: str, static: str | None, tokenizer: Path) -> None:
+        """Begin to load the encoders; steps go on meanwhile.
+
+        Args:
+            spec: as ``router.encoders.make_encoder`` takes it.
+            static: folder or name of the static encoder, or None.
+            tokenizer: the base model's folder.
+        """
         loader = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        if static is not None:
+            self._static = loader.submit(StaticEncoder, static, tokenizer=tokenizer)
         # No cache: a growing text is never embedded twice.
         self._encoder = loader.submit(make_encoder, spec, threads=None, cache_size=0)
         loader.shutdown(wait=False)
 
     def put(self, key: str, wire: Mapping[str, Any], ids: Mapping[str, int]) -> None:
-        """Take a policy in, and wait until the encoder can serve it.
+        """Take a policy in, and wait until its encoder can serve it.
 
         Raises:
-            RuntimeError: no encoder was named.
+            RuntimeError: no such encoder was named.
             EncoderFailed: it could not be loaded.
         """
-        if self._encoder is None:
-            raise RuntimeError("the workers have no encoder")
-        self._encoder.result()
-        self.policies[key] = WorkerPolicy(Reweighing.from_wire(wire), dict(ids))
+        reweighing = Reweighing.from_wire(wire)
+        encoder = self._static if reweighing.config.encoder == "static" else self._encoder
+        if encoder is None:
+            raise RuntimeError(f"the workers have no {reweighing.config.encoder} encoder")
+        encoder.result()
+        self.policies[key] = WorkerPolicy(reweighing, dict(ids))
 
     def drop(self, key: str) -> None:
         """Forget a policy that no request uses any more."""
@@ -108,14 +127,13 @@ class Reweigher:
         would end the engine with every request in it.
         """
         jobs = [
-            _Job(one, number, self._texts(one.log.follow, number, one.generated))
+            _Job(one, number)
             for one in due
             for number in range(len(one.log.weighings), one.last + 1)
         ]
         if not jobs:
             return
-        embeddings = self._embed([job.texts for job in jobs])
-        for job, embedding in zip(jobs, embeddings, strict=True):
+        for job, embedding in zip(jobs, self._embedded(jobs), strict=True):
             log = job.due.log
             weighed = log.weighings[-1] if embedding is FAILED else self._weigh(log, embedding)
             log.weighings.append(weighed)
@@ -123,34 +141,57 @@ class Reweigher:
             if self.report is not None and log.follow.trace is not None:
                 self.report(log.follow.trace, job.due.name, job.number, weighed)
 
-    def _embed(self, texts: list[list[str]]) -> list[Any]:
-        """One embedding [d] for each list of stretches, None where there are none."""
+    def _embedded(self, jobs: list[_Job]) -> list[Any]:
+        """One embedding [d] for each job: None where nothing is said, FAILED where it could not."""
         started = perf_counter()
+        texts: list[list[str]] = []
+        summed: dict[int, Any] = {}
+        for place, job in enumerate(jobs):
+            if self._config(job).encoder == "static":
+                summed[place] = self._summed(job)
+            else:
+                texts.append(self._texts(job))
+        rows = iter(self._encoded(texts))
+        found = [summed[place] if place in summed else next(rows) for place in range(len(jobs))]
+        self.encode_ms += (perf_counter() - started) * 1e3
+        return found
+
+    def _config(self, job: _Job) -> PolicyConfig:
+        return self.policies[job.due.log.follow.key].reweighing.config
+
+    def _summed(self, job: _Job) -> Any:
+        """A static encoder's embedding, from the request's running sum."""
+        assert self._static is not None, "a policy is put in only once there is its encoder"
+        encoder, log = self._static.result(), job.due.log
+        if log.running is None:
+            spoken = RoutingInput(log.follow.messages, log.follow.text)
+            log.running = RunningSum.of(encoder, self._config(job).window, spoken)
+        state = log.running.state(job.answer)
+        return encoder.embedding(state) if state.count else None
+
+    def _encoded(self, texts: list[list[str]]) -> list[Any]:
+        """One embedding [d] for each list of stretches, None where there are none."""
+        flat = [stretch for stretches_ in texts for stretch in stretches_]
         try:
-            flat = [stretch for stretches_ in texts for stretch in stretches_]
             rows = iter(self._loaded().encode(flat) if flat else ())
-            return [
-                mean_embedding([next(rows) for _ in each], each) if each else None for each in texts
-            ]
         except RoutingError:
             logger.exception("texts of running requests could not be embedded")
             self.failures += len(texts)
             return [FAILED] * len(texts)
-        finally:
-            self.encode_ms += (perf_counter() - started) * 1e3
+        return [
+            mean_embedding([next(rows) for _ in each], each) if each else None for each in texts
+        ]
 
-    def _texts(self, follow: Follow, number: int, generated: list[int]) -> list[str]:
-        """The stretches that weighing ``number`` reads: the prompt and the answer so far."""
+    def _texts(self, job: _Job) -> list[str]:
+        """The stretches that a weighing reads: the prompt and the answer so far."""
         if self.decoder is None:
             raise RuntimeError("the workers have no tokenizer")
         answer = self.decoder.decode(
-            generated[: number * follow.stride],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
+            job.answer, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
+        follow = job.due.log.follow
         spoken = RoutingInput(follow.messages, follow.text)
-        window = self.policies[follow.key].reweighing.config.window
-        return stretches(spoken, window, self._loaded(), answer)
+        return stretches(spoken, self._config(job).window, self._loaded(), answer)
 
     def _loaded(self) -> Encoder:
         assert self._encoder is not None, "a policy is put in only once there is an encoder"

@@ -3,6 +3,7 @@
 Every method is prefixed, since vLLM refuses names that its worker already has.
 """
 
+from pathlib import Path
 from typing import Any
 
 from server.engine.bank import BoundLayer, GatedPunica
@@ -44,11 +45,12 @@ class BankWorker:
         table.ranks.pop(adapter_id, None)
         table.scalings.pop(adapter_id, None)
 
-    def loralloy_encoder(self, spec: str, traces: str) -> None:
-        """Begin to load the encoder by which running requests are weighed again.
+    def loralloy_encoders(self, spec: str, static: str | None, traces: str) -> None:
+        """Begin to load the encoders by which running requests are weighed again.
 
         Args:
             spec: as ``router.encoders.make_encoder`` takes it.
+            static: folder or name of the static encoder, or None.
             traces: address that weighings are reported to.
         """
         from transformers import AutoTokenizer
@@ -58,7 +60,7 @@ class BankWorker:
         weigher.decoder = AutoTokenizer.from_pretrained(config.tokenizer)
         if getattr(self, "rank", 0) == 0:  # the others weigh the same
             weigher.report = TraceSender(traces).send
-        weigher.load(spec)
+        weigher.load(spec, static, Path(config.tokenizer))
 
     def loralloy_put_policy(self, key: str, wire: dict[str, Any], ids: dict[str, int]) -> None:
         """Take in a policy for requests whose weights follow their answer.

@@ -101,7 +101,8 @@ async def _take_in(form: Form, parts: Parts) -> tuple[Adapter, bool]:
         raise InvalidRequest("the field 'name' is missing", param="name")
     check_name(name)
     texts = {field: await _bytes(form[field]) for field in _TEXT_FIELDS if field in form}
-    routing = await asyncio.to_thread(parse_routing, texts, parts.catalogue.router.encoder.name)
+    space = parts.catalogue.router.encoder.space
+    routing = await asyncio.to_thread(parse_routing, texts, space.name)
     registry = parts.catalogue.registry
     with registry.store.staging() as stage:
         if "archive" in form:

@@ -1,6 +1,7 @@
 """Weights that follow the answer, on the real engine."""
 
 import random
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -20,8 +21,15 @@ def prompt(seed: int, length: int = 24) -> tuple[int, ...]:
     return tuple(chosen.randrange(30, 930) for _ in range(length))
 
 
-def ask(seed: int, scope: str, stride: int, length: int = 24, new: int = NEW) -> Ask:
-    routing = {**WARM, "scope": scope, "stride": stride}
+def ask(
+    seed: int,
+    scope: str,
+    stride: int,
+    length: int = 24,
+    new: int = NEW,
+    routing: dict[str, Any] | None = None,
+) -> Ask:
+    routing = {**WARM, "scope": scope, "stride": stride, **(routing or {})}
     return Ask(prompt(seed, length), {"policy": "auto", "routing": routing}, max_tokens=new)
 
 
@@ -92,6 +100,7 @@ def test_scopes_and_strides_share_a_batch_without_touching_each_other(
             [("token", 1), ("token", 2), ("recompute", 1), ("prompt", 1), ("token", 4)] * 2
         )
     ]
+    asks += [ask(20 + n, "token", n, routing={"encoder": "static"}) for n in (1, 2)]
     asks += [Ask(prompt(40), {}), Ask(prompt(41), {"model": "r8-a"})]
     alone = [generate(server, [one])[0] for one in asks]
     together = generate(server, asks)

@@ -23,18 +23,22 @@ CRAMPED = {
 """Keys and values for thirteen blocks of 32 tokens, and steps of at most 64."""
 
 SCOPES = [("token", 1), ("token", 2), ("recompute", 1), ("prompt", 1), ("token", 5)]
+STATIC = {"encoder": "static", "window": {"part": "tail", "pieces": 24}}
 
 
 @pytest.fixture(scope="module")
 def cramped(
-    server: RunningServer, encoder_path: Path, tmp_path_factory: pytest.TempPathFactory
+    server: RunningServer, tiny_static: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
     """The same model and adapters with hardly any room for keys and values."""
     running = running_server.start(
         tmp_path_factory.mktemp("cramped"),
         server.base_folder,
         BASE_NAME,
-        arguments=("--dtype", "float32", "--max-loras", "10", "--max-model-len", "256", "--eager"),
+        arguments=(
+            *("--dtype", "float32", "--max-loras", "10", "--max-model-len", "256", "--eager"),
+            *("--static-encoder", str(tiny_static)),
+        ),
         environment=CRAMPED,
     )
     try:
@@ -50,9 +54,17 @@ def asks() -> list[Ask]:
     """Twenty requests of all scopes, with prompts of 40 to 116 tokens.
 
     The answers are long enough to run out of room, but for those that compute all anew each time.
+    Half of the requests are followed by the static encoder, through a window that slides.
     """
     return [
-        ask(seed, scope, stride, length=40 + 4 * seed, new=6 if scope == "recompute" else 16 + seed)
+        ask(
+            seed,
+            scope,
+            stride,
+            length=40 + 4 * seed,
+            new=6 if scope == "recompute" else 16 + seed,
+            routing=STATIC if seed % 2 else {},
+        )
         for seed, (scope, stride) in enumerate(SCOPES * 4)
     ]
 

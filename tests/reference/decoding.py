@@ -13,9 +13,11 @@ counts new tokens, and an end-of-text token ends the answer.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from router.encoders.base import Encoder
@@ -24,8 +26,8 @@ from router.window import RoutingInput, embedding_of, stretches
 from tests.reference.merged import MergedModel, Weights
 
 Scope = Literal["token", "recompute"]
-Weigh = Callable[[str], Weights]
-"""From the answer so far, as text, to the adapters' weights."""
+Weigh = Callable[[Sequence[int]], Weights]
+"""From the answer's tokens so far to the adapters' weights."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def generate(
     cache = DynamicCache() if scope == "token" else None
     while len(tokens) < max_new_tokens:
         due = len(tokens) % stride == 0
-        weights.append(weigh(text_of(tokens, tokenizer)) if due else weights[-1])
+        weights.append(weigh(tokens) if due else weights[-1])
         model.become(weights[-1])
         newest = tokens[-1:] if cache is not None and tokens else [*prompt, *tokens]
         rows.append(model.next_logprobs(newest, cache))
@@ -79,12 +81,38 @@ def text_of(tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
     return text
 
 
-def weigh_by(reweighing: Reweighing, encoder: Encoder, spoken: RoutingInput) -> Weigh:
+def weigh_by(
+    reweighing: Reweighing,
+    encoder: Encoder,
+    spoken: RoutingInput,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Weigh:
     """The router's weights for what was said and the answer so far."""
 
-    def weigh(answer: str) -> Weights:
-        texts = stretches(spoken, reweighing.config.window, encoder, answer=answer)
+    def weigh(answer: Sequence[int]) -> Weights:
+        text = text_of(answer, tokenizer)
+        texts = stretches(spoken, reweighing.config.window, encoder, answer=text)
         embedding = embedding_of(texts, encoder) if texts else None
         return reweighing.mixture(embedding).weights
+
+    return weigh
+
+
+def weigh_by_rows(reweighing: Reweighing, folder: Path, prompt: Sequence[int], last: int) -> Weigh:
+    """The weights by a static encoder: the mean of the rows of the last tokens.
+
+    Args:
+        reweighing: the policy.
+        folder: of the encoder; nothing may lie outside its projection.
+        prompt: the prompt's tokens.
+        last: how many tokens of prompt and answer count.
+    """
+    arrays = load_file(folder / "vectors.safetensors")
+    rows = arrays["codes"].double() * arrays["scales"].double()[:, None]
+    projection = arrays["projection"].double()
+
+    def weigh(answer: Sequence[int]) -> Weights:
+        mean = rows[[*prompt, *answer][-last:]].mean(dim=0)
+        return reweighing.mixture((mean / mean.norm() @ projection).numpy()).weights
 
     return weigh

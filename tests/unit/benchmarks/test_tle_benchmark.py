@@ -9,7 +9,7 @@ from benchmarks.tle.result import Result, parts_table, ratio, ratio_table
 from router.encoders import make_encoder
 from router.index import CentroidIndex
 from router.policies.tle import tle_weights
-from tests.reference.decoding import generate
+from tests.reference.decoding import generate, text_of
 from tests.reference.merged import MergedModel
 from tests.support.tiny_llama import TOPICS
 
@@ -35,8 +35,9 @@ def test_the_loop_picks_the_tokens_of_the_definition(tiny_base, parts):
     loop, tokenizer, adapters, encoder, index = parts
     answer = loop.answer(PROMPT, 6)
 
-    def weigh(text):
-        scores = index.snapshot.scores(encoder.encode([PROMPT + text])[0])
+    def weigh(answer):
+        text = PROMPT + text_of(answer, tokenizer)
+        scores = index.snapshot.scores(encoder.encode([text])[0])
         return dict(zip(scores.names, tle_weights(scores.cosines).tolist(), strict=True))
 
     wanted = generate(

@@ -1,6 +1,7 @@
 """The reference against PEFT's own merging and generate(), and against the gates' arithmetic."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ def prompt(tokenizer) -> list[int]:
     return tokenizer(PROMPT)["input_ids"]
 
 
-def weigh(answer: str) -> dict[str, float]:
-    """Weights that turn with every letter of the answer."""
-    counts = Counter(ord(letter) % len(NAMES) for letter in answer)
+def weigh(answer: Sequence[int]) -> dict[str, float]:
+    """Weights that turn with every token of the answer."""
+    counts = Counter(token % len(NAMES) for token in answer)
     parts = [1 + 3 * counts[place] for place in range(len(NAMES))]
     return {name: round(part / sum(parts), 4) for name, part in zip(NAMES, parts, strict=True)}
 
@@ -66,7 +67,7 @@ def test_weights_that_stay_give_what_a_fixed_merge_generates(
     for name in NAMES[1:]:
         model.load_adapter(adapters[name], adapter_name=short[name])
     model.add_weighted_adapter(
-        list(short.values()), [weigh("")[name] for name in NAMES], "mixed", combination_type="cat"
+        list(short.values()), [weigh([])[name] for name in NAMES], "mixed", combination_type="cat"
     )
     model.set_adapter("mixed")
     with torch.no_grad():
@@ -78,7 +79,7 @@ def test_weights_that_stay_give_what_a_fixed_merge_generates(
         )[0]
     got = generate(merged, tokenizer, weigh, prompt, max_new_tokens=NEW, stride=10**6, scope=scope)
     assert got.tokens == whole[len(prompt) :].tolist()
-    assert got.weights == [weigh("")] * len(got.tokens)
+    assert got.weights == [weigh([])] * len(got.tokens)
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "linear_peft04"])
@@ -100,7 +101,7 @@ def test_recompute_runs_every_row_under_the_steps_weights(
     assert len({tuple(weights.values()) for weights in got.weights}) > NEW // 2
     gated = Gated(tiny_base, adapters)
     for step, weights in enumerate(got.weights):
-        assert weights == weigh(text_of(got.tokens[:step], tokenizer))
+        assert weights == weigh(got.tokens[:step])
         ids = [*prompt, *got.tokens[:step]]
         row = gated.logprobs(ids, [weights] * len(ids))[-1]
         assert (row - got.logprobs[step]).abs().max() < 1e-4
@@ -192,7 +193,9 @@ def test_weights_of_the_real_router_rule_the_reference(merged, tokenizer, encode
     scores = view.scores(encoder.encode([said.whole])[0], names)
     reweighing = Reweighing.over(view, names, scores, policy, "tle", None)
     ids = tokenizer(said.whole)["input_ids"]
-    got = generate(merged, tokenizer, weigh_by(reweighing, encoder, said), ids, max_new_tokens=4)
+    got = generate(
+        merged, tokenizer, weigh_by(reweighing, encoder, said, tokenizer), ids, max_new_tokens=4
+    )
     assert got.weights[0] == reweighing.mixture(encoder.encode([said.whole])[0]).weights
     last = said.whole + text_of(got.tokens[:3], tokenizer)
     assert got.weights[3] == reweighing.mixture(encoder.encode([last])[0]).weights

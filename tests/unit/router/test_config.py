@@ -229,7 +229,7 @@ def test_versions_are_equal_for_equal_policies_only():
 
 
 def test_a_version_stays_the_same_from_one_start_to_the_next():
-    assert parse_policy("a", {"kind": "nearest"}).version == "9b37e5d1e8d9"
+    assert parse_policy("a", {"kind": "nearest"}).version == "9e1c68630a12"
 
 
 def test_overrides_make_another_policy_and_version():

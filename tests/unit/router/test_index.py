@@ -114,8 +114,18 @@ def test_unusable_centroids_are_refused_and_change_nothing(centroids, match):
 def test_an_embedding_of_another_width_is_refused():
     index = CentroidIndex()
     index.put("a", "d", np.array([1.0, 0.0]))
-    with pytest.raises(InvalidCentroid, match="3 values was looked up among centroids of 2"):
-        index.scores(np.ones(3, np.float32))
+    for width in (1, 4):
+        told = f"{width} values was looked up among centroids of 2"
+        with pytest.raises(InvalidCentroid, match=told):
+            index.scores(np.ones(width, np.float32))
+
+
+def test_one_value_more_lies_outside_the_space_of_the_centroids():
+    index = CentroidIndex()
+    index.put_all([("a", "d", np.array([2.0, 0.0])), ("b", "d", np.array([1.0, 1.0]))])
+    inside = index.scores(np.array([1.0, 0.0])).cosines
+    outside = index.scores(np.array([1.0, 0.0, np.sqrt(3)])).cosines
+    assert outside == pytest.approx(inside / 2)
 
 
 def test_a_snapshot_does_not_see_later_changes():

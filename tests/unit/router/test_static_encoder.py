@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from router.encoders import make_encoder
+from router.encoders.base import Space
 from router.encoders.static import BUNDLED, UNBOUNDED_PIECES, StaticEncoder
 from router.encoders.static_format import StaticConfig, read_folder, write_folder
 from router.encoders.token_vectors import TokenVectors, packed, quantised, unpacked
@@ -85,13 +86,14 @@ def tiny(folder, tokenizer):
 
 
 def test_an_encoder_says_what_it_is(tiny):
-    assert (tiny.name, tiny.dimension, tiny.teacher) == ("static-tiny", 6, "all-MiniLM-L6-v2")
+    assert (tiny.name, tiny.dimension) == ("static-tiny", TEACHER_WIDTH + 1)
+    assert tiny.space == Space("all-MiniLM-L6-v2", TEACHER_WIDTH)
     assert tiny.max_pieces == UNBOUNDED_PIECES
     embeddings = tiny.encode(["add two", "x", "", "add two"])
-    assert (embeddings.shape, embeddings.dtype) == ((4, 6), np.float32)
+    assert (embeddings.shape, embeddings.dtype) == ((4, 9), np.float32)
     assert np.linalg.norm(embeddings, axis=1) == pytest.approx([1, 1, 0, 1], abs=1e-6)
     assert (embeddings[0] == embeddings[3]).all()
-    assert tiny.encode([]).shape == (0, 6)
+    assert tiny.encode([]).shape == (0, 9)
 
 
 def test_an_embedding_is_the_mean_of_the_token_vectors(tmp_path, tokenizer, rows):
@@ -100,7 +102,8 @@ def test_an_embedding_is_the_mean_of_the_token_vectors(tmp_path, tokenizer, rows
     encoder = StaticEncoder(str(tmp_path / "eight"), tokenizer=tokenizer)
     text = "add two numbers, x + y"
     mean = rows[tokenizer.encode(text).ids].mean(axis=0)
-    expected = np.append(mean / np.linalg.norm(mean), 0)
+    expected = np.zeros(TEACHER_WIDTH + 1)
+    expected[:WIDTH] = mean / np.linalg.norm(mean)
     np.testing.assert_allclose(encoder.encode([text])[0], expected, atol=0.01)
 
 
@@ -115,34 +118,35 @@ def test_it_is_sentence_transformers_static_embedding(tiny, folder, tokenizer):
     )
     texts = ["add two numbers", "the photosynthesis of a leaf", "x"]
     expected = theirs.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-    np.testing.assert_allclose(tiny.encode(texts)[:, :-1], expected, atol=1e-6)
+    directions = [tiny.begin(text).direction() for text in texts]
+    np.testing.assert_allclose(directions, expected, atol=1e-6)
 
 
 def test_a_state_that_grows_equals_one_made_at_once_bit_for_bit(tiny):
     ids = np.random.default_rng(5).integers(0, 200, 3000).tolist()
-    whole = tiny.begin_ids(ids).embedding()
+    whole = tiny.begin_ids(ids).direction()
     for size in (1, 7, 1000):
         state = tiny.begin()
         for start in range(0, len(ids), size):
             state.add(ids[start : start + size])
-        assert (state.embedding() == whole).all()
+        assert (state.direction() == whole).all()
         assert state.count == len(ids)
-    assert (tiny.begin_ids(ids[::-1]).embedding() == whole).all()
+    assert (tiny.begin_ids(ids[::-1]).direction() == whole).all()
 
 
 def test_a_state_of_a_text_goes_on_with_tokens(tiny, tokenizer):
     state = tiny.begin("add two")
     state.add(tokenizer.encode(" numbers").ids)
-    assert (state.embedding() == tiny.encode(["add two numbers"])[0]).all()
+    assert (tiny.embedding(state) == tiny.encode(["add two numbers"])[0]).all()
 
 
 def test_tokens_taken_out_leave_nothing_behind(tiny):
     state = tiny.begin_ids([40, 41, 42])
-    before = state.embedding()
+    before = state.direction()
     state.add([50, 51] * 600)
-    assert (state.embedding() != before).any()
+    assert (state.direction() != before).any()
     state.remove([51, 50] * 600)
-    assert (state.embedding() == before).all()
+    assert (state.direction() == before).all()
     assert state.count == 3
 
 
@@ -150,36 +154,39 @@ def test_a_copy_grows_apart(tiny):
     state = tiny.begin_ids([40])
     twin = state.copy()
     twin.add([99])
-    assert (state.embedding() == tiny.begin_ids([40]).embedding()).all()
-    assert (twin.embedding() == tiny.begin_ids([40, 99]).embedding()).all()
+    assert (state.direction() == tiny.begin_ids([40]).direction()).all()
+    assert (twin.direction() == tiny.begin_ids([40, 99]).direction()).all()
 
 
 def test_ids_outside_the_vocabulary_say_nothing(tiny):
     state = tiny.begin_ids([40, 10**9, -1])
-    assert (state.embedding() == tiny.begin_ids([40]).embedding()).all()
-    assert not tiny.begin_ids([-5]).embedding().any()
+    assert (state.direction() == tiny.begin_ids([40]).direction()).all()
+    assert not tiny.begin_ids([-5]).direction().any()
 
 
-def test_cosines_to_projected_centroids_are_the_teachers_own(tiny, folder):
-    """A student's embedding lies in the teacher's space too, at Pᵀ times its values."""
+def test_an_embedding_lies_in_the_teachers_space(tiny, folder, tokenizer):
+    """Cosines to a teacher's centroids: those of its direction u to their projections P c."""
     basis = load_file(folder / "vectors.safetensors")["projection"].astype(np.float64)
     centroids = np.random.default_rng(6).standard_normal((7, TEACHER_WIDTH))
-    projected = tiny.project(centroids)
-    assert projected.shape == (7, tiny.dimension)
-    lengths = np.linalg.norm(centroids, axis=1)
-    assert np.linalg.norm(projected, axis=1) == pytest.approx(lengths, rel=2e-3)
+    direction = tiny.begin_ids(tokenizer.encode("add two numbers").ids).direction()
     embedding = tiny.encode(["add two numbers"])[0]
-    there = embedding[:-1] @ basis
-    expected = centroids @ there / lengths / np.linalg.norm(there)
+    np.testing.assert_allclose(embedding[:-1], basis.T @ direction, atol=1e-6)
+    expected = centroids @ basis.T @ direction / np.linalg.norm(centroids, axis=1)
     index = CentroidIndex()
-    index.put_all((f"a{place}", "d", row) for place, row in enumerate(projected))
+    index.put_all((f"a{place}", "d", row) for place, row in enumerate(centroids))
     assert index.scores(embedding).cosines == pytest.approx(expected, abs=3e-3)
-    np.testing.assert_allclose(tiny.project(centroids[0]), projected[0])
 
 
-def test_a_centroid_of_another_width_is_refused(tiny):
-    with pytest.raises(EncoderFailed, match=r"a centroid of 3 values .* have 8"):
-        tiny.project(np.ones(3))
+def test_what_lies_outside_the_teachers_space_makes_cosines_smaller(tmp_path, tokenizer, rows):
+    basis = np.eye(WIDTH, TEACHER_WIDTH)
+    basis[-1] = 0  # the last value of a row has no place in the space
+    write_folder(tmp_path / "part", config_for(tokenizer, 8), rows, basis)
+    encoder = StaticEncoder(str(tmp_path / "part"), tokenizer=tokenizer)
+    state = encoder.begin("add two numbers")
+    embedding = encoder.embedding(state)
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-6)
+    assert embedding[-1] == pytest.approx(abs(state.direction()[-1]), abs=1e-6)
+    assert embedding[-1] > 0.05
 
 
 def test_cut_counts_the_base_models_tokens(tiny):
@@ -363,9 +370,9 @@ def scores_of(embeddings, centroids):
 
 
 def test_the_bundled_encoder_scores_as_its_teacher_does(bundled, encoder, centroids):
-    assert (bundled.name, bundled.teacher) == ("static-smollm2", encoder.name)
+    assert (bundled.name, bundled.space) == ("static-smollm2", encoder.space)
     texts = list(TEXTS.values())
-    ours = scores_of(bundled.encode(texts), bundled.project(centroids))
+    ours = scores_of(bundled.encode(texts), centroids)
     wanted = scores_of(encoder.encode(texts), centroids)
     assert [NAMES[place] for place in ours.argmax(axis=1)] == list(TEXTS)
     assert (ours.argmax(axis=1) == wanted.argmax(axis=1)).all()
@@ -374,13 +381,12 @@ def test_the_bundled_encoder_scores_as_its_teacher_does(bundled, encoder, centro
 
 def test_the_bundled_encoder_follows_a_text_that_turns(bundled, centroids):
     """A state that goes on from sums to code moves from one centroid to the other."""
-    projected = bundled.project(centroids)
     state = bundled.begin(TEXTS["maths"])
-    assert NAMES[int(scores_of([state.embedding()], projected).argmax())] == "maths"
+    assert NAMES[int(scores_of([bundled.embedding(state)], centroids).argmax())] == "maths"
     tokenizer = load_tokenizer(found_tokenizer("HuggingFaceTB/SmolLM2-135M-Instruct"))
     for token in tokenizer.encode(TEXTS["code"] * 6).ids:
         state.add([token])
-    assert NAMES[int(scores_of([state.embedding()], projected).argmax())] == "code"
+    assert NAMES[int(scores_of([bundled.embedding(state)], centroids).argmax())] == "code"
 
 
 def test_the_bundled_files_are_small_and_special_tokens_say_nothing(bundled):
@@ -388,7 +394,7 @@ def test_the_bundled_files_are_small_and_special_tokens_say_nothing(bundled):
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000_000
     said = bundled.begin("Write code.")
     templated = bundled.begin("<|im_start|>Write code.<|im_end|>")
-    assert (said.embedding() == templated.embedding()).all()
+    assert (said.direction() == templated.direction()).all()
 
 
 def test_the_bundled_agreement_is_that_of_its_card():
