@@ -32,12 +32,8 @@ def plot_trace(
         plotted = read_trace(document, choice)
     except ValueError as error:
         raise Trouble(f"{_named(file)} is no trace that can be drawn: {error}") from None
-    try:
-        from server.cli.figure import draw
-    except ImportError:
-        raise Trouble(
-            "plotting needs matplotlib, which is not installed here: pip install matplotlib"
-        ) from None
+    from server.cli.figure import draw
+
     target = out or (Path("trace.svg") if file == _STANDARD_INPUT else file.with_suffix(".svg"))
     picture = draw(plotted, target.suffix.lower().removeprefix("."))
     try:
