@@ -381,14 +381,6 @@ def test_a_fault_takes_one_line():
     assert "missing.json cannot be read" in fault("plot-trace", "missing.json")
 
 
-def test_a_missing_plotting_library_is_told(trace_file, tmp_path):
-    (tmp_path / "matplotlib.py").write_text("raise ImportError('none')")
-    done = loralloy("plot-trace", str(trace_file), PYTHONPATH=f"{tmp_path}:.")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: plotting needs matplotlib")
-    assert len(done.stderr.splitlines()) == 1
-
-
 def test_help_tells_of_traces():
     assert "plot-trace" in loralloy("--help").stdout
     told = loralloy("chat", "--help").stdout
