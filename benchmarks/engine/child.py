@@ -9,13 +9,15 @@ command a line from its standard input and answers with one JSON line. Kinds:
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.child_process import serve
+from benchmarks.stamps import rate_together
 
 Generate = Callable[[str, list[int], int, list[float] | None], Awaitable[list[float]]]
 
@@ -148,10 +150,7 @@ async def _measure(generate: Generate, command: dict[str, Any], serial: int) -> 
             for name, prompt, weights in zip(names, prompts, chosen, strict=True)
         )
     )
-    begin = max(times[0] for times in stamps)
-    end = min(times[-1] for times in stamps)
-    done = sum(sum(begin < t <= end for t in times) for times in stamps)
-    return done / (end - begin)
+    return rate_together(stamps)
 
 
 async def main(kind: str, model: str, threads: str, cache: str, adapters: list[str]) -> None:
@@ -161,15 +160,11 @@ async def main(kind: str, model: str, threads: str, cache: str, adapters: list[s
         generate, stop = await _start_bank(model, adapters, threads, cache)
     else:
         generate, stop = await _start_vllm(model, adapters, kind == "stock")
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    answers.write(json.dumps({"ready": kind}) + "\n")
-    for serial in range(1_000_000):
-        line = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
-            stop()  # its workers would outlive this process
-            os._exit(0)
-        speed = await _measure(generate, json.loads(line), serial)
-        answers.write(json.dumps({"tokens_per_s": speed}) + "\n")
+
+    async def measure(serial: int, command: dict[str, Any]) -> dict[str, Any]:
+        return {"tokens_per_s": await _measure(generate, command, serial)}
+
+    await serve(kind, measure, stop)
 
 
 if __name__ == "__main__":

@@ -4,64 +4,20 @@ The machines that this runs on are shared and drift, so that only ratios within 
 every round measures every row, and the ratio to the row of vLLM without LoRA is taken inside it.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rich.progress import track
 
+from benchmarks.child_process import Child
 from benchmarks.engine.adapters import write_adapters
 from benchmarks.engine.cases import ADAPTERS, COLUMNS, ROWS, Column, Row
 from benchmarks.engine.child import MAX_RANK
 
 Speeds = dict[tuple[str, str], list[float]]
-
-
-class Child:
-    """An engine process that measures what it is told."""
-
-    def __init__(
-        self, kind: str, model: Path, threads: str, cache: Path, adapters: list[Path]
-    ) -> None:
-        self.kind = kind
-        command = [sys.executable, "-m", "benchmarks.engine.child", kind, str(model), threads]
-        self._process = subprocess.Popen(
-            [*command, str(cache), *map(str, adapters)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def answer(self) -> dict[str, Any]:
-        """The next JSON line that the process writes; others' output is skipped."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise RuntimeError(f"the engine {self.kind!r} ended: its output above says why")
-
-    def measure(self, command: dict[str, Any]) -> float:
-        """Tokens a second under a command."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return float(self.answer()["tokens_per_s"])
-
-    def stop(self) -> None:
-        """End the process and its workers."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
 
 
 @contextmanager
@@ -71,7 +27,8 @@ def engines(model: Path, cache: Path, threads: str) -> Iterator[dict[str, Child]
         adapters = write_adapters(model, Path(folder), ADAPTERS, MAX_RANK)
         children: dict[str, Child] = {}
         for kind in ("plain", "bank", "stock"):
-            children[kind] = Child(kind, model, threads, cache, adapters)
+            arguments = [kind, str(model), threads, str(cache), *map(str, adapters)]
+            children[kind] = Child(kind, "benchmarks.engine.child", arguments)
             stack.callback(children[kind].stop)
             children[kind].answer()
         yield children
@@ -93,7 +50,7 @@ def measure(children: dict[str, Child], repeats: int) -> Speeds:
         command = column.command(row)
         if not counts:
             command["tokens"] = min(command["tokens"], 8)
-        speed = children[row.kind].measure(command)
+        speed = float(children[row.kind].ask(command)["tokens_per_s"])
         if counts:
             speeds.setdefault((row.title, column.title), []).append(speed)
     return speeds
