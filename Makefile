@@ -91,6 +91,10 @@ docs: venv ## Check links and anchors of the documentation
 bench: venv ## Measure against the engine without LoRA and stock LoRA
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-tle
+bench-tle: venv ## Measure token scope against the LoRA-TLE reference loop
+	@$(BIN)/python -m benchmarks.tle $(ARGS)
+
 .PHONY: demos
 demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)
 	@if [ -z "$(DATA)" ]; then echo "say where the data lies: make demos DATA=folder" >&2; exit 1; fi

@@ -1,89 +1,154 @@
-"""Time the LoRA-TLE reference loop: python -m benchmarks.tle [--tokens 128]."""
+"""Measure weights that follow the answer against the LoRA-TLE reference loop: ``make bench-tle``.
+
+Our engine decodes under each scope, stride and encoder; the reference makes a merged adapter for
+each token and runs the whole prefix. All take turns, stretch by stretch of the answer.
+"""
 
 import argparse
 import json
+import platform
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TimeElapsedColumn
 
 from adapters.errors import AdapterError
-from adapters.training.base import load_base
-from benchmarks.tle.loop import ReferenceLoop, measure
-from benchmarks.tle.result import Result, parts_table, ratio_table
-from router.centroids import centroid_of
-from router.encoders.sentence_transformer import SentenceTransformerEncoder
+from benchmarks.child_process import Child
+from benchmarks.tle.loop import ReferenceLoop
+from benchmarks.tle.report import markdown
+from benchmarks.tle.result import reached
+from benchmarks.tle.rounds import Plan, Runner, faster
+from benchmarks.tle.setup import adapter_folders, check, load_reference
+from benchmarks.tle.variants import AIMS, LOADS, STATIC, variants
+from router.encoders.static import bundled_for
 from router.errors import RoutingError
-from router.index import CentroidIndex
-from server.prepare import base_model_path, encoder_path
-from server.routing_data import read_routing
+from server.prepare import base_model_path, cache_dir, encoder_path, prepare
 
 ROOT = Path(__file__).parents[2]
-PROMPT = "Question: How much do five pens cost at $2 each?\n\nAnswer:"
+DTYPES = ("bfloat16", "float32")
+console = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        reference = measure_reference(options)
+        prepare()
+        run(options)
     except (AdapterError, RoutingError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    print(ratio_table(reference))
-    print()
-    print(parts_table(reference))
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(asdict(reference), indent=1) + "\n", "utf-8")
     return 0
 
 
-def measure_reference(options: argparse.Namespace) -> Result:
-    """Load everything and time the loop, with a progress bar."""
-    torch.set_num_threads(options.threads)
-    loop = load(options)
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("reference loop", total=options.tokens)
-        return measure(loop, options.prompt, options.tokens, lambda: progress.advance(bar))
+def run(options: argparse.Namespace) -> None:
+    """Measure everything, then write the tables."""
+    has_static = bundled_for(Path(options.base_model)) is not None
+    plan = Plan(
+        variants=variants(has_static=has_static),
+        loads=sorted(set(options.requests)),
+        rounds=options.rounds,
+        tokens=options.tokens,
+        stretch=options.stretch,
+        reference=options.reference_tokens,
+    )
+    check(plan)
+    if not has_static:
+        console.print(f"left out, since the base model has no static encoder: {STATIC.title}")
+    begin = time.time()
+    turns = len(list(plan.turns()))
+    console.print(
+        f"{turns} turns in {plan.rounds} rounds: about {plan.minutes:.0f} minutes on a quiet "
+        "two-core machine, and minutes more where the engine has yet to be compiled"
+    )
+    torch.set_num_threads(options.reference_threads)
+    with _engine(options) as child:
+        dtype, loop = _reference(options)
+        runner = Runner(child, loop, plan)
+        with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bar:
+            task = bar.add_task("warming up", total=None)
+            runner.warm_up()
+            bar.reset(task, description="measuring", total=turns)
+            runner.run(lambda: bar.advance(task))
+    _write(options, runner, dtype, (time.time() - begin) / 60)
 
 
-def load(options: argparse.Namespace) -> ReferenceLoop:
-    """The loop over the base model and every adapter of the folder that has a centroid.
+@contextmanager
+def _engine(options: argparse.Namespace) -> Iterator[Child]:
+    adapters = map(str, adapter_folders(options.adapters))
+    arguments = (options.base_model, options.encoder, str(cache_dir()), options.threads, *adapters)
+    child = Child("loralloy", "benchmarks.tle.child", arguments)
+    try:
+        child.answer()
+        yield child
+    finally:
+        child.stop()
 
-    Raises:
-        AdapterError: there is no such base model, or no adapter.
-        RoutingError: the encoder or a centroid cannot be read.
-    """
-    encoder = SentenceTransformerEncoder(options.encoder, cache_size=0)
-    index, folders = CentroidIndex(), {}
-    for folder in sorted(path.parent for path in options.adapters.glob("*/router.json")):
-        data = read_routing(folder)
-        centroid = None if data is None else centroid_of(encoder, data)
-        if centroid is not None:
-            index.put(folder.name, folder.name, centroid)
-            folders[folder.name] = folder
-    if not folders:
-        raise AdapterError(f"{options.adapters} holds no adapter with a centroid (*/router.json)")
-    model, tokenizer = load_base(options.base_model, options.dtype)
-    return ReferenceLoop(model, tokenizer, folders, encoder, index)
+
+def _reference(options: argparse.Namespace) -> tuple[str, ReferenceLoop]:
+    """The loop in the number format in which it is the faster one, unless one is asked for."""
+    dtypes = DTYPES if options.reference_dtype == "faster" else (options.reference_dtype,)
+    adapters = adapter_folders(options.adapters)
+    loops = {
+        dtype: load_reference(options.base_model, options.encoder, adapters, dtype)
+        for dtype in dtypes
+    }
+    dtype = faster(loops, options.tokens // 2) if len(loops) > 1 else dtypes[0]
+    console.print(f"the reference loop runs in {dtype}")
+    return dtype, loops[dtype]
+
+
+def _write(options: argparse.Namespace, runner: Runner, dtype: str, minutes: float) -> None:
+    plan = runner.plan
+    command = (
+        f'make bench-tle ARGS="--rounds {plan.rounds} --tokens {plan.tokens} '
+        f"--stretch {plan.stretch} --requests {' '.join(map(str, plan.loads))} "
+        f'--reference-tokens {plan.reference}"'
+    )
+    about = f"`{command}`, {minutes:.0f} minutes, {platform.machine()}"
+    about += f", {options.note}." if options.note else "."
+    text = markdown(runner, dtype, about)
+    content = {
+        "command": command,
+        "note": options.note,
+        "minutes": round(minutes, 1),
+        "reference_dtype": dtype,
+        "reference_seconds": asdict(runner.spent),
+        "reference_tokens": runner.counted,
+        "speeds": runner.speeds.as_rows(),
+        "aims": [asdict(one) for one in reached(runner.speeds, AIMS)],
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    options.out.with_suffix(".md").write_text(text, "utf-8")
+    sys.stdout.write(text)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tle", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make bench-tle",
+        description="Measure token scope against the LoRA-TLE reference loop, in one run.",
+    )
     add = parser.add_argument
-    add("--tokens", type=int, default=128, help="new tokens")
-    add("--prompt", default=PROMPT)
-    add("--base-model", default=str(base_model_path()), help="folder or hub name")
-    add("--encoder", default=str(encoder_path()), help="folder or cached name")
+    add("--rounds", type=int, default=2, help="how often the answer is gone through")
+    add("--tokens", type=int, default=128, help="new tokens of an answer")
+    add("--stretch", type=int, default=32, help="tokens of one turn; they divide --tokens")
+    add("--requests", type=int, nargs="+", default=list(LOADS), help="requests at once")
+    add("--reference-tokens", type=int, default=3, help="the reference makes of each stretch")
+    add("--reference-dtype", choices=["faster", *DTYPES], default="faster")
+    add("--reference-threads", type=int, default=torch.get_num_threads())
+    add("--threads", default="nobind", help="processor cores of the engine")
+    add("--base-model", default=str(base_model_path()), help="folder")
+    add("--encoder", default=str(encoder_path()), help="folder")
     add("--adapters", type=Path, default=ROOT / "examples" / "adapters")
-    add("--dtype", default="float32", choices=["bfloat16", "float32"])  # PEFT casts in bfloat16
-    add("--threads", type=int, default=torch.get_num_threads(), help="processor threads")
-    add("--out", type=Path, help="JSON file for the result")
+    add("--out", type=Path, default=ROOT / "benchmarks" / "results" / "tle")
+    add("--note", default="", help="for the result: on which machine")
     return parser
 
 

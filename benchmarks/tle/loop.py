@@ -10,7 +10,7 @@ Source: Belofsky, "Token-Level Adaptation of LoRA Adapters", arXiv 2311.10847.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from benchmarks.tle.result import Result
 from router.encoders.base import Encoder
 from router.index import CentroidIndex
 from router.policies.tle import tle_weights
@@ -43,6 +42,11 @@ class Seconds:
     def total(self) -> float:
         """All of it."""
         return self.embed + self.merge + self.prefix
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(
+            self.embed + other.embed, self.merge + other.merge, self.prefix + other.prefix
+        )
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,11 @@ class ReferenceLoop:
             self._model.load_adapter(folder, adapter_name=name)
         self._model.eval()
 
-    def answer(
-        self, prompt: str, new_tokens: int, advance: Callable[[], None] = lambda: None
-    ) -> Answer:
-        """Exactly ``new_tokens`` tokens after a prompt; ``advance`` is told of each."""
+    def answer(self, prompt: str, new_tokens: int, begun: Sequence[int] = ()) -> Answer:
+        """Exactly ``new_tokens`` tokens after a prompt and the answer's tokens that there are."""
         ids = list(self._tokenizer(prompt)["input_ids"])
         start = len(ids)
+        ids += begun
         answer = Answer([], [])
         for _ in range(new_tokens):
             text = prompt + self._tokenizer.decode(ids[start:], skip_special_tokens=True)
@@ -103,7 +106,6 @@ class ReferenceLoop:
             answer.seconds.embed += embed
             answer.seconds.merge += merge + delete
             answer.seconds.prefix += prefix
-            advance()
         return answer
 
     def _weigh(self, text: str) -> npt.NDArray[np.float64]:
@@ -126,25 +128,6 @@ class ReferenceLoop:
             input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=1
         ).logits
         return int(logits[0, -1].argmax())
-
-
-def measure(
-    loop: ReferenceLoop, prompt: str, tokens: int, advance: Callable[[], None] = lambda: None
-) -> Result:
-    """The loop's speed over ``tokens`` new tokens, after one that warms up."""
-    loop.answer(prompt, 1)
-    answer = loop.answer(prompt, tokens, advance)
-    return Result(
-        system="LoRA-TLE reference (transformers, PEFT)",
-        requests=1,
-        tokens=len(answer.tokens),
-        seconds=answer.seconds.total,
-        parts={
-            "embedding": answer.seconds.embed,
-            "merging": answer.seconds.merge,
-            "running the prefix": answer.seconds.prefix,
-        },
-    )
 
 
 def _timed(work: Callable[[], Made]) -> tuple[Made, float]:
