@@ -6,14 +6,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class RoutingData:
-    """What the router may know of an adapter: texts it is for, or a vector that stands for them.
+    """What the router may know of an adapter: texts it is for, or vectors that stand for them.
 
-    ``centroid`` is a mean embedding made by the encoder named ``encoder``.
+    ``centroids`` are vectors in the space of the encoder named ``encoder``; the nearest counts.
     """
 
     examples: tuple[str, ...] = ()
     description: str | None = None
-    centroid: tuple[float, ...] | None = None
+    centroids: tuple[tuple[float, ...], ...] = ()
     encoder: str | None = None
 
 

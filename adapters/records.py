@@ -11,8 +11,12 @@ from adapters.adapter import Adapter, RoutingData
 from adapters.base_model import BaseModelShapes
 from adapters.errors import InvalidRouting, MalformedFile
 from adapters.limits import Limits
+from adapters.vectors import parse_vectors
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
+_SINGLE_CENTROID = 1
+"""The version whose routing data held one ``centroid``; still read."""
+
 RECORD_SUFFIX = ".json"
 MAX_RECORD_BYTES = 2**26
 """64 MiB; nearly all of it would be example texts."""
@@ -66,7 +70,8 @@ def decode_record(
     Raises:
         MalformedFile: a field is missing or of the wrong type.
     """
-    if document.get("version") != RECORD_VERSION or document.get("name") != name:
+    version = document.get("version")
+    if version not in (_SINGLE_CENTROID, RECORD_VERSION) or document.get("name") != name:
         raise MalformedFile("the record is of another version or another adapter")
     try:
         digest = cast("str", document["digest"])
@@ -85,7 +90,10 @@ def decode_record(
             size_bytes=int(cast("int", document["size_bytes"])),
             parameters=int(cast("int", document["parameters"])),
             created=float(cast("float", document["created"])),
-            routing=_decode_routing(cast("Mapping[str, object]", document["routing"])),
+            routing=_decode_routing(
+                cast("Mapping[str, object]", document["routing"]),
+                "centroid" if version == _SINGLE_CENTROID else "centroids",
+            ),
         )
         return Record(adapter, str(document["fitted"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -96,7 +104,7 @@ def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
     """Return routing data that can be kept and used.
 
     Raises:
-        InvalidRouting: too many or too long texts, or a centroid that is no direction.
+        InvalidRouting: too many or too long texts, too many centroids, or one that is no direction.
     """
     texts = [*routing.examples, *([routing.description] if routing.description else [])]
     if len(routing.examples) > limits.max_examples:
@@ -109,9 +117,14 @@ def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
                 "each example and the description must be valid Unicode of 1 to "
                 f"{limits.max_example_chars} characters, not only blanks"
             )
-    if routing.centroid is not None and not _is_direction(routing.centroid):
+    if len(routing.centroids) > limits.max_centroids:
         raise InvalidRouting(
-            f"the centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0"
+            f"{len(routing.centroids)} centroids were given; an adapter has"
+            f" {limits.max_centroids} at most"
+        )
+    if not all(map(_is_direction, routing.centroids)):
+        raise InvalidRouting(
+            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0"
         )
     return routing
 
@@ -129,12 +142,12 @@ def _is_direction(vector: tuple[float, ...]) -> bool:
     )
 
 
-def _decode_routing(document: Mapping[str, object]) -> RoutingData:
-    centroid = cast("list[float] | None", document["centroid"])
+def _decode_routing(document: Mapping[str, object], field: str) -> RoutingData:
+    centroids = document[field]
     description, encoder = document["description"], document["encoder"]
     return RoutingData(
         examples=tuple(map(str, cast("list[str]", document["examples"]))),
         description=None if description is None else str(description),
-        centroid=None if centroid is None else tuple(float(value) for value in centroid),
+        centroids=parse_vectors(centroids) if centroids else (),
         encoder=None if encoder is None else str(encoder),
     )

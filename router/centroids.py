@@ -4,7 +4,7 @@
 
 over the embeddings e of the adapter's n example texts, as in LoRA-TLE (arXiv 2311.10847). The mean
 is not normalised again: a cosine does not see its length, and its length says how alike the
-examples are.
+examples are. Where they are about many things, several centroids serve (:mod:`router.clusters`).
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.adapter import RoutingData
+from router.clusters import clustered, covering
 from router.encoders.base import Encoder
 from router.errors import CentroidMismatch, InvalidCentroid, NoExamples
-from router.index import LARGEST_VALUE
+from router.index import LARGEST_VALUE, NORM_FLOOR
 
 Vector = npt.NDArray[np.float64]
 
@@ -30,14 +31,38 @@ def centroid(encoder: Encoder, texts: Sequence[str]) -> Vector:
     Raises:
         NoExamples: no text has anything in it.
     """
+    mean: Vector = _embedded(encoder, texts).mean(axis=0, dtype=np.float64)
+    return mean[: encoder.space.dimension]
+
+
+def centroids(encoder: Encoder, texts: Sequence[str], count: int | None = None) -> Vector:
+    """Centroids [p, w] of the texts in the encoder's space. Blank texts are left out.
+
+    Args:
+        encoder: what embeds them.
+        texts: an adapter's examples.
+        count: how many, if enough texts differ; 1 is the mean. None: as many as bring the texts
+            near enough to one.
+
+    Raises:
+        NoExamples: no text has anything in it.
+    """
+    rows, width = _embedded(encoder, texts), encoder.space.dimension
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), NORM_FLOOR)
+    unit = (rows / lengths)[:, :width]
+    found = covering(unit) if count is None else clustered(unit, count)
+    mean: Vector = rows.mean(axis=0, dtype=np.float64, keepdims=True)
+    return found if len(found) > 1 else mean[:, :width]
+
+
+def _embedded(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Embeddings [n, d] of the texts that are not blank."""
     said = [text for text in texts if text.strip()]
     if not said:
         raise NoExamples("a centroid needs at least one example text that is not blank")
-    total = np.zeros(encoder.dimension)
     remaining = iter(said)
-    while batch := list(islice(remaining, BATCH_SIZE)):
-        total += encoder.encode(batch).sum(axis=0, dtype=np.float64)
-    return total[: encoder.space.dimension] / len(said)
+    batches = iter(lambda: list(islice(remaining, BATCH_SIZE)), [])
+    return np.concatenate([encoder.encode(batch) for batch in batches])
 
 
 def checked_centroid(vector: Sequence[float] | Vector, dimension: int) -> Vector:
@@ -62,23 +87,32 @@ def checked_centroid(vector: Sequence[float] | Vector, dimension: int) -> Vector
     return checked
 
 
-def centroid_of(encoder: Encoder, data: RoutingData) -> Vector | None:
-    """The centroid [w] that an adapter's routing data gives, or None if there is none.
+def checked_centroids(vectors: Sequence[Sequence[float]], dimension: int) -> Vector:
+    """The vectors as float64 [p, w].
 
-    A ready centroid serves if it lies in the encoder's space. Otherwise the examples are embedded,
+    Raises:
+        InvalidCentroid: one has another width, a value that is not finite, or no length.
+    """
+    return np.stack([checked_centroid(vector, dimension) for vector in vectors])
+
+
+def centroid_of(encoder: Encoder, data: RoutingData) -> Vector | None:
+    """The centroids [p, w] that an adapter's routing data give, or None if there are none.
+
+    Ready centroids serve if they lie in the encoder's space. Otherwise the examples are embedded,
     or else the description.
 
     Raises:
-        CentroidMismatch: a centroid of another encoder, and no text to make one from.
-        InvalidCentroid: the ready centroid is no vector of the encoder's.
+        CentroidMismatch: centroids of another encoder, and no text to make one from.
+        InvalidCentroid: a ready centroid is no vector of the encoder's.
     """
-    if data.centroid is not None and data.encoder == encoder.space.name:
-        return checked_centroid(data.centroid, encoder.space.dimension)
+    if data.centroids and data.encoder == encoder.space.name:
+        return checked_centroids(data.centroids, encoder.space.dimension)
     if any(text.strip() for text in data.examples):
-        return centroid(encoder, data.examples)
+        return centroids(encoder, data.examples)
     if data.description and data.description.strip():
-        return centroid(encoder, [data.description])
-    if data.centroid is not None:
+        return centroids(encoder, [data.description])
+    if data.centroids:
         made_by = "no named encoder" if data.encoder is None else f"encoder {data.encoder!r}"
         raise CentroidMismatch(
             f"the centroid was made by {made_by}, but texts are compared in the space of"

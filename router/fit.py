@@ -1,4 +1,4 @@
-"""Make an adapter's centroid from example texts, to lie beside its weights as ``router.json``.
+"""Make an adapter's centroids from example texts, to lie beside its weights as ``router.json``.
 
     python -m router.fit --examples examples.jsonl --out router.json
 
@@ -12,16 +12,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adapters.adapter import RoutingData
-from router.centroids import centroid
+from adapters.limits import Limits
+from adapters.vectors import parse_vectors
+from router.centroids import centroids
 from router.encoders import Encoder, make_encoder
 from router.errors import InvalidCentroid, NoExamples, RoutingError
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 EXAMPLES_KEPT = 8
 EXAMPLE_CHARACTERS = 500
-CENTROID_DIGITS = 7
+CENTROID_DIGITS = 5
+"""Significant ones: a cosine is then right to 1e-5."""
 
 
 def read_examples(path: Path) -> tuple[str, ...]:
@@ -55,16 +59,20 @@ def fitted(
     *,
     description: str | None = None,
     keep: int = EXAMPLES_KEPT,
-) -> dict[str, object]:
-    """The content of ``router.json``: the centroid of all examples, and a few of them to show."""
-    vector = centroid(encoder, examples)
+    count: int | None = None,
+) -> dict[str, Any]:
+    """The content of ``router.json``: the centroids of all examples, and a few of them to show.
+
+    ``count`` says how many centroids; None leaves it to the examples.
+    """
+    rows = centroids(encoder, examples, count)
     return {
         "encoder": encoder.space.name,
         "dimension": encoder.space.dimension,
         "count": len(examples),
         "description": description,
         "examples": [text[:EXAMPLE_CHARACTERS] for text in examples[:keep]],
-        "centroid": [round(value, CENTROID_DIGITS) for value in vector.tolist()],
+        "centroids": [[_rounded(value) for value in row] for row in rows.tolist()],
     }
 
 
@@ -80,7 +88,7 @@ def read_fitted(path: Path) -> RoutingData:
         return RoutingData(
             examples=tuple(content.get("examples") or ()),
             description=content.get("description"),
-            centroid=tuple(float(value) for value in content["centroid"]),
+            centroids=parse_vectors(content.get("centroids", content.get("centroid"))),
             encoder=str(content["encoder"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as err:
@@ -92,25 +100,39 @@ def read_fitted(path: Path) -> RoutingData:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m router.fit", description="Make an adapter's centroid from example texts."
+        prog="python -m router.fit", description="Make an adapter's centroids from example texts."
     )
     parser.add_argument("--examples", type=Path, required=True, help="texts, one a line, or .jsonl")
     parser.add_argument("--out", type=Path, required=True, help="the router.json to write")
     parser.add_argument("--description", help="what the adapter is for, in a sentence")
     parser.add_argument("--encoder", default=str(default_encoder()), help="folder or cached name")
     parser.add_argument("--keep", type=int, default=EXAMPLES_KEPT, help="examples to write along")
+    parser.add_argument(
+        "--centroids",
+        "--prototypes",
+        type=int,
+        choices=range(1, Limits().max_centroids + 1),
+        metavar="N",
+        help="how many; default: 1 to 16, more where examples differ more",
+    )
     given = parser.parse_args(arguments)
     try:
         examples = read_examples(given.examples)
         content = fitted(
-            make_encoder(given.encoder), examples, description=given.description, keep=given.keep
+            make_encoder(given.encoder),
+            examples,
+            description=given.description,
+            keep=given.keep,
+            count=given.centroids,
         )
         given.out.write_text(json.dumps(content, ensure_ascii=False) + "\n", "utf-8")
     except RoutingError as err:
         return _failed(str(err))
     except OSError as err:
         return _failed(f"{err.filename}: {err.strerror}")
-    sys.stdout.write(f"{given.out}: centroid of {len(examples)} texts by {content['encoder']}\n")
+    count = len(content["centroids"])
+    made = f"{count} {'centroid' if count == 1 else 'centroids'} of {len(examples)} texts"
+    sys.stdout.write(f"{given.out}: {made} by {content['encoder']}\n")
     return 0
 
 
@@ -119,6 +141,10 @@ def default_encoder() -> Path:
     cache = os.environ.get("LORALLOY_CACHE_DIR")
     root = Path(cache) if cache else Path.home() / ".cache" / "loralloy"
     return root / "encoders" / DEFAULT_ENCODER
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{CENTROID_DIGITS}g}")
 
 
 def _failed(reason: str) -> int:

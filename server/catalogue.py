@@ -91,7 +91,7 @@ class Catalogue:
         Args:
             name: what requests will call it.
             folder: its two files, anywhere.
-            routing: what the router may know of it. Its centroid is measured here if missing.
+            routing: what the router may know of it. Its centroids are measured here if missing.
 
         Returns:
             The adapter, and whether it is new.
@@ -201,14 +201,15 @@ class Catalogue:
             )
 
     def _measured(self, routing: RoutingData | None) -> RoutingData | None:
-        """Routing data with the centroid that they amount to."""
+        """Routing data with the centroids that they amount to."""
         if routing is None:
             return None
         encoder = self.router.encoder
-        centroid = centroid_of(encoder, routing)
-        if centroid is None:
+        centroids = centroid_of(encoder, routing)
+        if centroids is None:
             return routing
-        return replace(routing, centroid=tuple(centroid.tolist()), encoder=encoder.space.name)
+        rows = tuple(map(tuple, centroids.tolist()))
+        return replace(routing, centroids=rows, encoder=encoder.space.name)
 
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)

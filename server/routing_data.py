@@ -1,8 +1,8 @@
 """What the router may know of an adapter, as it comes with an upload or lies beside an adapter.
 
 Beside an adapter it is ``router.json``, as ``router.fit`` writes it. With an upload it is form
-fields: ``examples`` (texts), ``description``, ``centroid`` (numbers) and ``encoder`` (the name of
-the encoder that made the centroid).
+fields: ``examples`` (texts), ``description``, ``centroids`` (lists of numbers; ``centroid`` where
+there is one) and ``encoder`` (the name of the encoder that made them).
 """
 
 import json
@@ -13,9 +13,11 @@ from typing import Any
 from adapters.adapter import RoutingData
 from adapters.errors import InvalidRouting
 from adapters.strict_json import parse_json_object
+from adapters.vectors import Vectors, parse_vectors
 from router.fit import read_fitted
 
 ROUTING_FILE = "router.json"
+CENTROID_FIELDS = ("centroids", "centroid")
 _TEXT_KEYS = ("text", "prompt", "instruction", "input", "question")
 
 
@@ -34,8 +36,9 @@ def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | No
 
     Args:
         fields: ``examples`` (JSON lines, a JSON list, or plain lines), ``description``,
-            ``centroid`` (a JSON list), ``encoder``; each may be absent or empty.
-        encoder: the name of the encoder that a centroid without one is taken to be of.
+            ``centroids`` or ``centroid`` (a JSON list of numbers, or of such lists), ``encoder``;
+            each may be absent or empty.
+        encoder: the name of the encoder that centroids without one are taken to be of.
 
     Raises:
         InvalidRouting: one of them cannot be read.
@@ -46,8 +49,11 @@ def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | No
         document["examples"] = parse_examples(texts["examples"])
     if "description" in texts:
         document["description"] = texts["description"]
-    if "centroid" in texts:
-        document["centroid"] = _json_list("centroid", texts["centroid"])
+    given = [field for field in CENTROID_FIELDS if field in texts]
+    if len(given) > 1:
+        raise InvalidRouting("give either 'centroids' or 'centroid'")
+    for field in given:
+        document["centroids"] = _vectors(field, texts[field])
         document["encoder"] = texts.get("encoder", encoder)
     return _routing(document) if document else None
 
@@ -97,25 +103,22 @@ def _json_list(field: str, text: str) -> list[Any]:
     return value
 
 
+def _vectors(field: str, text: str) -> Vectors:
+    try:
+        return parse_vectors(_json_list(field, text))
+    except ValueError:
+        raise InvalidRouting(f"'{field}' must be a list of numbers, or of such lists") from None
+
+
 def _routing(document: Mapping[str, Any]) -> RoutingData:
-    examples, centroid = document.get("examples") or (), document.get("centroid")
+    examples, centroids = document.get("examples") or (), document.get("centroids", ())
     description, encoder = document.get("description"), document.get("encoder")
     if not isinstance(examples, list | tuple) or not all(isinstance(e, str) for e in examples):
         raise InvalidRouting("'examples' must be texts")
-    if centroid is not None and not (isinstance(centroid, list) and all(map(_is_real, centroid))):
-        raise InvalidRouting("'centroid' must be a list of numbers")
     for name, value in (("description", description), ("encoder", encoder)):
         if value is not None and not isinstance(value, str):
             raise InvalidRouting(f"'{name}' must be a text")
-    vector = None if centroid is None else tuple(float(number) for number in centroid)
-    return RoutingData(tuple(examples), description, vector, encoder)
-
-
-def _is_real(value: object) -> bool:
-    """A number that a float can hold; whether it is finite is judged where it is used."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, float) or abs(value) < 2**63
+    return RoutingData(tuple(examples), description, centroids, encoder)
 
 
 def _utf8(name: str, raw: bytes) -> str:

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from adapters.adapter import RoutingData
-from router.centroids import Vector, checked_centroid
+from router.centroids import Vector, checked_centroids
 from router.distill.agreement import table
 from router.distill.progress import Bars
 from router.distill.run import Distillation, Plan
@@ -94,7 +93,7 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 
 def _centroids(folders: Sequence[Path], teacher: Encoder) -> Mapping[str, Vector]:
-    """Adapter → its centroid, by the adapters' folders."""
+    """Adapter → its centroids, by the adapters' folders."""
     found = {folder.resolve().name: read_fitted(folder / "router.json") for folder in folders}
     return {name: _made_by(teacher, name, data) for name, data in found.items()}
 
@@ -104,7 +103,7 @@ def _made_by(teacher: Encoder, name: str, data: RoutingData) -> Vector:
         raise CentroidMismatch(
             f"the centroid of {name!r} was made by {data.encoder!r}, not by {teacher.name!r}"
         )
-    return checked_centroid(np.array(data.centroid or ()), teacher.dimension)
+    return checked_centroids(data.centroids, teacher.dimension)
 
 
 def _failed(reason: str) -> int:

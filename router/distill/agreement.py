@@ -58,7 +58,7 @@ def measured(
         student: the encoder that was made.
         samples: held-out samples [n].
         teacher_rows: the teacher's embeddings [n, w] of them.
-        centroids: adapter → the teacher's centroid [w].
+        centroids: adapter → the teacher's centroid [w], or several [p, w].
         topics: what the samples' ``topic`` counts.
     """
     rows = [student.embedding(student.begin_ids(sample.ids)) for sample in samples]

@@ -72,7 +72,8 @@ class Distillation:
         Args:
             topics: the texts to train on.
             held_out: the texts to measure on; if there are none, a tenth of each topic.
-            centroids: adapter → the teacher's centroid [w]; if there are none, the topics' means.
+            centroids: adapter → the teacher's centroid [w] or several [p, w]; if there are none,
+                the topics' means.
 
         Raises:
             NoExamples: a topic has too few texts.

@@ -21,7 +21,7 @@ _CONFIG, _WEIGHTS, _ROUTING = (
     "adapter_model.safetensors",
     "router.json",
 )
-_ROUTING_FIELDS = ("examples", "description", "centroid", "encoder")
+_ROUTING_FIELDS = ("examples", "description", "centroids", "centroid", "encoder")
 
 
 @adapters.command("list")

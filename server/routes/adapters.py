@@ -12,11 +12,11 @@ from adapters.archive import place_files, unpack_archive
 from adapters.names import check_name
 from server.errors import InvalidRequest
 from server.routes.state import Parts, PartsOf
-from server.routing_data import parse_routing
+from server.routing_data import CENTROID_FIELDS, parse_routing
 
 router = APIRouter(tags=["adapters"])
 
-_TEXT_FIELDS = ("examples", "description", "centroid", "encoder")
+_TEXT_FIELDS = ("examples", "description", *CENTROID_FIELDS, "encoder")
 _FIELDS = frozenset({"name", "file", "config", "archive", *_TEXT_FIELDS})
 _MAX_TEXT_BYTES = 2**26
 _SHOWN_EXAMPLES = 3
@@ -28,7 +28,7 @@ Form = dict[str, UploadFile | str]
 async def add_adapter(request: Request, response: Response, parts: PartsOf) -> dict[str, Any]:
     """Take in an adapter: ``name``, then ``file`` and ``config``, or ``archive``.
 
-    For the router: ``examples``, ``description``, or ``centroid``. 201 for a new adapter, 200 for
+    For the router: ``examples``, ``description``, or ``centroids``. 201 for a new adapter, 200 for
     the same content again.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -88,7 +88,8 @@ def told(adapter: Adapter, parts: Parts) -> dict[str, Any]:
             "description": routing.description,
             "examples": len(routing.examples),
             "first_examples": [text[:200] for text in routing.examples[:_SHOWN_EXAMPLES]],
-            "has_centroid": routing.centroid is not None,
+            "has_centroid": bool(routing.centroids),
+            "centroids": len(routing.centroids),
             "encoder": routing.encoder,
         },
     }

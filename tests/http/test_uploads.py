@@ -103,9 +103,14 @@ def test_routing_data_come_in_three_forms(http, good, fresh):
     assert http.delete(f"/v1/adapters/{fresh}").json()["deleted"]
     given = json.dumps([0.01] * 384)
     told = push(http, fresh, good.files(), centroid=given).json()["routing"]
-    assert told["has_centroid"]
+    assert (told["has_centroid"], told["centroids"]) == (True, 1)
     assert http.delete(f"/v1/adapters/{fresh}").json()["deleted"]
-    assert not push(http, fresh, good.files()).json()["routing"]["has_centroid"]
+    several = json.dumps([[0.01] * 384, [0.1, *[0.0] * 383]])
+    told = push(http, fresh, good.files(), centroids=several).json()["routing"]
+    assert told["centroids"] == 2
+    assert http.delete(f"/v1/adapters/{fresh}").json()["deleted"]
+    told = push(http, fresh, good.files()).json()["routing"]
+    assert (told["has_centroid"], told["centroids"]) == (False, 0)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,9 @@ def test_routing_data_come_in_three_forms(http, good, fresh):
         ({"centroid": "[1, 2]"}, "invalid_centroid"),
         ({"centroid": json.dumps([0] * 384)}, "invalid_centroid"),
         ({"centroid": "nope"}, "adapter_routing_invalid"),
+        ({"centroids": "[[1, 2], [3]]"}, "invalid_centroid"),
+        ({"centroids": json.dumps([[0.1] * 384] * 65)}, "adapter_routing_invalid"),
+        ({"centroids": "[[1]]", "centroid": "[1]"}, "adapter_routing_invalid"),
         ({"examples": '{"nothing": 1}'}, "adapter_routing_invalid"),
         ({"centroid": json.dumps([0.1] * 384), "encoder": "other"}, "centroid_mismatch"),
         ({"nope": "x"}, "invalid_request"),

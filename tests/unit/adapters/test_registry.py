@@ -25,7 +25,7 @@ MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 ROUTING = RoutingData(
     examples=("what is 2 + 2?", "größer als ½"),
     description="sums",
-    centroid=(0.1, -1e-30, 3.0),
+    centroids=((0.1, -1e-30, 3.0), (1.0, 0.0, 0.0)),
     encoder="all-minilm",
 )
 
@@ -170,6 +170,26 @@ def test_a_damaged_record_is_reported_and_skipped(
     assert reopen().problems == []
 
 
+def test_a_record_of_one_centroid_by_an_older_version_is_still_read(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    tmp_path: Path,
+) -> None:
+    registry.add("sums", good_folder, ROUTING)
+    registry.add("mute", good_folder)
+    for name, older in (("sums", [0.1, -1e-30, 3.0]), ("mute", None)):
+        path = tmp_path / "data" / "names" / f"{name}.json"
+        document = json.loads(path.read_text())
+        del document["routing"]["centroids"]
+        document["routing"]["centroid"] = older
+        path.write_text(json.dumps(document | {"version": 1}))
+    again = reopen()
+    assert again.problems == []
+    assert again.get("sums").routing == replace(ROUTING, centroids=((0.1, -1e-30, 3.0),))
+    assert again.get("mute").routing == RoutingData()
+
+
 @pytest.mark.parametrize("field", ["digest", "rank", "ranks", "created", "routing", "fitted"])
 @pytest.mark.parametrize("value", [None, "..", [], {}])
 def test_a_record_with_a_wrong_field_is_reported_and_skipped(
@@ -240,11 +260,12 @@ def test_another_base_model_sets_adapters_aside_without_losing_them(
         RoutingData(examples=("x",) * 10_001),
         RoutingData(examples=("\ud800",)),
         RoutingData(description="x" * 20_001),
-        RoutingData(centroid=()),
-        RoutingData(centroid=(0.0, 0.0)),
-        RoutingData(centroid=(1.0, float("nan"))),
-        RoutingData(centroid=(float("inf"),)),
-        RoutingData(centroid=(1.0,) * 20_000),
+        RoutingData(centroids=((),)),
+        RoutingData(centroids=((0.0, 0.0),)),
+        RoutingData(centroids=((1.0, 2.0), (1.0, float("nan")))),
+        RoutingData(centroids=((float("inf"),),)),
+        RoutingData(centroids=((1.0,) * 20_000,)),
+        RoutingData(centroids=((1.0,),) * 65),
     ],
     ids=[
         "empty example",
@@ -257,6 +278,7 @@ def test_another_base_model_sets_adapters_aside_without_losing_them(
         "NaN",
         "infinite",
         "too many numbers",
+        "too many centroids",
     ],
 )
 def test_routing_data_that_the_router_could_not_use(

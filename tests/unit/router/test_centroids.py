@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.adapter import RoutingData
-from router.centroids import BATCH_SIZE, centroid, centroid_of, checked_centroid
+from router.centroids import BATCH_SIZE, centroid, centroid_of, centroids, checked_centroid
 from router.errors import CentroidMismatch, InvalidCentroid, NoExamples
 
 WORDS = ["sum", "loop", "river", "why", "the capital of France", "x = [1, 2]", "photosynthesis"]
@@ -55,14 +55,34 @@ def test_unusable_vectors_are_refused(vector, words):
 
 def test_a_ready_centroid_of_this_encoder_serves(encoder):
     ready = tuple(float(value) for value in range(384))
-    data = RoutingData(examples=("a river",), centroid=ready, encoder=encoder.name)
-    assert centroid_of(encoder, data).tolist() == list(ready)
+    data = RoutingData(examples=("a river",), centroids=(ready,), encoder=encoder.name)
+    assert centroid_of(encoder, data).tolist() == [list(ready)]
+
+
+def test_all_ready_centroids_serve_and_each_is_checked(encoder):
+    rows = tuple(map(tuple, np.eye(384)[:3].tolist()))
+    data = RoutingData(centroids=rows, encoder=encoder.name)
+    assert centroid_of(encoder, data).tolist() == [list(row) for row in rows]
+    with pytest.raises(InvalidCentroid, match="has 2 values"):
+        centroid_of(encoder, RoutingData(centroids=(*rows, (1.0, 2.0)), encoder=encoder.name))
+
+
+def test_texts_about_unlike_things_get_several_centroids(encoder):
+    alike = [f"What is {number} + {number + 3}?" for number in range(12)]
+    assert (centroids(encoder, alike) == [centroid(encoder, alike)]).all()
+    subjects = [*WORDS, "a wedding cake", "football scores", "income tax", "guitar chords"]
+    unlike = [text for word in subjects for text in (word, f"{word}?", f"{word}!", f"{word}.")]
+    several = centroids(encoder, unlike)
+    assert 1 < len(several) <= len(unlike) // 4
+    assert (centroids(encoder, unlike) == several).all()
+    assert centroids(encoder, unlike, 4).shape == (4, 384)
+    assert (centroids(encoder, unlike, 1) == [centroid(encoder, unlike)]).all()
 
 
 def test_a_centroid_of_another_encoder_is_made_again_from_the_texts(encoder):
-    stale = RoutingData(examples=("a river",), centroid=(1.0, 2.0), encoder="another")
+    stale = RoutingData(examples=("a river",), centroids=((1.0, 2.0),), encoder="another")
     assert (centroid_of(encoder, stale) == centroid(encoder, ["a river"])).all()
-    described = RoutingData(description="Rivers.", centroid=(1.0, 2.0), encoder=None)
+    described = RoutingData(description="Rivers.", centroids=((1.0, 2.0),), encoder=None)
     assert (centroid_of(encoder, described) == centroid(encoder, ["Rivers."])).all()
 
 
@@ -71,7 +91,7 @@ def test_a_centroid_of_another_encoder_is_made_again_from_the_texts(encoder):
 )
 def test_a_centroid_of_another_encoder_without_texts_is_refused(encoder, made_by, told):
     with pytest.raises(CentroidMismatch, match=f"made by {told}.*'all-MiniLM-L6-v2'"):
-        centroid_of(encoder, RoutingData(centroid=(1.0,) * 384, encoder=made_by))
+        centroid_of(encoder, RoutingData(centroids=((1.0,) * 384,), encoder=made_by))
 
 
 def test_examples_go_before_the_description_and_nothing_gives_none(encoder):

@@ -23,12 +23,23 @@ def test_the_command_writes_a_router_json_that_the_router_takes(
     out = tmp_path / "router.json"
     arguments = ["--examples", str(examples), "--out", str(out), "--encoder", str(encoder_path)]
     assert main([*arguments, "--description", "Sums.", "--keep", "2"]) == 0
-    assert "centroid of 3 texts by all-MiniLM-L6-v2" in capsys.readouterr().out
+    assert "1 centroid of 3 texts by all-MiniLM-L6-v2" in capsys.readouterr().out
     content = json.loads(out.read_text(encoding="utf-8"))
     assert (content["encoder"], content["dimension"], content["count"]) == (encoder.name, 384, 3)
     assert (content["examples"], content["description"]) == (LINES[:2], "Sums.")
     data = read_fitted(out)
-    np.testing.assert_allclose(centroid_of(encoder, data), centroid(encoder, LINES), atol=1e-6)
+    np.testing.assert_allclose(centroid_of(encoder, data), [centroid(encoder, LINES)], atol=1e-5)
+
+
+def test_as_many_centroids_are_written_as_were_asked_for(encoder_path, examples, tmp_path, capsys):
+    out = tmp_path / "router.json"
+    arguments = ["--examples", str(examples), "--out", str(out), "--encoder", str(encoder_path)]
+    assert main([*arguments, "--centroids", "3"]) == 0
+    assert "3 centroids of 3 texts" in capsys.readouterr().out
+    assert len(read_fitted(out).centroids) == 3
+    for number in ("0", "65"):
+        with pytest.raises(SystemExit):
+            main([*arguments, "--centroids", number])
 
 
 def test_long_examples_are_cut_where_they_are_shown(encoder):

@@ -295,7 +295,7 @@ def test_adapters_come_and_go_while_serving(filled):
 def test_an_adapter_whose_centroid_cannot_be_used_changes_nothing(filled):
     before = filled.index.snapshot
     with pytest.raises(CentroidMismatch):
-        filled.add_adapter("maths", "new", RoutingData(centroid=(1.0,), encoder="another"))
+        filled.add_adapter("maths", "new", RoutingData(centroids=((1.0,),), encoder="another"))
     assert filled.index.snapshot is before
 
 
@@ -312,7 +312,7 @@ def test_policies_are_replaced_and_removed_whole(filled):
 
 
 def test_routing_goes_on_while_adapters_change(filled):
-    data = RoutingData(centroid=tuple(np.eye(384)[0].tolist()), encoder=filled.encoder.name)
+    data = RoutingData(centroids=(tuple(np.eye(384)[0].tolist()),), encoder=filled.encoder.name)
     problems = []
 
     def change():

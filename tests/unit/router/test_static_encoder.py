@@ -360,7 +360,7 @@ def bundled():
 @pytest.fixture(scope="module")
 def centroids():
     data = [read_fitted(ADAPTERS / name / "router.json") for name in NAMES]
-    return np.array([one.centroid for one in data])
+    return [np.array(one.centroids) for one in data]
 
 
 def scores_of(embeddings, centroids):

@@ -38,14 +38,24 @@ def test_an_upload_without_routing_data_has_none():
 
 def test_an_upload_brings_what_it_has():
     fields = {"examples": b"one\ntwo", "description": b" sums ", "centroid": b"[1, 0.5]"}
-    assert parse_routing(fields, "enc") == RoutingData(("one", "two"), "sums", (1.0, 0.5), "enc")
+    assert parse_routing(fields, "enc") == RoutingData(("one", "two"), "sums", ((1.0, 0.5),), "enc")
     fields["encoder"] = b"other"
     assert parse_routing(fields, "enc").encoder == "other"
+
+
+@pytest.mark.parametrize("field", ["centroid", "centroids"])
+def test_an_upload_may_bring_several_centroids(field):
+    several = parse_routing({field: b"[[1, 0.5], [0, 2]]"}, "enc")
+    assert several == RoutingData(centroids=((1.0, 0.5), (0.0, 2.0)), encoder="enc")
 
 
 @pytest.mark.parametrize(
     "fields",
     [
+        {"centroid": b"[1]", "centroids": b"[[1]]"},
+        {"centroids": b"[]"},
+        {"centroids": b"[[1], 2]"},
+        {"centroids": b"[[[1]]]"},
         {"centroid": b"{}"},
         {"centroid": b"[1, null]"},
         {"centroid": b"[true]"},
@@ -65,7 +75,14 @@ def test_a_folder_may_bring_its_own(tmp_path):
     assert read_routing(tmp_path) is None
     document = {"description": "sums", "centroid": [1, 0], "encoder": "enc", "count": 3}
     (tmp_path / "router.json").write_text(json.dumps(document))
-    assert read_routing(tmp_path) == RoutingData((), "sums", (1.0, 0.0), "enc")
+    assert read_routing(tmp_path) == RoutingData((), "sums", ((1.0, 0.0),), "enc")
+
+
+def test_a_folder_may_bring_several_centroids(tmp_path):
+    document = {"centroids": [[1, 0], [0, 2]], "encoder": "enc"}
+    (tmp_path / "router.json").write_text(json.dumps(document))
+    expected = RoutingData(centroids=((1.0, 0.0), (0.0, 2.0)), encoder="enc")
+    assert read_routing(tmp_path) == expected
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "{}", '{"centroid": "x", "encoder": "e"}'])
