@@ -31,11 +31,11 @@ from benchmarks.scopes.report import markdown
 from benchmarks.scopes.results import Results, results
 from benchmarks.scopes.setup import Parts, ScopesError, check_adapters, key_of
 from benchmarks.scopes.variants import Variant
-from router.config import DEFAULT_POLICIES, DEFAULT_POLICY
 from router.errors import RoutingError
 from server.prepare import base_model_path, encoder_path
 
 ROOT = Path(__file__).parents[2]
+POLICIES = Path(__file__).with_name("policies.yaml")
 console = Console(stderr=True)
 
 
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--tasks", nargs="+", choices=list(FILES), default=list(FILES))
     add("--items", type=int, default=200, help="items a task")
     add("--recompute-items", type=int, default=40, help="items a task that recompute is run on")
-    add("--policies", nargs="+", default=[DEFAULT_POLICY], help="policies to compare")
-    add("--policy-file", type=Path, default=DEFAULT_POLICIES, help="where they are defined")
+    add("--policies", nargs="+", default=["auto", "static"], help="policies to compare")
+    add("--policy-file", type=Path, default=POLICIES, help="where they are defined")
     add("--strides", type=int, nargs="+", default=[1, 2, 8], help="of scope token")
     add("--recompute-strides", type=int, nargs="+", default=[1, 2, 8], help="of scope recompute")
     add("--base-model", default=str(base_model_path()), help="folder or hub name")
@@ -91,6 +91,7 @@ def run(options: argparse.Namespace) -> None:
         adapters=options.adapters,
         names=tuple(FILES),
         policy_file=options.policy_file,
+        policies=tuple(options.policies),
         dtype=options.dtype,
         device=options.device,
     )

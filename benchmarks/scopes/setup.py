@@ -17,6 +17,7 @@ from benchmarks.scopes.measure import Bench
 from benchmarks.scopes.variants import Variant
 from router.config import load_policies
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
+from router.encoders.static import StaticEncoder, bundled_for
 from router.index import CentroidIndex
 from router.router import Router
 from server.routing_data import read_routing
@@ -42,6 +43,7 @@ class Parts:
         adapters: folder that holds one folder for each task's adapter.
         names: the adapters.
         policy_file: file of the policies.
+        policies: those of it that are compared.
         dtype: the base model's number format.
         device: where the base model runs.
     """
@@ -51,6 +53,7 @@ class Parts:
     adapters: Path
     names: tuple[str, ...]
     policy_file: Path
+    policies: tuple[str, ...]
     dtype: str
     device: str
 
@@ -63,7 +66,11 @@ class Parts:
         """
         folders = {name: self.adapters / name for name in self.names}
         encoder = SentenceTransformerEncoder(self.encoder, cache_size=TEXTS_REMEMBERED)
-        router = Router(encoder, CentroidIndex(), load_policies(self.policy_file))
+        known, base = load_policies(self.policy_file), Path(self.base_model)
+        policies = {name: known[name] for name in self.policies if name in known}
+        bundled = bundled_for(base)
+        static = None if bundled is None else StaticEncoder(bundled, tokenizer=base)
+        router = Router(encoder, CentroidIndex(), policies, static=static)
         router.add_adapters(
             (name, _digest_of(folder / WEIGHTS), _routing(folder))
             for name, folder in folders.items()
@@ -87,7 +94,7 @@ def key_of(identity: dict[str, object], router: Router, item: Item, variant: Var
     if variant.policy:
         snapshot = router.index.snapshot
         said["policy"] = router.policy(variant.policy).version
-        said["encoder"] = router.encoder.name
+        said["encoder"] = router.encoder_for(router.policy(variant.policy), variant.policy).name
         said["centroids"] = hashlib.sha256(
             snapshot.blocks.tobytes() + snapshot.norms.tobytes()
         ).hexdigest()

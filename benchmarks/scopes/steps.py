@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from benchmarks.scopes.items import Item
 from router.choice import View
+from router.encoders import Encoder
 from router.mixture import Mixture
 from router.reweigh import Reweighing
 from router.router import Router
@@ -34,18 +35,19 @@ def weights_by_step(
 ) -> dict[int, Mixture]:
     """The mixture at each of ``steps``, by a policy that weighs again as the answer grows."""
     config = router.policy(policy)
+    encoder = router.encoder_for(config, policy)
     spoken = RoutingInput(text=item.prompt)
     texts = {
-        step: stretches(spoken, config.window, router.encoder, _text(item, step, tokenizer))
+        step: stretches(spoken, config.window, encoder, _text(item, step, tokenizer))
         for step in steps
     }
     if config.needs == "scores":
-        _embed_ahead(router, texts)
+        _embed_ahead(encoder, texts)
     reweighing = _reweighing(router, policy, spoken)
     found = {}
     for step, parts in texts.items():
         wanted = parts and config.needs == "scores"
-        found[step] = reweighing.mixture(embedding_of(parts, router.encoder) if wanted else None)
+        found[step] = reweighing.mixture(embedding_of(parts, encoder) if wanted else None)
     return found
 
 
@@ -56,16 +58,17 @@ def _text(item: Item, step: int, tokenizer: PreTrainedTokenizerBase) -> str:
     return text
 
 
-def _embed_ahead(router: Router, texts: Mapping[int, Sequence[str]]) -> None:
+def _embed_ahead(encoder: Encoder, texts: Mapping[int, Sequence[str]]) -> None:
     """Fill the encoder's memory by batches of like length, which is faster than one by one."""
     every = sorted({text for parts in texts.values() for text in parts}, key=len)
     for start in range(0, len(every), BATCH):
-        router.encoder.encode(every[start : start + BATCH])
+        encoder.encode(every[start : start + BATCH])
 
 
 def _reweighing(router: Router, policy: str, spoken: RoutingInput) -> Reweighing:
     config = router.policy(policy)
     view = View(router.index.snapshot)
     names = view.candidates(config, policy)
-    embedding = embedding_of(stretches(spoken, config.window, router.encoder), router.encoder)
+    encoder = router.encoder_for(config, policy)
+    embedding = embedding_of(stretches(spoken, config.window, encoder), encoder)
     return Reweighing.over(view, names, view.scores(embedding, names), config, policy, None)

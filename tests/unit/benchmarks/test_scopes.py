@@ -11,13 +11,20 @@ from transformers import DynamicCache
 from adapters.training.templates import TEMPLATES
 from benchmarks.scopes import __main__ as command
 from benchmarks.scopes import variants as kinds
+from benchmarks.scopes.__main__ import POLICIES
 from benchmarks.scopes.items import FILES, Item, in_turn, read_items
 from benchmarks.scopes.measure import measure, rows_of
 from benchmarks.scopes.records import Record, Records
 from benchmarks.scopes.setup import Parts, key_of
 from benchmarks.scopes.statistics import MEAN, estimates
 from benchmarks.scopes.steps import due, steps_of, weights_by_step
-from router.config import DEFAULT_POLICIES
+from router.config import (
+    DEFAULT_POLICIES,
+    RoutingOverrides,
+    default_policies,
+    load_policies,
+    overridden,
+)
 from router.encoders import make_encoder
 from router.fit import fitted
 from router.mixture import Member, Mixture
@@ -55,6 +62,7 @@ def parts(tiny_base, encoder_path, tmp_path_factory):
         adapters=folder,
         names=tuple(FILES),
         policy_file=DEFAULT_POLICIES,
+        policies=("auto", "tle"),
         dtype="float32",
         device="cpu",
     )
@@ -193,7 +201,8 @@ def test_intervals_pair_the_items_and_weigh_tasks_alike():
 
 def test_the_command_measures_once_and_writes_tables(tmp_path, parts, data, monkeypatch, capsys):
     given = ["--data", str(data), "--base-model", parts.base_model, "--encoder", parts.encoder]
-    given += ["--adapters", str(parts.adapters), "--policies", POLICY, "--strides", "1", "2"]
+    given += ["--policy-file", str(DEFAULT_POLICIES), "--policies", POLICY]
+    given += ["--adapters", str(parts.adapters), "--strides", "1", "2"]
     given += ["--recompute-strides", "2", "--records", str(tmp_path / "r.jsonl")]
     given += ["--out", str(tmp_path / "out" / "scopes"), "--items", "2"]
     assert command.main([*given, "--recompute-items", "1"]) == 0
@@ -224,6 +233,7 @@ def test_the_command_measures_once_and_writes_tables(tmp_path, parts, data, monk
         (["--adapters", "nowhere"], "holds no adapter 'maths'"),
         (["--strides", "0"], "must be at least 1"),
         (["--policies", "missing"], "missing"),
+        (["--policies", "static"], "policy 'static' asks for the static encoder"),
         (["--tables-only", "--records", "none.jsonl"], "none.jsonl holds no item"),
     ],
 )
@@ -232,5 +242,13 @@ def test_wrong_options_end_in_one_line_of_the_command(
 ):
     given = ["--data", str(data), "--base-model", parts.base_model, "--encoder", parts.encoder]
     given += ["--adapters", str(parts.adapters), "--out", str(tmp_path / "out")]
+    given += ["--policies", "auto"]
     assert command.main([*given, *change]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_the_static_policy_differs_from_the_default_one_by_its_encoder():
+    compared, bundled = load_policies(POLICIES), default_policies()
+    assert compared["auto"].version == bundled["auto"].version
+    static = overridden(bundled["auto"], RoutingOverrides(encoder="static"))
+    assert compared["static"].version == static.version
