@@ -77,12 +77,19 @@ def bind_layers(modules: dict[str, Any]) -> None:
         wrapper = getattr(module, "punica_wrapper", None)
         if stacked is None or not isinstance(wrapper, GatedPunica):
             continue
-        module.lora_b_stacked = tuple(
-            torch.zeros(
-                (*tensor.shape[:2], tensor.shape[3], tensor.shape[2]),
-                dtype=tensor.dtype,
-                device=tensor.device,
-            ).transpose(2, 3)
-            for tensor in stacked
-        )
+        # Outside inference mode torch counts the writes to a tensor, wherever they happen; by that
+        # the kernel knows whether the form in which it keeps the slots packed is still true.
+        with torch.inference_mode(False):
+            module.lora_a_stacked = tuple(
+                tensor.clone() if tensor.is_inference() else tensor
+                for tensor in module.lora_a_stacked
+            )
+            module.lora_b_stacked = tuple(
+                torch.zeros(
+                    (*tensor.shape[:2], tensor.shape[3], tensor.shape[2]),
+                    dtype=tensor.dtype,
+                    device=tensor.device,
+                ).transpose(2, 3)
+                for tensor in stacked
+            )
         module.punica_wrapper = BoundLayer(wrapper, module)

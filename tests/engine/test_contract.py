@@ -63,6 +63,9 @@ def test_signature(where: str) -> None:
             "lora/layers/base_linear.py",
             "max_loras,\n                1,\n                lora_a_out",
         ),
+        # Slots are written through torch, which counts the writes (server/engine/kernels/packed.h).
+        ("lora/layers/base_linear.py", "self.lora_a_stacked[s_index][index] = 0"),
+        ("lora/layers/base_linear.py", "self.lora_b_stacked[s_index][index] = 0"),
         ("lora/model_manager.py", "self.lora_index_to_id: list[int | None]"),
         ("v1/worker/gpu_model_runner.py", "self.set_active_loras("),
         ("platforms/cpu.py", "compilation_config.mode = CompilationMode.NONE"),

@@ -15,6 +15,7 @@
 #include <torch/library.h>
 
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "few_tokens.h"
@@ -35,27 +36,28 @@ struct Module {
   std::vector<int64_t> slices;
   std::vector<Tensor> step;
   int64_t few;
+  PackedBank packed;  // a and b again, as prefill takes them
 };
 
-std::vector<Module>& modules() {
-  static std::vector<Module> table;
+std::deque<Module>& modules() {
+  static std::deque<Module> table;
   return table;
 }
 
 int64_t bind_module(at::TensorList a, at::TensorList b, at::IntArrayRef slices,
                     at::TensorList step, int64_t few) {
-  modules().push_back({a.vec(), b.vec(), slices.vec(), step.vec(), few});
+  modules().push_back({a.vec(), b.vec(), slices.vec(), step.vec(), few, {}});
   return static_cast<int64_t>(modules().size()) - 1;
 }
 
 void gated_lora(Tensor y, const Tensor& x, int64_t index) {
-  const Module& module = modules().at(index);
+  Module& module = modules().at(index);
   const Step step = read_step(module.step);
   if (step.slots == 0 || x.size(0) == 0) return;
   const bool typed = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
   const bool many = !typed || step.pairs() > module.few * step.slots;
   if (many && tiles_apply(x))
-    return many_tokens_tiled(y, x, module.a, module.b, module.slices, step);
+    return many_tokens_tiled(y, x, module.packed, module.a, module.b, module.slices, step);
   if (many)
     return many_tokens(y, x, module.a, module.b, module.slices, module.step, step);
   if (x.scalar_type() == at::kFloat)

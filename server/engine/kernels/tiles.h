@@ -1,126 +1,46 @@
-// Many tokens (prefill) in bfloat16, on processors with bfloat16 matrix instructions: the weights
-// of the slots in use are packed once a call, then each thread takes tiles of tokens through
-// everything (shrink, gates, expand, add) while they are in its cache. The products are oneDNN's.
-//
-// Columns of the packed bank are slot-major, so that the slots which a tile uses are few runs of
-// neighbours, and one run is one product. A slot's rank is rounded up to even with zeros: the
-// packed form interleaves pairs of rows.
+// Many tokens (prefill) in bfloat16, on processors with bfloat16 matrix instructions: each thread
+// takes tiles of tokens through everything (shrink, gates, expand, add) while they are in its
+// cache, with weights that are kept packed (packed.h). The products are oneDNN's.
 
 #pragma once
 
-#if defined(__AVX512F__)  // which of ATen's vector classes to use
-#define CPU_CAPABILITY AVX512
-#define CPU_CAPABILITY_AVX512
-#endif
-
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <vector>
 
+#include "layout.h"
+#include "packed.h"
 #include "step.h"
+#include "threads.h"
 #include "vectors.h"
 
 namespace loralloy {
 
 using at::Tensor;
 
-constexpr int64_t kTile = 64;            // tokens that go through a module together
-constexpr int64_t kGrain = 16;           // a tile is padded to a multiple of this many tokens
-constexpr int64_t kPanel = 64;           // outputs of one product
-constexpr int64_t kAhead = 8;            // rows of y that are fetched ahead
+constexpr int64_t kTile = 64;    // tokens that go through a module together
+constexpr int64_t kGrain = 16;   // a tile is padded to a multiple of this many tokens
+constexpr int64_t kSpan = 128;   // outputs that are added to y together: two panels
+constexpr int64_t kAhead = 16;   // rows of y that are fetched ahead
+constexpr int64_t kLine = 32;    // outputs in a line of the cache
 
-// The weights of the slots in use, as the products take them.
-struct Packed {
-  int64_t count;                 // slices
-  std::vector<int64_t> start;    // [slots + 1]: a slot's first column, of one slice
-  std::vector<BFloat16> a;       // [in/2, slices·width, 2]
-  std::vector<BFloat16> b;       // per slice, per panel of outputs: [width/2, panel, 2]
-  std::vector<int64_t> b_begin;  // [slices + 1]
-  int64_t width() const { return start.back(); }
+// A slot's part in a tile.
+struct Part {
+  int32_t slot;
+  int64_t columns;
+  const float* z;  // of the first token and slice
+  int64_t z_stride;
+  BFloat16* h;     // of the first token
+  int64_t h_stride;
 };
-
-struct Run {  // neighbouring slots that a tile uses
-  int64_t begin;
-  int64_t end;
-};
-
-// to[2i] = even[i], to[2i + 1] = odd[i].
-inline void interleave(const uint16_t* __restrict even, const uint16_t* __restrict odd, int64_t n,
-                       uint16_t* __restrict to) {
-  for (int64_t i = 0; i < n; ++i) {
-    to[2 * i] = even[i];
-    to[2 * i + 1] = odd[i];
-  }
-}
-
-// One slot of one slice of A.
-inline void pack_a(Packed& packed, const Tensor& a, const Step& step, int64_t j, int64_t s) {
-  const int64_t pairs = a.size(3) / 2, rank = step.rank(j), columns = packed.width() * packed.count;
-  const int64_t each = packed.start[j + 1] - packed.start[j];
-  // Pairs of inputs move together, as if they were one fp32.
-  const auto* from =
-      reinterpret_cast<const float*>(a.const_data_ptr<BFloat16>() + step.id(j) * a.stride(0));
-  auto* to = reinterpret_cast<float*>(packed.a.data()) + packed.start[j] * packed.count + s * each;
-  at::vec::transpose_mxn<float>(from, pairs, to, columns, rank, pairs);
-  for (int64_t i = 0; each > rank && i < pairs; ++i) to[i * columns + rank] = 0.f;
-}
-
-// One slot of one slice of B.
-inline void pack_b(Packed& packed, const Tensor& b, const Step& step, int64_t j, int64_t s) {
-  static const std::vector<uint16_t> zeros(kPanel, 0);
-  const int64_t width = packed.width(), size = b.size(2), stride = b.stride(3);
-  const auto* from =
-      reinterpret_cast<const uint16_t*>(b.const_data_ptr<BFloat16>() + step.id(j) * b.stride(0));
-  auto* to = reinterpret_cast<uint16_t*>(packed.b.data()) + packed.b_begin[s];
-  for (int64_t c = 0; c < size; c += kPanel) {
-    const int64_t panel = std::min(kPanel, size - c);
-    uint16_t* rows = to + c * width + packed.start[j] * panel;
-    for (int64_t r = 0; r < step.rank(j); r += 2, rows += 2 * panel)
-      interleave(from + r * stride + c,
-                 r + 1 < step.rank(j) ? from + (r + 1) * stride + c : zeros.data(), panel, rows);
-  }
-}
-
-// Sizes `packed` for the slots in use; the weights are packed after it.
-inline void lay_out(Packed& packed, int64_t in, at::IntArrayRef slices, const Step& step) {
-  packed.count = static_cast<int64_t>(slices.size());
-  packed.start.assign(1, 0);
-  for (int64_t j = 0; j < step.slots; ++j)
-    packed.start.push_back(packed.start.back() + (step.rank(j) + 1) / 2 * 2);
-  packed.a.resize(in * packed.width() * packed.count);
-  packed.b_begin.assign(1, 0);
-  for (const int64_t size : slices)
-    packed.b_begin.push_back(packed.b_begin.back() + packed.width() * size);
-  packed.b.resize(packed.b_begin.back());
-}
-
-// The slots that the tokens from `begin` to `end` use.
-inline std::vector<Run> runs_of(const Step& step, int64_t begin, int64_t end) {
-  std::vector<Run> runs;
-  for (int64_t j = 0; j < step.slots; ++j) {
-    const int32_t* first = step.token + step.first(j);
-    const int32_t* last = step.token + step.first(j + 1);
-    const int32_t* hit = std::lower_bound(first, last, static_cast<int32_t>(begin));
-    if (hit == last || *hit >= end) continue;
-    if (!runs.empty() && runs.back().end == j)
-      runs.back().end = j + 1;
-    else
-      runs.push_back({j, j + 1});
-  }
-  return runs;
-}
 
 // Takes one thread's tokens through a module, tile by tile.
 class TileWalk {
  public:
-  TileWalk(Tensor& y, const Tensor& x, const Packed& packed, at::IntArrayRef slices,
+  TileWalk(Tensor& y, const Tensor& x, const Layout& layout, at::IntArrayRef slices,
            const Step& step)
       : x_(x.const_data_ptr<BFloat16>()),
         y_(y.mutable_data_ptr<BFloat16>()),
@@ -128,15 +48,23 @@ class TileWalk {
         y_stride_(y.stride(0)),
         in_(x.size(1)),
         count_(static_cast<int64_t>(slices.size())),
-        width_(packed.width()),
-        packed_(packed),
+        layout_(layout),
         slices_(slices),
         step_(step),
-        z_(kTile * width_ * count_),
-        sums_(kTile * kPanel),
-        cross_(width_),
-        h_(kTile * width_, BFloat16(0.f)),
-        touched_(kTile) {}
+        sums_(kTile * kSpan),
+        touched_(kTile) {
+    int64_t widest = 0;
+    start_.push_back(0);
+    for (int64_t g = 0; g < layout.groups(); ++g) {
+      const int64_t width = layout.in_use(g) ? layout.group(g).width : 0;
+      start_.push_back(start_.back() + width);
+      widest = std::max(widest, width);
+    }
+    z_ = Lines<float>(kTile * start_.back() * count_);
+    h_ = Lines<BFloat16>(kTile * start_.back());
+    std::memset(h_.data(), 0, kTile * start_.back() * sizeof(BFloat16));
+    cross_.resize(widest);
+  }
 
   // The matrix registers are one thread's; whoever computes next on it must find them free.
   ~TileWalk() { at::native::cpublas::brgemm_release(); }
@@ -148,8 +76,9 @@ class TileWalk {
     begin_ = begin;
     tokens_ = std::min(kTile, end - begin);
     height_ = (tokens_ + kGrain - 1) / kGrain * kGrain;
-    runs_ = runs_of(step_, begin_, begin_ + tokens_);
+    layout_.runs(begin_, begin_ + tokens_, runs_);
     if (runs_.empty()) return;  // base-model tokens only
+    list_parts();
     shrink();
     int64_t offset = 0;
     for (int64_t s = 0; s < count_; offset += slices_[s], ++s) {
@@ -159,9 +88,36 @@ class TileWalk {
   }
 
  private:
-  int64_t columns(int64_t j) const { return packed_.start[j + 1] - packed_.start[j]; }
+  // The step's slots that have columns in this tile's products, in the step's order; and which
+  // tokens take part at all.
+  void list_parts() {
+    parts_.clear();
+    for (int64_t j = 0; j < step_.slots; ++j) {
+      const Column& column = layout_.column(j);
+      for (const Run& run : runs_)
+        if (run.group == column.group && run.begin <= column.begin && column.end <= run.end)
+          parts_.push_back(part_of(j, column));
+    }
+    crossed_ = false;
+    for (int64_t t = 0; t < tokens_; ++t) {
+      touched_[t] = 0;
+      for (const Part& part : parts_) touched_[t] |= gate_of(step_.inner, t, part) != 0.f;
+      crossed_ |= step_.crossed[begin_ + t] != 0;
+    }
+  }
 
-  // z [kTile, slices·width] = x Aᵀ
+  Part part_of(int64_t j, const Column& column) {
+    const int64_t width = layout_.group(column.group).width, before = kTile * start_[column.group];
+    return {step_.id(j), column.end - column.begin,
+            z_.data() + (before + column.begin) * count_, width * count_,
+            h_.data() + before + column.begin, width};
+  }
+
+  float gate_of(const float* gates, int64_t t, const Part& part) const {
+    return gates[(begin_ + t) * step_.width + part.slot];
+  }
+
+  // z, group by group [kTile, slices·width] = x Aᵀ
   void shrink() {
     const BFloat16* rows = x_ + begin_ * x_stride_;
     int64_t stride = x_stride_;
@@ -172,41 +128,39 @@ class TileWalk {
       rows = padded_.data();
       stride = in_;
     }
-    const int64_t all = width_ * count_;
-    for (const Run run : runs_) {
-      const int64_t last = packed_.start[run.end] * count_;
-      for (int64_t c = packed_.start[run.begin] * count_; c < last; c += kPanel)
+    for (const Run& run : runs_) {
+      const Group& group = layout_.group(run.group);
+      const int64_t all = group.width * count_, last = run.end * count_;
+      float* z = z_.data() + kTile * count_ * start_[run.group];
+      for (int64_t c = run.begin * count_; c < last; c += kPanel)
         at::native::cpublas::brgemm(height_, std::min(kPanel, last - c), in_, stride, all, all,
-                                    false, rows, packed_.a.data() + 2 * c, z_.data() + c);
+                                    false, rows, group.a.data() + 2 * c, z + c);
     }
   }
 
-  // h [kTile, width] of one slice. A gate of 0 is no part at all, whatever the product: another
-  // request's may overflow.
+  // h, group by group [kTile, width], of one slice. A gate of 0 is no part at all, whatever the
+  // product: another request's may overflow.
   void apply_gates(int64_t slice) {
-    for (int64_t t = 0; t < tokens_; ++t) {
-      const int64_t token = begin_ + t;
-      const bool crossed = step_.crossed[token];
-      touched_[t] = 0;
-      if (crossed) std::fill(cross_.begin(), cross_.end(), 0.f);
-      for (const Run run : runs_)
-        for (int64_t j = run.begin; j < run.end; ++j) {
-          const float gate = step_.inner[token * step_.width + step_.id(j)];
-          const int64_t n = columns(j);
-          const float* from =
-              z_.data() + t * width_ * count_ + packed_.start[j] * count_ + slice * n;
-          if (gate != 0.f) touched_[t] = 1;
-          if (!crossed)
-            put(gate, from, n, h_.data() + t * width_ + packed_.start[j]);
-          else if (gate != 0.f)
-            for (int64_t r = 0; r < n; ++r) cross_[r] += gate * from[r];
-        }
-      if (!crossed) continue;
-      for (const Run run : runs_)
-        for (int64_t j = run.begin; j < run.end; ++j)
-          put(step_.outer[token * step_.width + step_.id(j)], cross_.data(), columns(j),
-              h_.data() + t * width_ + packed_.start[j]);
+    for (const Part& part : parts_) {
+      const float* z = part.z + slice * part.columns;
+      BFloat16* h = part.h;
+      for (int64_t t = 0; t < tokens_; ++t, z += part.z_stride, h += part.h_stride)
+        put(gate_of(step_.inner, t, part), z, part.columns, h);
     }
+    for (int64_t t = 0; crossed_ && t < tokens_; ++t)
+      if (step_.crossed[begin_ + t]) cross(t, slice);
+  }
+
+  // The rows of a crossed token, over those of a plain one.
+  void cross(int64_t t, int64_t slice) {
+    std::fill(cross_.begin(), cross_.end(), 0.f);
+    for (const Part& part : parts_) {
+      const float gate = gate_of(step_.inner, t, part);
+      const float* z = part.z + t * part.z_stride + slice * part.columns;
+      for (int64_t r = 0; gate != 0.f && r < part.columns; ++r) cross_[r] += gate * z[r];
+    }
+    for (const Part& part : parts_)
+      put(gate_of(step_.outer, t, part), cross_.data(), part.columns, part.h + t * part.h_stride);
   }
 
   static void put(float gate, const float* from, int64_t n, BFloat16* to) {
@@ -216,43 +170,57 @@ class TileWalk {
       scale_row(gate, from, n, to);
   }
 
-  // y += h Bᵀ, a panel of outputs at a time.
+  // y += h Bᵀ, some panels of outputs at a time.
   void expand(int64_t slice, int64_t offset) {
-    for (int64_t c = 0; c < slices_[slice]; c += kPanel) {
-      const int64_t panel = std::min(kPanel, slices_[slice] - c);
-      const BFloat16* weights = packed_.b.data() + packed_.b_begin[slice] + c * width_;
-      for (size_t n = 0; n < runs_.size(); ++n) {
-        const int64_t first = packed_.start[runs_[n].begin];
-        const int64_t depth = packed_.start[runs_[n].end] - first;
-        at::native::cpublas::brgemm(height_, panel, depth, width_, panel, kPanel, n > 0,
-                                    h_.data() + first, weights + first * panel, sums_.data());
-      }
-      BFloat16* row = y_ + begin_ * y_stride_ + offset + c;
-      for (int64_t t = 0; t < tokens_; ++t, row += y_stride_) {
-        // Rows of y are far apart, which no hardware prefetcher foresees.
-        __builtin_prefetch(row + kAhead * y_stride_, 1);
-        __builtin_prefetch(row + kAhead * y_stride_ + kPanel / 2, 1);
-        if (!touched_[t]) continue;
-        const float* sum = sums_.data() + t * kPanel;
-        if (panel == kColumnTile)
-          add_row<BFloat16>(row, sum);
-        else
-          for (int64_t o = 0; o < panel; ++o) row[o] = BFloat16(float(row[o]) + sum[o]);
-      }
+    for (int64_t c = 0; c < slices_[slice]; c += kSpan) {
+      const int64_t span = std::min(kSpan, slices_[slice] - c);
+      for (int64_t p = 0; p < span; p += kPanel)
+        multiply(offset + c + p, std::min(kPanel, span - p), sums_.data() + p);
+      add(y_ + begin_ * y_stride_ + offset + c, span);
+    }
+  }
+
+  // sums [kTile, kSpan]: those of one panel, which begins at output `begin`.
+  void multiply(int64_t begin, int64_t panel, float* sums) {
+    for (size_t n = 0; n < runs_.size(); ++n) {
+      const Run& run = runs_[n];
+      const Group& group = layout_.group(run.group);
+      const BFloat16* h = h_.data() + kTile * start_[run.group] + run.begin;
+      const BFloat16* weights = group.b.data() + begin * group.width + run.begin * panel;
+      at::native::cpublas::brgemm(height_, panel, run.end - run.begin, group.width, panel, kSpan,
+                                  n > 0, h, weights, sums);
+    }
+  }
+
+  void add(BFloat16* row, int64_t span) {
+    const float* sum = sums_.data();
+    for (int64_t t = 0; t < tokens_; ++t, row += y_stride_, sum += kSpan) {
+      // Rows of y are far apart, which no hardware prefetcher foresees.
+      for (int64_t o = 0; o < span; o += kLine)
+        __builtin_prefetch(row + kAhead * y_stride_ + o, 1);
+      if (!touched_[t]) continue;
+      int64_t o = 0;
+      for (; o + kColumnTile <= span; o += kColumnTile) add_row<BFloat16>(row + o, sum + o);
+      for (; o < span; ++o) row[o] = BFloat16(float(row[o]) + sum[o]);
     }
   }
 
   const BFloat16* x_;
   BFloat16* y_;
-  int64_t x_stride_, y_stride_, in_, count_, width_;
-  const Packed& packed_;
+  int64_t x_stride_, y_stride_, in_, count_;
+  const Layout& layout_;
   at::IntArrayRef slices_;
   const Step& step_;
-  std::vector<float> z_, sums_, cross_;
-  std::vector<BFloat16> h_, padded_;
+  std::vector<int64_t> start_;  // [groups + 1]: columns of the groups in use before
+  Lines<float> z_, sums_;
+  Lines<BFloat16> h_;
+  std::vector<float> cross_;
+  std::vector<BFloat16> padded_;
   std::vector<uint8_t> touched_;
   int64_t begin_ = 0, tokens_ = 0, height_ = 0;  // of the tile at hand
   std::vector<Run> runs_;
+  std::vector<Part> parts_;
+  bool crossed_ = false;
 };
 
 // Whether this machine and these layers can use it.
@@ -261,32 +229,13 @@ inline bool tiles_apply(const Tensor& x) {
   return supported && x.scalar_type() == at::kBFloat16 && x.size(1) % 2 == 0 && x.stride(1) == 1;
 }
 
-// Hands out the items 0 … `count` − 1 to threads, one by one: cores that others use as well are
-// not equally fast. `begin()` gives each thread its worker.
-template <typename Begin>
-void hand_out(int64_t count, Begin begin) {
-  std::atomic<int64_t> next{0};
-  const int64_t threads = std::min<int64_t>(count, at::get_num_threads());
-  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-    auto work = begin();
-    for (int64_t i = next++; i < count; i = next++) work(i);
-  });
-}
-
-inline void many_tokens_tiled(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
-                              at::IntArrayRef slices, const Step& step) {
-  static Packed packed;  // reused between calls; a worker runs one forward pass at a time
-  lay_out(packed, x.size(1), slices, step);
-  const int64_t count = packed.count, tokens = x.size(0);
-  hand_out(step.slots * count, [&] {
-    return [&](int64_t i) {
-      const int64_t j = i / count, s = i % count;
-      pack_a(packed, a[s], step, j, s);
-      pack_b(packed, b[s], step, j, s);
-    };
-  });
+inline void many_tokens_tiled(Tensor& y, const Tensor& x, PackedBank& bank, at::TensorList a,
+                              at::TensorList b, at::IntArrayRef slices, const Step& step) {
+  const std::vector<Place> places = bank.take(a, b, slices, step);
+  const Layout layout(bank, places, step);
+  const int64_t tokens = x.size(0);
   hand_out((tokens + kTile - 1) / kTile, [&] {
-    return [&, walk = TileWalk(y, x, packed, slices, step)](int64_t i) mutable {
+    return [&, walk = TileWalk(y, x, layout, slices, step)](int64_t i) mutable {
       walk.walk(i * kTile, tokens);
     };
   });

@@ -148,3 +148,111 @@ def test_no_gates_is_no_work(kernel) -> None:
     step = StepGates(16, SLOTS, "cpu")
     step.clear()
     assert torch.equal(compiled(kernel, m, step, SKIP_PRODUCTS), m.y)
+
+
+@dataclass
+class Prefill:
+    """One bound module, so that what it keeps between its calls is under test."""
+
+    m: Module
+    step: StepGates
+    number: int
+
+    def run(self, kernel: Callable[..., None], lengths: dict[tuple[int, ...], int]) -> torch.Tensor:
+        """Requests that mix the slots named, each of so many tokens, one after another."""
+        requests = [SlotGates(s, (0.7,) * len(s), (1.0,) * len(s), crossed=False) for s in lengths]
+        self.step.fill(requests, list(lengths.values()), RANKS)
+        y = self.m.y.clone()
+        kernel(y, self.m.x, self.number)
+        return y
+
+
+def prefill(tokens: int = 128) -> Prefill:
+    m = module(SHAPES[0], tokens, torch.bfloat16)
+    step = StepGates(512, SLOTS, "cpu")
+    bind = torch.ops.loralloy.bind_module
+    return Prefill(m, step, bind(m.a, m.b, m.slices, step.tensors, ALWAYS_PRODUCTS))
+
+
+def load(m: Module, slot: int, seed: int) -> None:
+    """Write an adapter as vLLM does: clear the slot, then copy into slices of it."""
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in (*m.a, *m.b):
+        tensor[slot] = 0
+    for a, b in zip(m.a, m.b, strict=True):
+        rank = RANKS[slot]
+        a[slot, 0, :rank].copy_(torch.randn(rank, a.shape[3], generator=generator) / 24)
+        b[slot, 0, :, :rank].copy_(torch.randn(b.shape[2], rank, generator=generator) / 5)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_prefill_sees_every_write_to_a_slot(kernel, inference: bool) -> None:
+    bank, mixture = prefill(), {(0, 1, 2): 128}
+    with torch.inference_mode(inference):
+        load(bank.m, 1, seed=1)
+        first = bank.run(kernel, mixture)
+        load(bank.m, 1, seed=2)
+        second = bank.run(kernel, mixture)
+        load(bank.m, 1, seed=1)
+        assert torch.equal(bank.run(kernel, mixture), first)
+    assert not torch.equal(first, second)
+    fresh = prefill()
+    load(fresh.m, 1, seed=2)
+    assert torch.equal(second, fresh.run(kernel, mixture))
+
+
+@pytest.mark.parametrize("only", ["a", "b"])
+def test_prefill_sees_a_slot_that_was_cleared(kernel, only: str) -> None:
+    bank = prefill()
+    assert not torch.equal(bank.run(kernel, {(3,): 128}), bank.m.y)
+    getattr(bank.m, only)[0][3] = 0
+    got, size = bank.run(kernel, {(3,): 128}), bank.m.slices[0]
+    assert torch.equal(got[:, :size], bank.m.y[:, :size])
+    assert not torch.equal(got[:, size:], bank.m.y[:, size:])
+
+
+def test_weights_that_count_no_writes_are_never_kept(kernel) -> None:
+    with torch.inference_mode():
+        bank = prefill()
+    before = bank.run(kernel, {(3,): 128})
+    with torch.inference_mode():
+        load(bank.m, 3, seed=1)
+    assert not torch.equal(bank.run(kernel, {(3,): 128}), before)
+
+
+def test_two_banks_keep_their_own(kernel) -> None:
+    one, other = prefill(), prefill()
+    load(other.m, 1, seed=1)
+    first, second = one.run(kernel, {(1,): 128}), other.run(kernel, {(1,): 128})
+    assert not torch.equal(first, second)
+    assert torch.equal(one.run(kernel, {(1,): 128}), first)
+    load(one.m, 1, seed=1)
+    assert torch.equal(one.run(kernel, {(1,): 128}), second)
+    assert torch.equal(other.run(kernel, {(1,): 128}), second)
+
+
+def test_prefill_after_other_slots_is_as_without_them(kernel) -> None:
+    """Slots come into use one by one, beyond what goes through one product."""
+    bank = prefill()
+    for slot in (2, 0, 1, 4, 3, 5, 6, 7, 2):
+        got = bank.run(kernel, {(slot,): 128})
+        expected = prefill().run(kernel, {(slot,): 128})
+        assert torch.allclose(got.float(), expected.float(), atol=0.02, rtol=0.01), slot
+    got, m = bank.run(kernel, {(2, 5): 60, (0, 4, 7): 68}), bank.m
+    y = m.y.clone()
+    operator.gated_lora(
+        y, m.x, operator.bind_module(m.a, m.b, m.slices, bank.step.tensors, ALWAYS_PRODUCTS)
+    )
+    assert ((got - y).abs() <= 0.02 * y.abs().clamp(min=1)).all()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_slot_between_two_in_use_spoils_neither(kernel, value: float) -> None:
+    """It lies beside them in packed form, and a product that took it along would be no number."""
+    bank, clean = prefill(), prefill()
+    for tensor in (*bank.m.a, *bank.m.b):
+        tensor[1] = value
+    lengths = {(0, 5): 64, (0, 1, 5): 64}
+    got, expected = bank.run(kernel, lengths), clean.run(kernel, lengths)
+    assert not got[64:].isfinite().all(), "the case is that of a slot which is no number"
+    assert torch.allclose(got[:64].float(), expected[:64].float(), atol=0.02, rtol=0.01)
