@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class WorkerPolicies:
         self._there: OrderedDict[str, None] = OrderedDict()
         self._used: Counter[str] = Counter()
         self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._there)
@@ -45,6 +46,11 @@ class WorkerPolicies:
     def used(self) -> int:
         """Requests that use a policy now."""
         return self._used.total()
+
+    @property
+    def changing(self) -> bool:
+        """Whether a policy is on its way in or out."""
+        return bool(self._changes)
 
     @asynccontextmanager
     async def holding(self, reweighing: Reweighing, ids: Mapping[str, int]) -> AsyncIterator[str]:
@@ -57,18 +63,31 @@ class WorkerPolicies:
         key = policy_key(reweighing, ids)
         self._used[key] += 1
         try:
-            async with self._changing:
-                if key not in self._there:
-                    wire = (key, reweighing.to_wire(), dict(ids))
-                    await self._call("loralloy_put_policy", wire)
-                    self._there[key] = None
-                self._there.move_to_end(key)
+            await self._to_its_end(self._put(key, reweighing, ids))
             yield key
         finally:
             self._used[key] -= 1
             if not self._used[key]:
                 del self._used[key]
-            await self._trim()
+            await self._to_its_end(self._trim())
+
+    async def _to_its_end(self, change: Coroutine[Any, Any, None]) -> None:
+        """Await a change that goes on when whoever awaits it is cancelled.
+
+        A call that has been sent takes effect in the workers; were its end not noted here, a
+        client that leaves meanwhile would leave its policy there for good.
+        """
+        task = asyncio.create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        await asyncio.shield(task)
+
+    async def _put(self, key: str, reweighing: Reweighing, ids: Mapping[str, int]) -> None:
+        async with self._changing:
+            if key not in self._there:
+                await self._call("loralloy_put_policy", (key, reweighing.to_wire(), dict(ids)))
+                self._there[key] = None
+            self._there.move_to_end(key)
 
     async def _trim(self) -> None:
         async with self._changing:
