@@ -88,6 +88,7 @@ async def create_app(
     )
     _watch(metrics, residency, catalogue)
     _watch_traces(metrics, store)
+    _watch_engine(metrics, engine)
     return app
 
 
@@ -170,6 +171,33 @@ def _watch_traces(metrics: Metrics, store: TraceStore) -> None:
     metrics.watch("traces", "Traces in memory, running or kept.", lambda: store.traces)
     metrics.watch("running_traces", "Traces whose answer is being made.", lambda: store.running)
     metrics.watch("trace_steps", "Steps of all traces.", lambda: store.steps)
+
+
+def _watch_engine(metrics: Metrics, engine: EmbeddedEngine) -> None:
+    watch, watch_total = metrics.watch, metrics.watch_total
+    watch(
+        "adapter_uses",
+        "Uses of adapters by requests in the engine, one for each adapter of each.",
+        lambda: engine.counts.adapter_uses,
+    )
+    watch(
+        "following_requests",
+        "Requests whose weights follow their answer.",
+        lambda: engine.counts.following_requests,
+    )
+    watch(
+        "open_traces",
+        "Requests whose weighings are listened to.",
+        lambda: engine.counts.open_traces,
+    )
+    watch("worker_policies", "Policies in a worker.", lambda: engine.counts.worker_policies)
+    watch("gate_logs", "Requests whose weighings a worker holds.", lambda: engine.counts.gate_logs)
+    watch_total("weighings", "Weighings of running requests.", lambda: engine.counts.weighings)
+    watch_total(
+        "failed_weighings",
+        "Weighings of running requests that left the weights as they were.",
+        lambda: engine.counts.failed_weighings,
+    )
 
 
 def _version() -> str:

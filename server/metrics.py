@@ -10,12 +10,25 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from server.report import Applied
 
 MAX_ADAPTER_LABELS = 256
 _OTHER = "other"
 _MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class _Total(Collector):
+    """A count that is kept elsewhere."""
+
+    def __init__(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        self._name, self._meaning, self._read = name, meaning, read
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """The count as it is now."""
+        yield CounterMetricFamily(self._name, self._meaning, value=self._read())
 
 
 class Metrics:
@@ -59,6 +72,10 @@ class Metrics:
     def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Show a value that is read when it is asked for."""
         Gauge(f"loralloy_{name}", meaning, registry=self._registry).set_function(read)
+
+    def watch_total(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Show a count since the start that is read when it is asked for."""
+        self._registry.register(_Total(f"loralloy_{name}", meaning, read))
 
     def count(self, applied: Iterable[Applied]) -> None:
         """Count the prompts of one request."""

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from adapters.peft_format import module_scalings, read_config
 from server.engine.config import EngineSettings
+from server.engine.counts import EngineCounts
 from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
@@ -102,6 +103,7 @@ class EmbeddedEngine:
         self._next_id = itertools.count(1)
         self._loading = asyncio.Lock()
         self._usage = Usage()
+        self._told: dict[str, Any] = {}
         client.adapter_ids = self._ids
         client.usage = self._usage
         client.policies = WorkerPolicies(self._call)
@@ -237,6 +239,7 @@ class EmbeddedEngine:
         if self.failed:
             return ProbeReport(("the engine has died",), ())
         workers = tuple(await self.client.collective_rpc("loralloy_probe"))
+        self._told = workers[0]  # the others weigh the same
         problems: list[str] = []
         for number, worker in enumerate(workers):
             if not worker["wrapper"].startswith("Gated"):
@@ -255,8 +258,23 @@ class EmbeddedEngine:
         return bool(self.client.errored)
 
     async def log_stats(self) -> None:
-        """Refresh vLLM's metrics."""
+        """Refresh vLLM's metrics, and what the workers count."""
         await self.client.do_log_stats()
+        await self.probe()
+
+    @property
+    def counts(self) -> EngineCounts:
+        """What requests whose weights follow their answer hold, here and in the workers."""
+        told = self._told
+        return EngineCounts(
+            adapter_uses=self._usage.total,
+            following_requests=self.client.policies.used,
+            open_traces=self.client.traces.open_traces,
+            worker_policies=told.get("policies", 0),
+            gate_logs=told.get("gate_logs", 0),
+            weighings=told.get("weighings", 0),
+            failed_weighings=told.get("failed_weighings", 0),
+        )
 
     async def shutdown(self) -> None:
         """Stop the workers."""

@@ -24,6 +24,11 @@ class Usage:
             self._running.subtract(held)
             self._changed.set()
 
+    @property
+    def total(self) -> int:
+        """Uses by running requests, one for each adapter of each."""
+        return self._running.total()
+
     def of(self, digest: str) -> int:
         """How many running requests use an adapter."""
         return self._running[digest]

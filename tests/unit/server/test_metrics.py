@@ -43,6 +43,14 @@ def test_watched_values_are_read_when_asked():
     assert value(metrics, "loralloy_leases") == 5
 
 
+def test_watched_totals_are_counters():
+    metrics, now = Metrics(), [3]
+    metrics.watch_total("weighings", "Weighings.", lambda: now[0])
+    now[0] = 7
+    assert value(metrics, "loralloy_weighings_total") == 7
+    assert "# TYPE loralloy_weighings_total counter" in metrics.exposition().decode()
+
+
 def test_two_servers_in_one_process_do_not_clash():
     first, second = Metrics(), Metrics()
     first.count([applied("a")])
