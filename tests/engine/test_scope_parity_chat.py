@@ -21,10 +21,10 @@ from tests.support.talk import Said, say, tokens_of
 __all__ = ["merged", "router"]  # fixtures
 
 CHAT = [
-    {"role": "system", "content": "answer in one line"},
-    {"role": "user", "content": "which team won the war of the kings"},
-    {"role": "assistant", "content": "a function of two numbers"},
-    {"role": "user", "content": "now read the poem and count its atoms"},
+    {"role": "system", "content": "say it in one line"},
+    {"role": "user", "content": "what comes after the window"},
+    {"role": "assistant", "content": "blue and seven"},
+    {"role": "user", "content": "and then"},
 ]
 
 
@@ -34,10 +34,11 @@ def expected(
     spoken = RoutingInput(tuple((one["role"], one["content"]) for one in CHAT))
     following = router.route(spoken, "auto", parse_overrides(routing)).following
     assert following is not None
+    tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
     return reference(
         merged,
-        AutoTokenizer.from_pretrained(server.base_folder),
-        weigh_by(following.reweighing, router.encoder, spoken),
+        tokenizer,
+        weigh_by(following.reweighing, router.encoder, spoken, tokenizer),
         tokens_of(server, CHAT),
         max_new_tokens=NEW,
         stride=routing["stride"],
@@ -67,7 +68,7 @@ def test_a_chat_is_the_reference_whole_and_as_a_stream(
     stride: int,
     window: str,
 ) -> None:
-    routing = {"temperature": 0.02, "window": window, "scope": scope, "stride": stride}
+    routing = {"temperature": 0.05, "window": window, "scope": scope, "stride": stride}
     wanted = expected(server, router, merged, routing)
     assert len({tuple(sorted(each.items())) for each in wanted.weights}) > 1
     body = {"policy": "auto", "routing": routing}
