@@ -5,19 +5,19 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import DynamicCache
+from transformers import AutoTokenizer, DynamicCache
 
-from tests.engine.test_token_scope import TOLERANCE, WARM, same
+from tests.engine.test_token_scope import TOLERANCE, same
 from tests.reference.merged import MergedModel
 from tests.support import running_server
-from tests.support.generation import TOP
+from tests.support.generation import TOP, Ask, Generated, generate
 from tests.support.running_server import RunningServer
-from tests.support.talk import Messages, Said, say, tokens_of
+from tests.support.talk import say, tokens_of
 from tests.support.tiny_llama import BASE_NAME, TOPICS
 
 BLOCK = 32
@@ -30,27 +30,37 @@ SMALL_BLOCKS = {
 }
 
 
-def follows(scope: str, stride: int, **more: Any) -> dict[str, Any]:
-    return {"policy": "auto", "routing": {**WARM, "scope": scope, "stride": stride, **more}}
+WORDS = ("window", "seven", "blue", "then", "line", "after", "what", "next")
 
 
+TAIL = {"part": "tail", "pieces": 4}
+"""The last question, and soon the answer in its place."""
+
+
+def follows(scope: str, stride: int) -> dict[str, Any]:
+    """Begins with the very mixture of :data:`NEAREST`, which then moves."""
+    routing = {"top_k": 1, "window": TAIL, "scope": scope, "stride": stride}
+    return {"policy": "auto", "routing": routing}
+
+
+NEAREST = {"policy": "nearest", "routing": {"window": TAIL}}
 FIRST = {"mixture": {"adapters": {"r8-a": 0.7, "r16": 0.5}}}
 SECOND = {"mixture": {"adapters": {"r8-a": 0.5, "r16": 0.7}}}
-EVEN = {"policy": "uniform"}
 TURNS: tuple[dict[str, Any], ...] = (
-    FIRST,
+    NEAREST,
     follows("token", 1),
-    FIRST,
+    NEAREST,
     {},
     follows("recompute", 4),
+    NEAREST,
+    FIRST,
+    follows("token", 3),
     SECOND,
-    follows("token", 1000),
     {},
-    EVEN,
-    follows("token", 3, temperature=0.05),
+    follows("token", 1000),
     FIRST,
     follows("recompute", 1000),
-    EVEN,
+    NEAREST,
 )
 """What each turn asks for, one after the other."""
 
@@ -90,13 +100,13 @@ class Namespaces:
 
     computed: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
 
-    def readable(self, said: Said, prompt: list[int]) -> int:
+    def readable(self, said: Generated, prompt: list[int]) -> int:
         """Tokens of a prompt that lie in whole blocks of one mixture; the last is computed anew."""
         shared = max((common(prompt, known) for known in self.of(said)), default=0)
         return min(shared, len(prompt) - 1) // BLOCK * BLOCK
 
-    def of(self, said: Said) -> list[list[int]]:
-        mixture = said.generated.mixture
+    def of(self, said: Generated) -> list[list[int]]:
+        mixture = said.mixture
         assert mixture["scope"] == "prompt"
         return self.computed[json.dumps([mixture["adapters"], mixture["combination"]])]
 
@@ -107,15 +117,50 @@ def common(one: list[int], other: list[int]) -> int:
     return sum(1 for _ in pairs)
 
 
-def question(turn: int) -> dict[str, str]:
-    chosen = random.Random(turn)
-    words = chosen.choices([word for topic in TOPICS.values() for word in topic.split()], k=4)
-    return {"role": "user", "content": " ".join(words)}
+def question(turn: int) -> str:
+    """Nearest to one adapter whatever the turn, but not by far."""
+    return f"sports {' '.join(random.Random(turn).choices(WORDS, k=3))}"
 
 
-def alone(server: RunningServer, messages: Messages, body: dict[str, Any], salt: str) -> Said:
-    """The same request where nothing has been computed yet."""
-    return say(server, messages, {**body, "cache_salt": salt}, max_tokens=NEW)
+class Chat:
+    """A conversation as messages: answers come back as text, which has tokens of its own."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self._messages: list[dict[str, str]] = []
+        self._text = ""
+
+    def ask(self, question: str) -> list[int]:
+        """The next question; the prompt that it makes."""
+        if self._messages:
+            self._messages.append({"role": "assistant", "content": self._text})
+        self._messages.append({"role": "user", "content": question})
+        return tokens_of(self._server, self._messages)
+
+    def say(self, body: dict[str, Any]) -> Generated:
+        said = say(self._server, self._messages, body, max_tokens=NEW)
+        self._text = said.text
+        return replace(said.generated, steps=tuple(said.steps))
+
+
+class Tokens:
+    """A conversation as tokens: a prompt holds the answers' very tokens."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self._tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
+        self._prompt: list[int] = []
+        self._answer: list[int] = []
+
+    def ask(self, question: str) -> list[int]:
+        """The next question; the prompt that it makes."""
+        self._prompt += [*self._answer, *self._tokenizer.encode("\n" + question)]
+        return list(self._prompt)
+
+    def say(self, body: dict[str, Any]) -> Generated:
+        said = generate(self._server, [Ask(tuple(self._prompt), body, NEW)])[0]
+        self._answer = said.tokens
+        return said
 
 
 @pytest.mark.parametrize(
@@ -135,27 +180,33 @@ def test_one_foreign_block_among_twenty_would_show(
     assert (right - wrong)[top].abs().max() > 1000 * TOLERANCE
 
 
-def test_no_turn_reads_what_was_computed_under_other_gates(small_blocks: RunningServer) -> None:
-    known = Namespaces()
-    messages: list[dict[str, str]] = []
-    shared: list[int] = []
+@pytest.mark.parametrize("kind", [Chat, Tokens])
+def test_no_turn_reads_what_was_computed_under_other_gates(
+    small_blocks: RunningServer, kind: type[Chat] | type[Tokens]
+) -> None:
+    talk, known = kind(small_blocks), Namespaces()
     before: list[int] = []
+    shared: list[int] = []
+    begun: set[str] = set()
+    moved = 0
     for number, body in enumerate(TURNS):
-        messages.append(question(number))
-        prompt = tokens_of(small_blocks, messages)
+        prompt = talk.ask(question(number))
         assert common(before, prompt) >= len(before) - 1, "a turn begins with the turns before it"
-        said = say(small_blocks, messages, body, max_tokens=NEW)
-        fresh = alone(small_blocks, messages, body, f"turn-{number}")
-        assert fresh.generated.cached == 0
-        assert same(said.generated, fresh.generated), f"turn {number}: {body}"
-        if said.generated.mixture["scope"] == "prompt":
+        fresh = talk.say({**body, "cache_salt": f"{kind.__name__}-{number}"})
+        said = talk.say(body)
+        assert fresh.cached == 0
+        assert same(said, fresh), f"turn {number}: {body}"
+        expected = 0
+        if said.mixture["scope"] == "prompt":
             expected = known.readable(said, prompt)
-            known.of(said).append([*prompt, *said.generated.tokens[:-1]])
-        else:
-            expected = 0
-        assert said.generated.cached == expected, f"turn {number}: {body}"
+            known.of(said).append([*prompt, *said.tokens[:-1]])
+        assert said.cached == expected, f"turn {number}: {body}"
         shared.append(expected)
+        if "policy" in body:
+            begun.add(json.dumps(said.mixture["adapters"]))
+        moved += len({json.dumps(step) for step in said.steps}) > 1
         before = prompt
-        messages.append({"role": "assistant", "content": said.text})
-    assert len(before) > 20 * BLOCK
+    assert len(begun) == 1, "a salt of the mixture alone would make these turns share"
+    assert moved >= 2, "and read what was computed under other weights"
+    assert len(before) > 16 * BLOCK
     assert sum(length >= 4 * BLOCK for length in shared) >= 3, "turns of one mixture share"

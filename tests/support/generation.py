@@ -10,6 +10,7 @@ import httpx
 from tests.support.running_server import RunningServer
 
 TOP = 20
+NO_TRACE: dict[str, Any] = {"choices": [{"steps": ()}]}
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,17 @@ class Ask:
 
 @dataclass(frozen=True)
 class Generated:
-    """What came back: tokens, top log-probabilities by token id, how much was cached."""
+    """What came back: tokens, top log-probabilities by token id, how much was cached.
+
+    Attributes:
+        steps: the weights that followed the answer, one after the other; none in scope prompt.
+    """
 
     tokens: list[int]
     top: list[dict[int, float]]
     cached: int
     mixture: dict[str, Any]
+    steps: tuple[dict[str, float], ...] = ()
 
 
 def generate(server: RunningServer, asks: Sequence[Ask]) -> list[Generated]:
@@ -69,6 +75,7 @@ async def _one(client: httpx.AsyncClient, server: RunningServer, ask: Ask) -> Ge
         [{_token(n): p for n, p in top.items()} for top in logprobs["top_logprobs"]],
         details.get("cached_tokens") or 0,
         data["mixture"],
+        tuple(step["weights"] for step in data.get("trace", NO_TRACE)["choices"][0]["steps"]),
     )
 
 
