@@ -52,8 +52,9 @@ ROWS = (
 class Column:
     """A load: how many requests at once, of how many prompt tokens, for how many new ones.
 
-    ``rounds``: measurements in a repeat, all rows in turn in each; short ones are measured often,
-    since the machine changes its speed from one second to the next.
+    Prefill runs its requests one after another. ``rounds``: measurements in a repeat, all rows in
+    turn in each; short ones are measured often, since the machine changes its speed from one second
+    to the next.
     """
 
     title: str
@@ -65,10 +66,11 @@ class Column:
 
     def command(self, row: Row) -> dict[str, Any]:
         """The command that a child process measures."""
-        tokens = self.tokens // 2 if row.kind == "stock" else self.tokens
+        stock, prefill = row.kind == "stock", self.what == "prefill"
+        tokens = self.tokens // 2 if stock and not prefill else self.tokens
         return {
             "what": self.what,
-            "requests": self.requests,
+            "requests": 1 if stock and prefill else self.requests,
             "prompt": self.prompt,
             "tokens": tokens,
             "mixtures": row.mixtures,
@@ -79,6 +81,7 @@ COLUMNS = (
     Column("decode, 1", "decode", 1, 32, 24),
     Column("decode, 8", "decode", 8, 32, 24),
     Column("decode, 16", "decode", 16, 32, 24),
-    Column("prefill, 512", "prefill", 1, 512, 1, rounds=3),
+    Column("prefill, 512", "prefill", 3, 512, 1, rounds=3),
 )
-"""Stock LoRA gets half the tokens, since it is several times slower and the run has a limit."""
+"""Stock LoRA gets half the tokens, or one prompt of three: it is several times slower, and what
+takes as long as another sees as much of the machine's moods."""
