@@ -9,9 +9,10 @@ belong to. Centroids are read from adapters' folders (``router.json``, made by t
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -24,10 +25,12 @@ from router.distill.texts import read_topics
 from router.distill.training import Recipe
 from router.encoders import Encoder, make_encoder
 from router.encoders.vocabulary import load_tokenizer
-from router.errors import CentroidMismatch, RoutingError
+from router.errors import CentroidMismatch, NoExamples, RoutingError
 from router.fit import default_encoder, read_fitted
 
 AGREEMENT = "agreement.json"
+
+Kind = TypeVar("Kind", bound=Sized)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = Distillation(
             teacher, load_tokenizer(given.base_model), _plan(given), Bars(quiet=given.quiet)
         )
-        figures = run.run(read_topics(given.texts), read_topics(given.held_out), centroids)
+        held_out = read_topics(given.held_out)
+        if given.texts:
+            figures = run.run(read_topics(given.texts), held_out, centroids)
+        else:
+            figures = run.again(_needed(held_out, "--held-out"), _needed(centroids, "--centroids"))
         content = {"teacher": teacher.name, "agreement": [asdict(row) for row in figures]}
         (given.out / AGREEMENT).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     except RoutingError as err:
@@ -61,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--base-model", type=Path, required=True, help="folder with its tokenizer.json")
     add("--base-model-name", help="what it is found by; default: the folder's name")
     add("--encoder", default=str(default_encoder()), help="the teacher: folder or cached name")
-    add("--texts", type=Path, nargs="+", required=True, help="one text a line, or .jsonl")
+    add(
+        "--texts",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="one text a line, or .jsonl; without any, the encoder in --out is measured again",
+    )
     add("--held-out", type=Path, nargs="*", default=[], help="default: a tenth of each file")
     add("--centroids", type=Path, nargs="*", default=[], help="adapters' folders; default: means")
     add("--out", type=Path, required=True, help="folder to write; its name becomes the encoder's")
@@ -76,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep", type=Path, help="folder for the teacher's embeddings, to go on from")
     add("--quiet", action="store_true", help="show no progress")
     return parser
+
+
+def _needed(found: Kind, option: str) -> Kind:
+    """What is found, if there is anything.
+
+    Raises:
+        NoExamples: there is nothing.
+    """
+    if not found:
+        raise NoExamples(f"without --texts an encoder is measured again, which needs {option}")
+    return found
 
 
 def _plan(given: argparse.Namespace) -> Plan:

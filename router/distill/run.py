@@ -92,7 +92,32 @@ class Distillation:
             centroids = {
                 topic.name: rows[places == place].mean(axis=0) for place, topic in enumerate(topics)
             }
-        tests = self._samples(held_out, plan.held_out_limit, HELD_OUT_PIECES, plan.recipe.seed + 1)
+        return self._measured(student, held_out, centroids)
+
+    def again(
+        self, held_out: Sequence[Topic], centroids: Mapping[str, npt.NDArray[np.floating]]
+    ) -> list[Agreement]:
+        """Measure the encoder that an earlier run wrote.
+
+        Args:
+            held_out: the texts to measure on.
+            centroids: adapter → the teacher's centroid [w] or several [p, w].
+
+        Raises:
+            NoExamples: a topic has too few texts.
+            EncoderFailed: there is no encoder, or the teacher could not encode.
+        """
+        student = StaticEncoder(str(self._plan.out), tokenizer=self._tokenizer)
+        return self._measured(student, held_out, centroids)
+
+    def _measured(
+        self,
+        student: StaticEncoder,
+        held_out: Sequence[Topic],
+        centroids: Mapping[str, npt.NDArray[np.floating]],
+    ) -> list[Agreement]:
+        limit, seed = self._plan.held_out_limit, self._plan.recipe.seed
+        tests = self._samples(held_out, limit, HELD_OUT_PIECES, seed + 1)
         tested = self._embedded(tests, "held-out texts", fast=False)
         return measured(student, tests, tested, centroids, held_out)
 

@@ -96,6 +96,14 @@ def test_the_command_makes_an_encoder_that_routes_as_its_teacher(
     }
     assert figures["maths"]["samples"] + figures["code"]["samples"] == figures["all"]["samples"]
     assert figures["whole texts"]["top_1"] == 1
+    written = (out / "vectors.safetensors").read_bytes()
+    again = {option: values for option, values in given.items() if option != "--texts"}
+    again["--held-out"] = [files / "maths.jsonl", files / "code.jsonl"]
+    words = [str(word) for option, values in again.items() for word in (option, *values)]
+    assert main([*words, "--quiet"]) == 0
+    figures = json.loads((out / "agreement.json").read_text())["agreement"]
+    assert {row["group"] for row in figures} >= {"maths", "code", "all"}
+    assert (out / "vectors.safetensors").read_bytes() == written
     student = StaticEncoder(str(out), tokenizer=tokenizer)
     new = [
         "Question: Sue has 3 apples and buys 9 more. How many are left?",
@@ -122,9 +130,10 @@ def test_the_commands_errors_take_one_line_and_write_nothing(encoder_path, files
         {"--encoder": str(files / "none")},
         {"--texts": str(files / "none.txt")},
         {"--centroids": str(files / "other")},
+        {"--texts": None, "--held-out": str(files / "maths.jsonl")},
     ):
-        arguments = [part for pair in (good | change).items() for part in pair]
-        assert main(arguments) == 1
+        pairs = [pair for pair in (good | change).items() if pair[1] is not None]
+        assert main([part for pair in pairs for part in pair]) == 1
         told = capsys.readouterr().err
         assert told.startswith("error: ")
         assert told.count("\n") == 1
