@@ -12,8 +12,8 @@ from tests.support.running_server import RunningServer
 ALWAYS = 1_000_000
 NEW = 12
 TOLERANCE = 1e-4
-WARM = {"temperature": 0.02, "window": "tail"}
-"""A routing so sharp that a few random tokens move the weights visibly."""
+WARM = {"temperature": 0.05, "window": "tail"}
+"""A routing sharp enough for a few random tokens to move the weights, but not to one adapter."""
 
 
 def prompt(seed: int, length: int = 24) -> tuple[int, ...]:
