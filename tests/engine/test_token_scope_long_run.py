@@ -32,13 +32,17 @@ MAX_STEPS = 2 * 12
 
 SOME_HANDLES = 8
 MAX_GROWTH_KIB = 24
-"""Least growth per request that is told from noise: the heaps grow by steps of some MiB, which made
-up to 6 KiB a request of 1.7 GiB where nothing was left. What is smaller, the counters find."""
+"""Least growth per request that is told from noise: of 1.7 GiB, heaps grow by steps of a few MiB, up
+to 6 KiB a request where nothing is left. What is smaller, the counters find."""
 NARROW = {
     "OMP_NUM_THREADS": "1",  # threads that wait for each other's ends help no model this small
     # Caches of compiled matrix products, and heaps by thread, would fill for hours.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "MALLOC_ARENA_MAX": "1",
+    # What is freed goes back to the system at once, so that what is measured is what is held, and
+    # not how much the largest batch of texts so far took to embed.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
     "LORALLOY_ENGINE__BLOCK_SIZE": "32",
     "LORALLOY_ENGINE__NUM_GPU_BLOCKS": "48",
     "LORALLOY_ENGINE__MAX_NUM_BATCHED_TOKENS": "256",
