@@ -32,8 +32,8 @@ MAX_STEPS = 2 * 12
 
 SOME_HANDLES = 8
 MAX_GROWTH_KIB = 24
-"""Least growth per request that is told from noise: of 1.7 GiB, heaps grow by steps of a few MiB, up
-to 6 KiB a request where nothing is left. What is smaller, the counters find."""
+"""Least growth per request that is told from noise: heaps grow by steps of a few MiB, which make up
+to 6 KiB a request of 1.7 GiB where nothing is left. What is smaller, the counters find."""
 NARROW = {
     "OMP_NUM_THREADS": "1",  # threads that wait for each other's ends help no model this small
     # Caches of compiled matrix products, and heaps by thread, would fill for hours.
