@@ -36,6 +36,7 @@ from server.prepare import base_model_path, encoder_path
 
 ROOT = Path(__file__).parents[2]
 POLICIES = Path(__file__).with_name("policies.yaml")
+RESULTS = ROOT / "benchmarks" / "results"
 console = Console(stderr=True)
 
 
@@ -74,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="cpu")
     add("--threads", type=int, default=1, help="processor threads")
     add("--max-tokens", type=int, default=512, help="longer items are passed over")
-    add("--records", type=Path, default=ROOT / "build" / "scopes.jsonl")
+    add("--records", type=Path, default=RESULTS / "scopes.jsonl")
     add("--tables-only", action="store_true", help="measure nothing: tables of what is there")
-    add("--out", type=Path, default=ROOT / "benchmarks" / "results" / "scopes")
+    add("--out", type=Path, default=RESULTS / "scopes")
     add("--note", default="", help="for the result: on which machine")
     return parser
 
