@@ -25,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     prepare()
     begin = time.time()
-    console.print("starting three engines, one after another; a first start compiles for minutes")
+    console.print("starting four engines, one after another; a first start compiles for minutes")
     with run.engines(base_model_path(), cache_dir(), options.threads) as children:
         speeds = run.measure(children, options.repeats)
     routed = routing.measure()

@@ -30,6 +30,7 @@ class Row:
 
 ROWS = (
     Row("plain", "vLLM without LoRA", None),
+    Row("joined", "vLLM without LoRA, in one process", None),
     Row("stock", "stock vLLM LoRA, one adapter", [_single(0)]),
     Row("stock", "stock vLLM LoRA, four adapters", [_single(n) for n in range(4)]),
     Row("bank", "Loralloy, base requests", None),

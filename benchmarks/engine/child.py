@@ -4,6 +4,7 @@ Started by ``benchmarks.engine`` as ``python -m benchmarks.engine.child KIND``; 
 command a line from its standard input and answers with one JSON line. Kinds:
 
     plain   vLLM without LoRA, as it comes
+    joined  the same, but scheduler and worker share a process, as Loralloy's do
     stock   vLLM's own LoRA, as it comes
     bank    Loralloy's engine
 """
@@ -45,16 +46,19 @@ def _environment(kind: str, threads: str, cache: str) -> None:
     )
 
 
-async def _start_vllm(model: str, adapters: list[str], stock: bool) -> tuple[Generate, Stop]:
+async def _start_vllm(kind: str, model: str, adapters: list[str]) -> tuple[Generate, Stop]:
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from server.engine.config import ADAPTER_LINEARS
+    from server.engine.serving import ONE_PROCESS
 
     options: dict[str, Any] = {}
-    if stock:
+    if kind == "joined":
+        options = {"distributed_executor_backend": ONE_PROCESS}
+    if kind == "stock":
         options = {
             "enable_lora": True,
             "max_loras": MAX_LORAS,
@@ -73,7 +77,7 @@ async def _start_vllm(model: str, adapters: list[str], stock: bool) -> tuple[Gen
         )
     )
     requests = [LoRARequest(f"a{i}", i + 1, path) for i, path in enumerate(adapters)]
-    if stock:
+    if kind == "stock":
         for request in requests:
             await engine.add_lora(request)
 
@@ -81,7 +85,7 @@ async def _start_vllm(model: str, adapters: list[str], stock: bool) -> tuple[Gen
         name: str, prompt: list[int], tokens: int, weights: list[float] | None
     ) -> list[float]:
         params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True)
-        request = requests[weights.index(1.0)] if stock and weights else None
+        request = requests[weights.index(1.0)] if kind == "stock" and weights else None
         stamps = []
         async for _ in engine.generate(
             {"prompt_token_ids": prompt}, params, name, lora_request=request
@@ -159,7 +163,7 @@ async def main(kind: str, model: str, threads: str, cache: str, adapters: list[s
     if kind == "bank":
         generate, stop = await _start_bank(model, adapters, threads, cache)
     else:
-        generate, stop = await _start_vllm(model, adapters, kind == "stock")
+        generate, stop = await _start_vllm(kind, model, adapters)
 
     async def measure(serial: int, command: dict[str, Any]) -> dict[str, Any]:
         return {"tokens_per_s": await _measure(generate, command, serial)}

@@ -26,7 +26,7 @@ def engines(model: Path, cache: Path, threads: str) -> Iterator[dict[str, Child]
     with TemporaryDirectory() as folder, ExitStack() as stack:
         adapters = write_adapters(model, Path(folder), ADAPTERS, MAX_RANK)
         children: dict[str, Child] = {}
-        for kind in ("plain", "bank", "stock"):
+        for kind in ("plain", "joined", "bank", "stock"):
             arguments = [kind, str(model), threads, str(cache), *map(str, adapters)]
             children[kind] = Child(kind, "benchmarks.engine.child", arguments)
             stack.callback(children[kind].stop)
@@ -88,6 +88,11 @@ def aims(speeds: Speeds) -> list[tuple[str, float, float]]:
         (
             "decode of eight mixtures / vLLM without LoRA",
             ratio(speeds, mixed, decode, ROWS[0]),
+            0.6,
+        ),
+        (
+            "the same / vLLM without LoRA, in one process as ours is",
+            ratio(speeds, mixed, decode, rows["vLLM without LoRA, in one process"]),
             0.6,
         ),
         (

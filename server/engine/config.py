@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from server.engine.threads import CORES_PATTERN, UNBOUND, listed
 
 ADAPTER_LINEARS = (
     "q_proj",
@@ -45,7 +47,9 @@ class EngineSettings(BaseModel):
     max_lora_rank: int = Field(32, description="Largest rank of an adapter that a slot can hold.")
     kv_cache_gib: int = Field(1, ge=1, description="Memory for keys and values on CPU, in GiB.")
     threads: str = Field(
-        "nobind", description="CPU cores of the engine: nobind, or a list such as 0-3."
+        UNBOUND,
+        pattern=rf"\A({CORES_PATTERN})\z",
+        description="CPU cores of the engine: nobind, or a list such as 0-3.",
     )
     compile: bool = Field(
         True, description="Compile the model at start (needs a C++ compiler on CPU)."
@@ -63,3 +67,9 @@ class EngineSettings(BaseModel):
     tool_call_parser: str = Field("hermes", description="vLLM's parser of tool calls.")
     seed: int = Field(0, description="Seed of the engine's sampler.")
     cache_dir: Path | None = Field(None, description="Where compiled artefacts are kept.")
+
+    @field_validator("threads")
+    @classmethod
+    def _check_cores(cls, cores: str) -> str:
+        listed(cores)
+        return cores

@@ -23,6 +23,7 @@ from server.engine.counts import EngineCounts
 from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
+from server.engine.threads import listed, thread_environment
 from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
 from server.engine.worker_policies import WorkerPolicies
@@ -62,9 +63,9 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
-        "VLLM_CPU_OMP_THREADS_BIND": settings.threads,
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        **thread_environment(settings.threads),
     }
     os.environ.update(values)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -124,6 +125,7 @@ class EmbeddedEngine:
         Raises:
             EngineStartError: it did not start, or the plugin is not live in every worker.
         """
+        cores = _available_cores(settings.threads)
         set_environment(settings, hub=hub)
         # vLLM reads the environment when it is imported.
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -146,6 +148,8 @@ class EmbeddedEngine:
         if not report.ok:
             await engine.shutdown()
             raise EngineStartError("the engine is not usable: " + "; ".join(report.problems))
+        if cores:
+            await engine._call("loralloy_keep_to", (cores,))
         return engine
 
     async def attach(self, app: FastAPI) -> None:
@@ -280,3 +284,13 @@ class EmbeddedEngine:
         """Stop the workers."""
         await asyncio.to_thread(self.client.shutdown)
         await asyncio.to_thread(self.client.traces.close)
+
+
+def _available_cores(threads: str) -> tuple[int, ...]:
+    cores = listed(threads)
+    if cores and not set(cores) <= (there := os.sched_getaffinity(0)):
+        raise EngineStartError(
+            f"the engine cannot run on cores {threads}: this process may use "
+            + ", ".join(map(str, sorted(there)))
+        )
+    return cores

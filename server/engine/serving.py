@@ -19,6 +19,10 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from server.engine.config import ADAPTER_LINEARS, EngineSettings
 
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""Scheduler and worker in one process (docs/adr/0007). By its path: vLLM on CPU turns the short
+name "uni" into "mp"."""
+
 
 def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: bool) -> Namespace:
     """Turn our settings into vLLM's argument namespace.
@@ -41,6 +45,7 @@ def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: b
         *("--max-cpu-loras", str(settings.max_loras)),
         *("--max-lora-rank", str(settings.max_lora_rank)),
         *("--lora-target-modules", *ADAPTER_LINEARS),
+        *("--distributed-executor-backend", ONE_PROCESS),
         *("--worker-extension-cls", "server.engine.worker.BankWorker"),
         *("--scheduler-cls", "server.engine.scheduler.RestartingScheduler"),
         *("--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser),

@@ -11,6 +11,7 @@ from server.engine.hook import LOG_ATTRIBUTE, SlotTable
 from server.engine.kernels.operator import installed_kernel
 from server.engine.plugin import HOOK_MARK
 from server.engine.reweigher import Reweigher
+from server.engine.threads import keep_to
 from server.engine.trace_channel import TraceSender
 
 
@@ -32,6 +33,10 @@ class BankWorker:
     """Worker extension: the slot table and the probe."""
 
     model_runner: Any
+
+    def loralloy_keep_to(self, cores: tuple[int, ...]) -> None:
+        """Compute on these processor cores alone."""
+        keep_to(cores)
 
     def loralloy_put(self, adapter_id: int, rank: int, scaling: float) -> None:
         """Record rank and scaling of an adapter that ``add_lora`` has put into a slot."""
