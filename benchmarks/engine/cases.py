@@ -81,7 +81,7 @@ class Column:
 COLUMNS = (
     Column("decode, 1", "decode", 1, 32, 24),
     Column("decode, 8", "decode", 8, 32, 24),
-    Column("decode, 16", "decode", 16, 32, 24),
+    Column("decode, 16", "decode", 16, 32, 16),
     Column("prefill, 512", "prefill", 3, 512, 1, rounds=3),
 )
 """Stock LoRA gets half the tokens, or one prompt of three: it is several times slower, and what

@@ -20,13 +20,16 @@ ENCODERS = {
 }
 
 
-def make_encoder(spec: str, *, local_files_only: bool = True, **options: int | None) -> Encoder:
+def make_encoder(
+    spec: str, *, local_files_only: bool = True, **options: int | str | None
+) -> Encoder:
     """Load the encoder that a specification names.
 
     Args:
         spec: ``kind:model`` or ``model``.
         local_files_only: never fetch anything; a hub name then means an already cached copy.
-        options: further arguments of the encoder's class.
+        options: further arguments of a sentence_transformer; the other kinds have none, and compute
+            so little that they need none.
 
     Raises:
         EncoderFailed: the kind is unknown or the model cannot be loaded.
@@ -38,7 +41,8 @@ def make_encoder(spec: str, *, local_files_only: bool = True, **options: int | N
         raise EncoderFailed(f"there is no encoder kind {kind!r}; known kinds: {listed(ENCODERS)}")
     module, factory = ENCODERS[kind]
     make = getattr(import_module(module), factory)
-    return cast(Encoder, make(model, local_files_only=local_files_only, **options))
+    given = options if kind == DEFAULT_KIND else {}
+    return cast(Encoder, make(model, local_files_only=local_files_only, **given))
 
 
 __all__ = ["DEFAULT_KIND", "ENCODERS", "Encoder", "make_encoder"]

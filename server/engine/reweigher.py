@@ -21,11 +21,12 @@ from router.reweigh import Reweighing
 from router.running import RunningSum
 from router.window import RoutingInput, mean_embedding, stretches
 from server.engine.gate_log import GateLog, Weighed
+from server.engine.trace_channel import Told
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[str, str, int, Weighed], None]
-"""Called with a request's trace, its name in the engine, a weighing's number and its result."""
+Report = Callable[[list[Told]], None]
+"""Called with all weighings of a step that somebody wants to hear of."""
 
 
 class Decoder(Protocol):
@@ -87,19 +88,20 @@ class Reweigher:
     _encoder: Future[Encoder] | None = None
     _static: Future[StaticEncoder] | None = None
 
-    def load(self, spec: str, static: str | None, tokenizer: Path) -> None:
+    def load(self, spec: str, static: str | None, tokenizer: Path, dtype: str = "float32") -> None:
         """Begin to load the encoders; steps go on meanwhile.
 
         Args:
             spec: as ``router.encoders.make_encoder`` takes it.
             static: folder or name of the static encoder, or None.
             tokenizer: the base model's folder.
+            dtype: what the encoder computes in (docs/adr/0008).
         """
         loader = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         if static is not None:
             self._static = loader.submit(StaticEncoder, static, tokenizer=tokenizer)
         # No cache: a growing text is never embedded twice.
-        self._encoder = loader.submit(make_encoder, spec, threads=None, cache_size=0)
+        self._encoder = loader.submit(make_encoder, spec, threads=None, cache_size=0, dtype=dtype)
         loader.shutdown(wait=False)
 
     def put(self, key: str, wire: Mapping[str, Any], ids: Mapping[str, int]) -> None:
@@ -133,13 +135,16 @@ class Reweigher:
         ]
         if not jobs:
             return
+        told: list[Told] = []
         for job, embedding in zip(jobs, self._embedded(jobs), strict=True):
             log = job.due.log
             weighed = log.weighings[-1] if embedding is FAILED else self._weigh(log, embedding)
             log.weighings.append(weighed)
             self.weighings += 1
-            if self.report is not None and log.follow.trace is not None:
-                self.report(log.follow.trace, job.due.name, job.number, weighed)
+            if log.follow.trace is not None:
+                told.append(Told(log.follow.trace, job.due.name, job.number, weighed))
+        if told and self.report is not None:
+            self.report(told)
 
     def _embedded(self, jobs: list[_Job]) -> list[Any]:
         """One embedding [d] for each job: None where nothing is said, FAILED where it could not."""

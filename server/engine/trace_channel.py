@@ -1,13 +1,14 @@
 """How weighings come from the workers to the server: a socket beside vLLM's own.
 
 vLLM's outputs have no room for them, and a call to the workers would stall every request. A worker
-pushes each weighing before the forward pass that uses it, so that it arrives before the token does.
+pushes a step's weighings before the forward pass that uses them, so that they arrive before the
+tokens do: all of them in one message, which wakes the server once.
 """
 
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -24,13 +25,13 @@ Sink = Callable[[int, int, Weighed], None]
 """Called with the choice's number among a request's ``n``, the weighing's number and its result."""
 
 MAX_PENDING: Final = 100_000
-"""Messages that wait for a server that is behind; more are dropped, and the trace has a gap."""
+"""Steps that wait for a server that is behind; more are dropped, and traces have gaps."""
 
 _CHILD = re.compile(r"(\d+)_")
 """vLLM names the requests that one with ``n`` above 1 becomes ``0_…``, ``1_…``."""
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True):
+class Told(msgspec.Struct, frozen=True, array_like=True):
     """A weighing: whose (the server's name and the engine's), its number, its result."""
 
     trace: str
@@ -43,7 +44,7 @@ class TraceSender:
     """A worker's end.
 
     Attributes:
-        dropped: messages that the server was too far behind to take.
+        dropped: weighings that the server was too far behind to take.
     """
 
     def __init__(self, address: str) -> None:
@@ -53,13 +54,12 @@ class TraceSender:
         self._socket.connect(address)
         self.dropped = 0
 
-    def send(self, trace: str, request: str, number: int, weighed: Weighed) -> None:
-        """Tell a weighing; never waits."""
-        message = msgspec.msgpack.encode(Message(trace, request, number, weighed))
+    def send(self, weighings: Sequence[Told]) -> None:
+        """Tell the weighings of a step; never waits."""
         try:
-            self._socket.send(message, zmq.NOBLOCK)
+            self._socket.send(msgspec.msgpack.encode(weighings), zmq.NOBLOCK)
         except zmq.Again:
-            self.dropped += 1
+            self.dropped += len(weighings)
 
 
 class TraceReceiver:
@@ -103,19 +103,22 @@ class TraceReceiver:
         self._folder.cleanup()
 
     def _run(self) -> None:
-        decoder = msgspec.msgpack.Decoder(Message)
+        decoder = msgspec.msgpack.Decoder(list[Told])
         while True:
             try:
                 raw = self._socket.recv()
             except zmq.ContextTerminated:
                 self._socket.close(linger=0)
                 return
-            message = decoder.decode(raw)
-            sink = self._sinks.get(message.trace)
-            if sink is None:
-                continue  # its request has ended
-            child = _CHILD.match(message.request)
-            try:
-                sink(int(child[1]) if child else 0, message.number, message.weighed)
-            except ValueError:
-                logger.exception("a weighing of request %s could not be recorded", message.trace)
+            for weighing in decoder.decode(raw):
+                self._hand_on(weighing)
+
+    def _hand_on(self, told: Told) -> None:
+        sink = self._sinks.get(told.trace)
+        if sink is None:
+            return  # its request has ended
+        child = _CHILD.match(told.request)
+        try:
+            sink(int(child[1]) if child else 0, told.number, told.weighed)
+        except ValueError:
+            logger.exception("a weighing of request %s could not be recorded", told.trace)

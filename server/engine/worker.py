@@ -6,6 +6,8 @@ Every method is prefixed, since vLLM refuses names that its worker already has.
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from server.engine.bank import BoundLayer, GatedPunica
 from server.engine.hook import LOG_ATTRIBUTE, SlotTable
 from server.engine.kernels.operator import installed_kernel
@@ -65,7 +67,8 @@ class BankWorker:
         weigher.decoder = AutoTokenizer.from_pretrained(config.tokenizer)
         if getattr(self, "rank", 0) == 0:  # the others weigh the same
             weigher.report = TraceSender(traces).send
-        weigher.load(spec, static, Path(config.tokenizer))
+        dtype = "bfloat16" if config.dtype is torch.bfloat16 else "float32"
+        weigher.load(spec, static, Path(config.tokenizer), dtype)
 
     def loralloy_put_policy(self, key: str, wire: dict[str, Any], ids: dict[str, int]) -> None:
         """Take in a policy for requests whose weights follow their answer.

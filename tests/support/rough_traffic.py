@@ -20,6 +20,7 @@ ENDINGS = {"stays": 50, "leaves": 26, "leaves_at_once": 9, "loses_patience": 8, 
 SCOPES = {"token": 8, "recompute": 2}
 POLICIES = ("auto", "auto", "tle", "nearest")
 WINDOWS = ("tail", "tail", "last_message", "whole", "head")
+ENCODERS = ("default", "default", "static")
 STRIDES = (1, 1, 2, 3, 5, 1000)
 WORDS = [
     *("number", "sum", "equation", "program", "loop", "function", "cell", "atom", "planet"),
@@ -73,6 +74,23 @@ class RoughTraffic:
             for _ in range(CLIENTS):
                 clients.create_task(client(http))
 
+    async def fill(self) -> None:
+        """The longest texts, as many at once as the engine takes, each weighed at every token."""
+        said = " ".join(WORDS * 2)
+        body = {
+            "model": self._server.base,
+            "prompt": said,
+            "policy": "auto",
+            "routing": {"scope": "token", "stride": 1, "window": "whole"},
+            "max_tokens": 150,
+            "ignore_eos": True,
+        }
+        async with httpx.AsyncClient(base_url=self._server.url, timeout=300) as http:
+            answers = await asyncio.gather(
+                *(http.post("/v1/completions", json=body) for _ in range(CLIENTS))
+            )
+        assert {answer.status_code for answer in answers} == {200}
+
     async def _one(self, http: httpx.AsyncClient) -> None:
         kind = self._random.choices(list(ENDINGS), list(ENDINGS.values()))[0]
         await getattr(self, f"_{kind}")(http)
@@ -99,6 +117,8 @@ class RoughTraffic:
     async def _leaves(self, http: httpx.AsyncClient) -> None:
         """In the middle of a stream."""
         path, body = self._asked(max_tokens=150, n=self._random.choice((1, 1, 3)), stream=True)
+        if self._random.random() < 0.2:
+            path, body = "/v1/responses", _as_response(body)
         async with http.stream("POST", path, json=body) as answer:
             assert answer.status_code == 200
             wanted = self._random.randint(1, 8)
@@ -141,6 +161,8 @@ class RoughTraffic:
             routing |= {"window": pick(WINDOWS)}
         if policy == "auto":
             routing |= {"temperature": round(0.02 + self._random.randrange(40) / 1000, 3)}
+        if scope == "token":
+            routing |= {"encoder": pick(ENCODERS)}
         said = " ".join(self._random.choices(WORDS, k=self._random.randint(3, 40)))
         path = path or pick(("/v1/chat/completions", "/v1/completions"))
         spoken = (
@@ -157,3 +179,11 @@ class RoughTraffic:
             "n": 1,
         }
         return path, {**body, "model": self._server.base, **more}
+
+
+def _as_response(body: dict[str, Any]) -> dict[str, Any]:
+    """The same request in the words of the responses route, which knows no ``n``."""
+    said = body["prompt"] if "prompt" in body else body["messages"]
+    kept = ("model", "policy", "routing", "temperature", "stream")
+    asked = {name: body[name] for name in kept}
+    return {**asked, "input": said, "max_output_tokens": body["max_tokens"]}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.engine.trace_channel import TraceReceiver, TraceSender
+from server.engine.trace_channel import Told, TraceReceiver, TraceSender
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def test_weighings_arrive_in_order_with_their_choice(receiver: TraceReceiver) ->
     sender = TraceSender(receiver.address)
     heard: list = []
     with receiver.open("one", lambda *said: heard.append(said)):
-        sender.send("other", "other-1", 1, ((1, 1.0),))
-        sender.send("one", "one-5af0", 1, ((1, 0.25), (2, 0.75)))
-        sender.send("one", "3_one-5af0", 2, ())
+        first = Told("one", "one-5af0", 1, ((1, 0.25), (2, 0.75)))
+        sender.send([Told("other", "other-1", 1, ((1, 1.0),)), first])
+        sender.send([Told("one", "3_one-5af0", 2, ())])
         assert arrived(heard, 2)
     assert heard == [(0, 1, ((1, 0.25), (2, 0.75))), (3, 2, ())]
     assert receiver.open_traces == 0
@@ -43,6 +43,5 @@ def test_a_listener_that_fails_stops_no_other(receiver: TraceReceiver) -> None:
         raise ValueError("there is no such choice")
 
     with receiver.open("bad", refuse), receiver.open("good", lambda *said: heard.append(said)):
-        sender.send("bad", "bad", 1, ())
-        sender.send("good", "good", 1, ())
+        sender.send([Told("bad", "bad", 1, ()), Told("good", "good", 1, ())])
         assert arrived(heard, 1)

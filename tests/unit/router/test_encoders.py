@@ -38,6 +38,15 @@ def test_an_embedding_does_not_depend_on_its_batch(encoder_path):
     np.testing.assert_allclose(alone[0], among[0], atol=1e-6)
 
 
+def test_half_the_precision_hardly_moves_an_embedding(encoder, encoder_path):
+    texts = ["What is 2 + 2?", "def f(x): return x", LONG]
+    exact = encoder.encode(texts)
+    halved = make_encoder(str(encoder_path), dtype="bfloat16").encode(texts)
+    assert halved.dtype == np.float32
+    assert np.linalg.norm(halved, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+    assert 0 < (1 - (exact * halved).sum(axis=1)).max() < 2e-4
+
+
 def test_a_text_comes_from_the_cache_the_second_time(encoder):
     text = f"something new {time.time()}"
     first = encoder.encode([text])

@@ -354,7 +354,7 @@ TEXTS = {
 
 @pytest.fixture(scope="module")
 def bundled():
-    return make_encoder("static:static-smollm2")
+    return make_encoder("static:static-smollm2", threads=None, cache_size=0, dtype="bfloat16")
 
 
 @pytest.fixture(scope="module")
