@@ -37,6 +37,8 @@ from adapters.errors import (
     UnsupportedBaseModel,
     UnsupportedDtype,
     UnsupportedModule,
+    VersionConflict,
+    VersionNotFound,
 )
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.limits import Limits
@@ -92,6 +94,8 @@ __all__ = [
     "UnsupportedBaseModel",
     "UnsupportedDtype",
     "UnsupportedModule",
+    "VersionConflict",
+    "VersionNotFound",
     "check_name",
     "module_scalings",
     "place_files",

@@ -18,6 +18,21 @@ class RoutingData:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One content that a name has, or had.
+
+    Attributes:
+        number: From 1; never given twice.
+        digest: Of the content.
+        created: When the name was given it, in seconds since 1970 (UTC).
+    """
+
+    number: int
+    digest: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A validated adapter in the store, under one of its names.
 
@@ -33,6 +48,7 @@ class Adapter:
         size_bytes: Bytes of both stored files.
         parameters: Number of weights.
         created: When the name was given this content, in seconds since 1970 (UTC).
+        version: Number of this content among those that the name has had, from 1.
         routing: What the router may know of it.
     """
 
@@ -47,4 +63,5 @@ class Adapter:
     size_bytes: int
     parameters: int
     created: float
+    version: int = 1
     routing: RoutingData = field(default_factory=RoutingData)

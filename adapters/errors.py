@@ -3,6 +3,8 @@
     AdapterError
     ├── AdapterNotFound        no adapter of that name
     ├── AdapterExists          the name is taken by other content
+    ├── VersionNotFound        the name has no such version
+    ├── VersionConflict        the name's version is not the one that was expected
     ├── InvalidName            the name breaks the rule or is reserved
     ├── StorageFailed          the disk refused
     ├── UnsupportedBaseModel   the served base model is of a family without known shapes
@@ -64,6 +66,18 @@ class AdapterExists(AdapterError):
     code = "adapter_exists"
 
 
+class VersionNotFound(AdapterError):
+    """The name has, or still has, no version of this digest."""
+
+    code = "adapter_version_not_found"
+
+
+class VersionConflict(AdapterError):
+    """Somebody else has changed the name since the caller looked."""
+
+    code = "adapter_version_conflict"
+
+
 class InvalidName(AdapterError):
     """The name breaks the naming rule or is reserved."""
 
@@ -71,7 +85,7 @@ class InvalidName(AdapterError):
 
 
 class StorageFailed(AdapterError):
-    """The file system refused to keep an adapter."""
+    """The file system or the database refused."""
 
     code = "adapter_storage_failed"
 

@@ -20,6 +20,7 @@ class Limits:
             Trained updates stay below 100; half precision overflows at 65504.
         max_examples: Number of example texts kept for the router.
         max_centroids: Number of an adapter's centroids; every one costs each look-up.
+        max_versions: Versions of a name that are kept; older ones go.
         max_example_chars: Length of one example or of the description, in characters.
         accepted_bases: Further names of the base model that a config may give, such as the
             name of a quantised copy. Compared by last path component, ignoring case.
@@ -35,6 +36,7 @@ class Limits:
     max_abs_weight: float = 1e4
     max_examples: int = 10_000
     max_centroids: int = 64
+    max_versions: int = 16
     max_example_chars: int = 20_000
     accepted_bases: frozenset[str] = frozenset()
     accept_other_base: bool = False

@@ -1,11 +1,11 @@
-"""One JSON file per adapter name: which content the name stands for, and what is known of it."""
+"""What is kept of an adapter beside its two files, and how it stands in the database."""
 
 import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.base_model import BaseModelShapes
@@ -13,21 +13,15 @@ from adapters.errors import InvalidRouting, MalformedFile
 from adapters.limits import Limits
 from adapters.vectors import parse_vectors
 
-RECORD_VERSION = 2
-_SINGLE_CENTROID = 1
-"""The version whose routing data held one ``centroid``; still read."""
-
-RECORD_SUFFIX = ".json"
-MAX_RECORD_BYTES = 2**26
-"""64 MiB; nearly all of it would be example texts."""
+MAX_ROUTING_BYTES = 2**26
+"""64 MiB of routing data as JSON; nearly all of it would be example texts."""
 
 _MAX_CENTROID = 2**14
-_HEX_DIGEST_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An adapter as kept on disk, with the shapes that it was validated against."""
+    """An adapter as it is kept, with the shapes that it was validated against."""
 
     adapter: Adapter
     fitted: str
@@ -49,55 +43,66 @@ def fit_key(base: BaseModelShapes) -> str:
     return f"{base.name}|{base.num_layers}|{linears}"
 
 
-def encode_record(record: Record) -> bytes:
-    """Write a record as JSON; the path is left out, so that the data folder may be moved."""
-    document = asdict(record.adapter)
-    del document["path"]
-    document |= {"version": RECORD_VERSION, "fitted": record.fitted}
-    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"
+def content_row(record: Record) -> dict[str, Any]:
+    """What the table of contents holds of an adapter."""
+    adapter = record.adapter
+    return {
+        "digest": adapter.digest,
+        "base_model": adapter.base_model,
+        "rank": adapter.rank,
+        "ranks": list(adapter.ranks),
+        "lora_alpha": adapter.lora_alpha,
+        "target_modules": list(adapter.target_modules),
+        "size_bytes": adapter.size_bytes,
+        "parameters": adapter.parameters,
+        "fitted": record.fitted,
+    }
 
 
-def decode_record(
-    document: Mapping[str, object], name: str, locate: Callable[[str], Path]
-) -> Record:
+def routing_row(routing: RoutingData) -> dict[str, Any]:
+    """Routing data as JSON values.
+
+    Raises:
+        InvalidRouting: they are larger than what is kept.
+    """
+    row = asdict(routing)
+    size = len(json.dumps(row, ensure_ascii=False).encode())
+    if size > MAX_ROUTING_BYTES:
+        raise InvalidRouting(
+            f"the routing data take {size} bytes; {MAX_ROUTING_BYTES} are kept at most"
+        )
+    return row
+
+
+def record_of(row: Mapping[str, Any], locate: Callable[[str], Path]) -> Record:
     """Read a record back.
 
     Args:
-        document: The parsed JSON.
-        name: The name that the file's own name gives.
+        row: the columns of a name, its version and its content.
         locate: Digest → absolute folder of the content.
 
     Raises:
-        MalformedFile: a field is missing or of the wrong type.
+        MalformedFile: a field is of the wrong type.
     """
-    version = document.get("version")
-    if version not in (_SINGLE_CENTROID, RECORD_VERSION) or document.get("name") != name:
-        raise MalformedFile("the record is of another version or another adapter")
     try:
-        digest = cast("str", document["digest"])
-        if len(digest) != _HEX_DIGEST_CHARS or not set(digest) <= set("0123456789abcdef"):
-            raise MalformedFile("the record's digest is none")
-        base_model = document["base_model"]
         adapter = Adapter(
-            name=name,
-            digest=digest,
-            path=locate(digest),
-            base_model=None if base_model is None else str(base_model),
-            rank=int(cast("int", document["rank"])),
-            ranks=tuple(int(rank) for rank in cast("list[int]", document["ranks"])),
-            lora_alpha=float(cast("float", document["lora_alpha"])),
-            target_modules=tuple(map(str, cast("list[str]", document["target_modules"]))),
-            size_bytes=int(cast("int", document["size_bytes"])),
-            parameters=int(cast("int", document["parameters"])),
-            created=float(cast("float", document["created"])),
-            routing=_decode_routing(
-                cast("Mapping[str, object]", document["routing"]),
-                "centroid" if version == _SINGLE_CENTROID else "centroids",
-            ),
+            name=row["name"],
+            digest=row["digest"],
+            path=locate(row["digest"]),
+            base_model=row["base_model"],
+            rank=row["rank"],
+            ranks=tuple(int(rank) for rank in row["ranks"]),
+            lora_alpha=row["lora_alpha"],
+            target_modules=tuple(map(str, row["target_modules"])),
+            size_bytes=row["size_bytes"],
+            parameters=row["parameters"],
+            created=row["created"],
+            version=row["number"],
+            routing=_routing_of(row["routing"]),
         )
-        return Record(adapter, str(document["fitted"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedFile("a field of the record is missing or of the wrong type") from error
+    return Record(adapter, row["fitted"])
 
 
 def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
@@ -142,8 +147,8 @@ def _is_direction(vector: tuple[float, ...]) -> bool:
     )
 
 
-def _decode_routing(document: Mapping[str, object], field: str) -> RoutingData:
-    centroids = document[field]
+def _routing_of(document: Mapping[str, object]) -> RoutingData:
+    centroids = document["centroids"]
     description, encoder = document["description"], document["encoder"]
     return RoutingData(
         examples=tuple(map(str, cast("list[str]", document["examples"]))),

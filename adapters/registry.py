@@ -1,57 +1,42 @@
-"""Names for stored adapters, kept across restarts.
+"""Names for stored adapters and their versions, kept across restarts.
 
     <root>/blobs/<digest>/      content (see ``adapters.store``)
-    <root>/names/<name>.json    one record per name, replaced atomically
+    <root>/registry.db          names and versions, unless another database is given
 
 The registry is the only way in: it validates, stores, then names. Names are cheap, several may
-share one content. Content without a name is kept until it is asked to be collected, since a request
-that is still running may need it.
+share one content. A name's earlier contents stay as its versions. Content without a version is kept
+until it is asked to be collected, since a request that is still running may need it.
 
 Writers take turns; readers never wait for them, as they read a snapshot that is replaced whole.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
-from adapters.adapter import Adapter, RoutingData
-from adapters.base_identity import public_name
+from sqlalchemy import Engine
+
+from adapters.adapter import Adapter, RoutingData, Version
 from adapters.base_model import BaseModelShapes
-from adapters.errors import AdapterExists, AdapterNotFound, InvalidRouting, shown
-from adapters.files import storage_errors, sync_folder, write_atomically
+from adapters.database import open_database, sqlite_url
+from adapters.describe import described
+from adapters.errors import (
+    AdapterExists,
+    VersionConflict,
+)
+from adapters.history import MIN_DIGEST_CHARACTERS, earlier
+from adapters.ledger import Ledger
 from adapters.limits import Limits
 from adapters.names import Reserved, check_name
-from adapters.records import (
-    MAX_RECORD_BYTES,
-    RECORD_SUFFIX,
-    Problem,
-    Record,
-    check_routing,
-    encode_record,
-    fit_key,
-)
-from adapters.restart import load_names
+from adapters.records import Problem, Record, check_routing, fit_key
+from adapters.restart import check_still_fits, load_names
+from adapters.snapshot import Snapshot
 from adapters.store import AdapterStore
-from adapters.validation import AdapterFacts, validate
+from adapters.validation import validate
 
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """All adapters at one moment; never changed once made."""
-
-    by_name: Mapping[str, Adapter] = field(default_factory=dict)
-    by_digest: Mapping[str, Adapter] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, adapters: Iterable[Adapter]) -> "_Snapshot":
-        """Order by name; of several names for one digest the first counts."""
-        ordered = sorted(adapters, key=lambda adapter: adapter.name)
-        return cls(
-            {adapter.name: adapter for adapter in ordered},
-            {adapter.digest: adapter for adapter in reversed(ordered)},
-        )
+DATABASE_FILE = "registry.db"
 
 
 class AdapterRegistry:
@@ -63,22 +48,31 @@ class AdapterRegistry:
         limits: Bounds on uploads.
         reserved: Names that adapters may not take, fixed or asked for each time. The base model's
             name is always reserved.
+        database: Where names and versions are kept; a file in the data folder by default.
 
     Attributes:
         problems: Names whose records could not be taken up at start; they are skipped, not lost.
+
+    Raises:
+        StorageFailed: the file system or the database refused.
     """
 
     def __init__(
-        self, root: Path, base: BaseModelShapes, limits: Limits, reserved: Reserved = ()
+        self,
+        root: Path,
+        base: BaseModelShapes,
+        limits: Limits,
+        reserved: Reserved = (),
+        database: Engine | None = None,
     ) -> None:
         self._base = base
         self._limits = limits
         self._reserved = reserved
         self._writing = threading.RLock()
         self._store = AdapterStore(root)
-        self._names_folder = root.resolve() / "names"
-        loaded = load_names(self._names_folder, self._store, base, limits)
-        self._snapshot = _Snapshot.of(loaded.adapters)
+        self._ledger = Ledger(database or open_database(sqlite_url(root.resolve() / DATABASE_FILE)))
+        loaded = load_names(self._ledger, self._store, base, limits)
+        self._snapshot = Snapshot.of(loaded.adapters)
         self._set_aside = dict(loaded.set_aside)
         self._unreadable = set(loaded.unreadable)
         self.problems: list[Problem] = list(loaded.problems)
@@ -101,7 +95,7 @@ class AdapterRegistry:
             InvalidName: the name cannot be given.
             InvalidAdapter: the adapter cannot be served, or its routing data not be used.
             AdapterExists: the name is taken by other content.
-            StorageFailed: the file system refused.
+            StorageFailed: the file system or the database refused.
         """
         check_name(name, self._reserved)
         check_name(name, (self._base.name,))
@@ -112,29 +106,81 @@ class AdapterRegistry:
             existing = self._snapshot.by_name.get(name)
             if existing is not None and existing.digest == digest:
                 return existing, False
-            holder = existing or self._set_aside.get(name)
+            aside = self._set_aside.get(name)
+            holder = existing or aside
             if holder is not None and holder.digest != digest:
                 if is_new_content:
                     self._store.remove(digest)
                 raise AdapterExists(_taken(name, is_served=existing is not None))
-            adapter = self._describe(name, digest, facts, routing)
-            self._keep(adapter)
+            if name in self._unreadable:
+                self._ledger.remove(name)
+            adapter = described(name, digest, facts, routing, self._store)
+            if aside is None:
+                self._put(adapter, None)
+            else:
+                adapter = replace(adapter, version=aside.version, created=aside.created)
+                self._renew(adapter)
             return adapter, True
 
-    def replace(self, name: str, folder: Path, routing: RoutingData | None = None) -> Adapter:
-        """Give a name new content, keeping its routing data unless new ones are given.
+    def replace(
+        self,
+        name: str,
+        folder: Path,
+        routing: RoutingData | None = None,
+        expected: str | None = None,
+    ) -> tuple[Adapter, bool]:
+        """Give a name new content as its next version.
+
+        Args:
+            name: a name that is taken.
+            folder: the new content's two files.
+            routing: new routing data; by default they stay as they are.
+            expected: the digest that the name must have now; None for any.
+
+        Returns:
+            The adapter, and whether the content is another one than before.
 
         Raises:
             AdapterNotFound: the name is not taken.
-            InvalidAdapter: as ``add``; the old content then stays.
+            VersionConflict: its digest is not the expected one.
+            InvalidAdapter: as :meth:`add`; the old content then stays.
         """
-        self.get(name)
+        self._now(name, expected)
         facts = validate(folder, self._base, self._limits)
         with self._writing:
-            kept = check_routing(routing or self.get(name).routing, self._limits)
+            now = self._now(name, expected)
+            kept = check_routing(routing or now.routing, self._limits)
             digest, _ = self._store.put(folder, facts)
-            adapter = self._describe(name, digest, facts, kept)
-            self._keep(adapter)
+            if digest == now.digest:
+                return (now if routing is None else self.set_routing(name, kept)), False
+            adapter = described(name, digest, facts, kept, self._store)
+            adapter = replace(adapter, version=now.version + 1)
+            self._put(adapter, now.version)
+            return adapter, True
+
+    def restore(self, name: str, digest: str, expected: str | None = None) -> Adapter:
+        """Make an earlier content of a name its next version.
+
+        Args:
+            name: a name that is taken.
+            digest: of the version to go back to, or the digest's beginning.
+            expected: as for :meth:`replace`.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+            VersionNotFound: it has no such version.
+            VersionConflict: its digest is not the expected one.
+            InvalidAdapter: that content does not fit the base model or the limits of now.
+        """
+        with self._writing:
+            now = self._now(name, expected)
+            earlier = self.version(name, digest)
+            if earlier.digest == now.digest:
+                return now
+            adapter = replace(
+                earlier, version=now.version + 1, created=time.time(), routing=now.routing
+            )
+            self._put(adapter, now.version)
             return adapter
 
     def get(self, name: str) -> Adapter:
@@ -143,10 +189,31 @@ class AdapterRegistry:
         Raises:
             AdapterNotFound: there is none.
         """
-        adapter = self._snapshot.by_name.get(name)
-        if adapter is None:
-            raise AdapterNotFound(f"there is no adapter named {shown(name)}")
-        return adapter
+        return self._snapshot.named(name)
+
+    def versions(self, name: str) -> list[Version]:
+        """The versions of a name that are kept, the latest first.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+        """
+        self.get(name)
+        return self._ledger.history(name)
+
+    def version(self, name: str, digest: str) -> Adapter:
+        """One version of a name, by its digest or the digest's beginning.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+            VersionNotFound: no version fits, or several do.
+            InvalidAdapter: its content does not fit the base model or the limits of now.
+        """
+        now = self.get(name)
+        if now.digest.startswith(digest) and len(digest) >= MIN_DIGEST_CHARACTERS:
+            return now
+        record = earlier(now, digest, self._ledger, self._store)
+        check_still_fits(record, self._store, self._base, self._limits)
+        return record.adapter
 
     def all(self) -> list[Adapter]:
         """All adapters, by name."""
@@ -158,10 +225,7 @@ class AdapterRegistry:
         Raises:
             AdapterNotFound: there is none.
         """
-        adapter = self._snapshot.by_digest.get(digest)
-        if adapter is None:
-            raise AdapterNotFound(f"there is no adapter with the digest {shown(digest)}")
-        return adapter
+        return self._snapshot.of_digest(digest)
 
     def set_routing(self, name: str, routing: RoutingData) -> Adapter:
         """Replace what the router may know of an adapter.
@@ -169,74 +233,70 @@ class AdapterRegistry:
         Raises:
             AdapterNotFound: there is no such adapter.
             InvalidRouting: the data cannot be used.
+            VersionConflict: it has been changed by another server.
         """
         check_routing(routing, self._limits)
         with self._writing:
             adapter = replace(self.get(name), routing=routing)
-            self._keep(adapter)
+            self._ledger.set_routing(name, adapter.version, routing)
+            self._show(adapter)
             return adapter
 
     def remove(self, name: str, *, keep_blob: bool = True) -> Adapter:
-        """Take a name away, also one that was set aside at start.
+        """Take a name away with all its versions, also one that was set aside at start.
 
         Args:
             name: The adapter's name.
-            keep_blob: Leave the content for requests that still use it, until
-                ``collect_garbage``. Without it, content that no other name shares goes at once.
+            keep_blob: Leave the contents for requests that still use them, until
+                ``collect_garbage``. Without it, what no other version shares goes at once.
 
         Raises:
             AdapterNotFound: there is no such adapter.
         """
         with self._writing:
             adapter = self._set_aside.get(name) or self.get(name)
-            with storage_errors("remove an adapter's record"):
-                self._record_path(name).unlink(missing_ok=True)
-                sync_folder(self._names_folder)
-            self._snapshot = _Snapshot.of(a for a in self.all() if a.name != name)
+            digests = {version.digest for version in self._ledger.history(name)}
+            self._ledger.remove(name)
+            self._snapshot = self._snapshot.without(name)
             self._settle(name)
-            if not keep_blob and adapter.digest not in self._used_digests():
-                self._store.remove(adapter.digest)
+            if not keep_blob:
+                for digest in digests - self._ledger.digests():
+                    self._store.remove(digest)
             return adapter
 
-    def collect_garbage(self) -> list[str]:
-        """Remove content that no name stands for; return the digests that went.
-
-        While some record cannot be read nothing goes, since it may be what the record is about.
-        """
+    def collect_garbage(self, in_use: Collection[str] = ()) -> list[str]:
+        """Remove content that no version stands for and nobody uses; return what went."""
         with self._writing:
-            if self._unreadable:
-                return []
-            return self._store.remove_all_except(self._used_digests())
+            return self._store.remove_all_except(self._ledger.digests() | set(in_use))
 
-    def _describe(
-        self, name: str, digest: str, facts: AdapterFacts, routing: RoutingData
-    ) -> Adapter:
-        return Adapter(
-            name=name,
-            digest=digest,
-            path=self._store.path(digest),
-            base_model=public_name(facts.config.base_model),
-            rank=facts.rank,
-            ranks=facts.ranks,
-            lora_alpha=facts.config.lora_alpha,
-            target_modules=facts.target_modules,
-            size_bytes=self._store.size_bytes(digest),
-            parameters=facts.parameters,
-            created=time.time(),
-            routing=routing,
-        )
-
-    def _keep(self, adapter: Adapter) -> None:
-        """Write the record, then show the adapter: what can be seen is on disk."""
-        record = encode_record(Record(adapter, fit_key(self._base)))
-        if len(record) > MAX_RECORD_BYTES:
-            raise InvalidRouting(
-                f"the routing data take {len(record)} bytes; {MAX_RECORD_BYTES} are kept at most"
+    def _now(self, name: str, expected: str | None) -> Adapter:
+        now = self.get(name)
+        if expected is not None and now.digest != expected:
+            raise VersionConflict(
+                f"adapter {name!r} has digest {now.digest}, not the one expected; look at it "
+                "again, then repeat the change"
             )
-        with storage_errors("write an adapter's record"):
-            write_atomically(self._record_path(adapter.name), record)
-        others = (a for a in self.all() if a.name != adapter.name)
-        self._snapshot = _Snapshot.of([*others, adapter])
+        return now
+
+    def _put(self, adapter: Adapter, before: int | None) -> None:
+        """Write the record, then show the adapter: what can be seen is kept."""
+        record = Record(adapter, fit_key(self._base))
+        try:
+            self._ledger.put(record, before, self._limits.max_versions)
+        except VersionConflict as conflict:
+            if before is None:
+                raise AdapterExists(_taken(adapter.name, is_served=True)) from conflict
+            raise
+        self._show(adapter)
+
+    def _renew(self, adapter: Adapter) -> None:
+        """Take up again a name that was set aside, under its old version."""
+        self._ledger.renew(Record(adapter, fit_key(self._base)))
+        self._ledger.set_routing(adapter.name, adapter.version, adapter.routing)
+        self._show(adapter)
+
+    def _show(self, adapter: Adapter) -> None:
+        self._snapshot = self._snapshot.including(adapter)
         self._settle(adapter.name)
 
     def _settle(self, name: str) -> None:
@@ -244,12 +304,6 @@ class AdapterRegistry:
         self._set_aside.pop(name, None)
         self._unreadable.discard(name)
         self.problems = [problem for problem in self.problems if problem.name != name]
-
-    def _record_path(self, name: str) -> Path:
-        return self._names_folder / f"{name}{RECORD_SUFFIX}"
-
-    def _used_digests(self) -> set[str]:
-        return {adapter.digest for adapter in (*self.all(), *self._set_aside.values())}
 
 
 def _taken(name: str, *, is_served: bool) -> str:

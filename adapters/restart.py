@@ -2,30 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from adapters.adapter import Adapter
 from adapters.base_model import BaseModelShapes
 from adapters.errors import AdapterError, InvalidAdapter, MissingFile
-from adapters.files import storage_errors
+from adapters.ledger import Ledger
 from adapters.limits import Limits
 from adapters.names import check_name
-from adapters.records import (
-    MAX_RECORD_BYTES,
-    RECORD_SUFFIX,
-    Problem,
-    Record,
-    decode_record,
-    fit_key,
-)
+from adapters.records import Problem, Record, fit_key, record_of
 from adapters.store import AdapterStore
-from adapters.strict_json import read_json_object
 from adapters.validation import inspect
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedNames:
-    """What the records on disk amount to.
+    """What the records amount to.
 
     Attributes:
         adapters: Those that can be served.
@@ -41,28 +32,28 @@ class LoadedNames:
 
 
 def load_names(
-    folder: Path, store: AdapterStore, base: BaseModelShapes, limits: Limits
+    ledger: Ledger, store: AdapterStore, base: BaseModelShapes, limits: Limits
 ) -> LoadedNames:
-    """Read all records of a folder, made if absent; nothing in it is fatal."""
-    with storage_errors("open the folder of adapter names"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
-        paths = sorted(folder.glob(f"*{RECORD_SUFFIX}"))
+    """Read all records; no single one is fatal.
+
+    Raises:
+        StorageFailed: the database refused.
+    """
     adapters: list[Adapter] = []
     set_aside: dict[str, Adapter] = {}
     problems: list[Problem] = []
     unreadable: set[str] = set()
-    for path in paths:
-        name = path.name.removesuffix(RECORD_SUFFIX)
+    for row in ledger.rows():
+        name = str(row["name"])
         try:
-            record = _read_record(path, name, store)
+            check_name(name)
+            record = record_of(row, store.path)
         except AdapterError as error:
             unreadable.add(name)
             problems.append(Problem(name, str(error)))
             continue
         try:
-            _check_still_fits(record, store, base, limits)
+            check_still_fits(record, store, base, limits)
         except InvalidAdapter as error:
             set_aside[name] = record.adapter
             problems.append(Problem(name, str(error)))
@@ -71,18 +62,16 @@ def load_names(
     return LoadedNames(adapters, set_aside, frozenset(unreadable), problems)
 
 
-def _read_record(path: Path, name: str, store: AdapterStore) -> Record:
-    check_name(name)
-    return decode_record(read_json_object(path, MAX_RECORD_BYTES), name, store.path)
-
-
-def _check_still_fits(
+def check_still_fits(
     record: Record, store: AdapterStore, base: BaseModelShapes, limits: Limits
 ) -> None:
     """The content must be there, and fit the base model and the limits of this start.
 
     Where both are as they were when the record was written, its own figures will do, so that
     thousands of adapters are taken up in a moment.
+
+    Raises:
+        InvalidAdapter: it is not, or does not.
     """
     adapter = record.adapter
     if not store.has(adapter.digest) or store.size_bytes(adapter.digest) != adapter.size_bytes:

@@ -1,12 +1,14 @@
 """Names survive restarts, and nothing on disk can make the registry fall over."""
 
-import json
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 
 from adapters import (
     AdapterExists,
@@ -18,7 +20,11 @@ from adapters import (
     Limits,
     RoutingData,
     StorageFailed,
+    VersionConflict,
+    VersionNotFound,
 )
+from adapters.database import open_database, sqlite_url
+from adapters.tables import metadata
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 
@@ -120,8 +126,10 @@ def test_replacing_changes_content_and_keeps_routing(
     other_folder: Path,
 ) -> None:
     old, _ = registry.add("sums", good_folder, ROUTING)
-    new = registry.replace("sums", other_folder)
+    new, is_other = registry.replace("sums", other_folder)
+    assert is_other
     assert new.digest != old.digest
+    assert (old.version, new.version) == (1, 2)
     assert new.routing == ROUTING
     assert old.path.is_dir()
     assert reopen().get("sums") == new
@@ -147,19 +155,31 @@ def test_content_outlives_its_name_until_collected(
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [b"", b"{", b"[]", b"\xff", b'{"version": 1}', b'{"version": 9, "name": "sums"}'],
+    ("table", "column", "value"),
+    [
+        ("adapters", "routing", "null"),
+        ("adapters", "routing", "[]"),
+        ("adapters", "routing", '{"examples": []}'),
+        ("contents", "ranks", "null"),
+        ("contents", "ranks", '["eight"]'),
+        ("contents", "target_modules", "7"),
+    ],
 )
 def test_a_damaged_record_is_reported_and_skipped(
-    damage: bytes,
+    table: str,
+    column: str,
+    value: str,
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
     good_folder: Path,
+    other_folder: Path,
     tmp_path: Path,
 ) -> None:
-    kept, _ = registry.add("kept", good_folder)
+    kept, _ = registry.add("kept", other_folder)
     registry.add("sums", good_folder)
-    (tmp_path / "data" / "names" / "sums.json").write_bytes(damage)
+    where = "name = 'sums'" if table == "adapters" else f"digest != '{kept.digest}'"
+    with sqlite3.connect(tmp_path / "data" / "registry.db") as database:
+        database.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
     again = reopen()
     assert again.all() == [kept]
     assert [problem.name for problem in again.problems] == ["sums"]
@@ -170,45 +190,101 @@ def test_a_damaged_record_is_reported_and_skipped(
     assert reopen().problems == []
 
 
-def test_a_record_of_one_centroid_by_an_older_version_is_still_read(
-    registry: AdapterRegistry,
-    reopen: Callable[..., AdapterRegistry],
-    good_folder: Path,
-    tmp_path: Path,
+def test_a_database_that_is_none_is_refused_in_one_line(
+    reopen: Callable[..., AdapterRegistry], tmp_path: Path
 ) -> None:
-    registry.add("sums", good_folder, ROUTING)
-    registry.add("mute", good_folder)
-    for name, older in (("sums", [0.1, -1e-30, 3.0]), ("mute", None)):
-        path = tmp_path / "data" / "names" / f"{name}.json"
-        document = json.loads(path.read_text())
-        del document["routing"]["centroids"]
-        document["routing"]["centroid"] = older
-        path.write_text(json.dumps(document | {"version": 1}))
-    again = reopen()
-    assert again.problems == []
-    assert again.get("sums").routing == replace(ROUTING, centroids=((0.1, -1e-30, 3.0),))
-    assert again.get("mute").routing == RoutingData()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(StorageFailed, match="could not open the database: file is not a") as caught:
+        reopen()
+    assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("field", ["digest", "rank", "ranks", "created", "routing", "fitted"])
-@pytest.mark.parametrize("value", [None, "..", [], {}])
-def test_a_record_with_a_wrong_field_is_reported_and_skipped(
-    field: str,
-    value: object,
+def test_tables_of_a_newer_version_are_refused(
+    registry: AdapterRegistry, reopen: Callable[..., AdapterRegistry], tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "data" / "registry.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageFailed, match="newer version"):
+        reopen()
+
+
+def test_the_migrations_make_the_tables_that_are_declared(
+    registry: AdapterRegistry, tmp_path: Path
+) -> None:
+    engine = open_database(sqlite_url(tmp_path / "data" / "registry.db"))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_versions_are_kept_and_can_be_gone_back_to(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
     good_folder: Path,
-    tmp_path: Path,
+    other_folder: Path,
+) -> None:
+    first, _ = registry.add("sums", good_folder, ROUTING)
+    second, _ = registry.replace("sums", other_folder)
+    assert registry.replace("sums", other_folder) == (second, False)
+    assert [v.digest for v in registry.versions("sums")] == [second.digest, first.digest]
+    assert registry.version("sums", first.digest) == first
+    assert registry.version("sums", first.digest[:8]) == first
+    assert registry.version("sums", second.digest[:12]) == second
+    for unknown in ("0" * 64, "", first.digest[:7], first.digest + "0", "%"):
+        with pytest.raises(VersionNotFound):
+            registry.version("sums", unknown)
+        with pytest.raises(VersionNotFound):
+            registry.restore("sums", unknown)
+    back = registry.restore("sums", first.digest)
+    assert (back.digest, back.version, back.routing) == (first.digest, 3, ROUTING)
+    assert reopen().get("sums") == back == registry.get("sums")
+    assert [v.number for v in reopen().versions("sums")] == [3, 2, 1]
+    assert registry.collect_garbage() == []
+    registry.remove("sums", keep_blob=False)
+    assert registry.store.digests() == []
+
+
+def test_a_change_made_meanwhile_is_not_overwritten(
+    registry: AdapterRegistry, good_folder: Path, other_folder: Path
+) -> None:
+    first, _ = registry.add("sums", good_folder)
+    second, _ = registry.replace("sums", other_folder, expected=first.digest)
+    for change in (
+        lambda: registry.replace("sums", good_folder, expected=first.digest),
+        lambda: registry.restore("sums", first.digest, expected=first.digest),
+    ):
+        with pytest.raises(VersionConflict, match=second.digest):
+            change()
+    assert registry.get("sums") == second
+
+
+def test_another_server_on_the_same_database_is_noticed(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    other_folder: Path,
 ) -> None:
     registry.add("sums", good_folder)
-    path = tmp_path / "data" / "names" / "sums.json"
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | {field: value}))
-    again = reopen()
-    if again.all():
-        assert field in ("fitted", "ranks")
-    else:
-        assert [problem.name for problem in again.problems] == ["sums"]
+    other = reopen()
+    second, _ = other.replace("sums", other_folder)
+    with pytest.raises(VersionConflict, match="changed meanwhile"):
+        registry.set_routing("sums", ROUTING)
+    with pytest.raises(VersionConflict, match="changed meanwhile"):
+        registry.replace("sums", other_folder)
+    assert reopen().get("sums") == second
+    other.add("new", good_folder)
+    with pytest.raises(AdapterExists):
+        registry.add("new", other_folder)
+
+
+def test_old_versions_go(
+    reopen: Callable[..., AdapterRegistry], good_folder: Path, other_folder: Path
+) -> None:
+    registry = reopen(limits=Limits(max_versions=2))
+    registry.add("sums", good_folder)
+    for folder in (other_folder, good_folder, other_folder):
+        registry.replace("sums", folder)
+    assert [version.number for version in registry.versions("sums")] == [4, 3]
 
 
 def test_missing_content_is_reported_and_mended_by_the_same_upload(
@@ -319,11 +395,28 @@ def test_many_threads_agree_on_one_winner(
 
 
 def test_a_full_disk_is_told_without_a_path_and_changes_nothing(
-    registry: AdapterRegistry, good_folder: Path, tmp_path: Path
+    registry: AdapterRegistry, good_folder: Path, other_folder: Path, tmp_path: Path
 ) -> None:
-    registry.add("sums", good_folder)
-    (tmp_path / "data" / "names").rename(tmp_path / "away")
+    kept, _ = registry.add("sums", good_folder)
+    (tmp_path / "data" / "staging").rename(tmp_path / "away")
     with pytest.raises(StorageFailed, match="No such file") as caught:
-        registry.set_routing("sums", ROUTING)
+        registry.replace("sums", other_folder)
     assert str(tmp_path) not in str(caught.value)
-    assert registry.get("sums").routing == RoutingData()
+    assert registry.get("sums") == kept
+
+
+def test_a_database_that_refuses_changes_nothing(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    other_folder: Path,
+    tmp_path: Path,
+) -> None:
+    kept, _ = registry.add("sums", good_folder)
+    with sqlite3.connect(tmp_path / "data" / "registry.db") as database:
+        database.execute("DROP TABLE versions")
+    with pytest.raises(StorageFailed, match="no such table") as caught:
+        registry.replace("sums", other_folder)
+    assert str(tmp_path) not in str(caught.value)
+    assert "INSERT" not in str(caught.value)
+    assert registry.get("sums") == kept

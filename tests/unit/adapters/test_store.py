@@ -14,6 +14,7 @@ from adapters.store import AdapterStore
 CRASH = """
 import os, sys
 from pathlib import Path
+from sqlalchemy import Engine, event
 from adapters import AdapterRegistry, Limits, RoutingData, read_base_model
 
 root, base, folder, crash_at = sys.argv[1:]
@@ -29,6 +30,8 @@ def dying(original):
     return call
 
 registry = AdapterRegistry(Path(root), read_base_model(Path(base), "tiny-llama"), Limits())
+for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    event.listen(Engine, moment, dying(lambda *arguments: None))
 for name in ("fsync", "rename", "replace"):
     setattr(os, name, dying(getattr(os, name)))
 registry.add("sums", Path(folder))
@@ -59,7 +62,6 @@ def test_killed_before_any_step_it_starts_again_clean(
         assert list((root / "staging").iterdir()) == []
         assert all(again.store.is_intact(digest) for digest in again.store.digests())
         assert {adapter.digest for adapter in again.all()} <= set(again.store.digests())
-        assert not list((root / "names").glob(".*"))
         if run.returncode == 0:
             break
         assert run.returncode == 9, run.stderr

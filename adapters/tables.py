@@ -1,0 +1,63 @@
+"""The tables of adapters: contents by digest, versions of a name, and which version counts now.
+
+contents   what was found in the two files of a digest; never changes
+versions   (name, number) → digest; never changes
+adapters   name → its version now, and what the router may know of it
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+DIGEST_CHARACTERS = 64
+NAME_CHARACTERS = 128
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("digest", String(DIGEST_CHARACTERS), primary_key=True),
+    Column("base_model", Text),
+    Column("rank", Integer, nullable=False),
+    Column("ranks", JSON, nullable=False),
+    Column("lora_alpha", Float, nullable=False),
+    Column("target_modules", JSON, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("fitted", Text, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", String(NAME_CHARACTERS), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column(
+        "digest",
+        String(DIGEST_CHARACTERS),
+        ForeignKey("contents.digest"),
+        nullable=False,
+        index=True,
+    ),
+    Column("created", Float, nullable=False),
+)
+
+adapters = Table(
+    "adapters",
+    metadata,
+    Column("name", String(NAME_CHARACTERS), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("routing", JSON, nullable=False),
+    ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
+)
