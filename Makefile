@@ -81,7 +81,7 @@ types: venv ## Check types (mypy --strict)
 
 .PHONY: imports
 imports: venv ## Check who imports whom
-	$(BIN)/lint-imports --no-logo
+	PYTHONPATH=clients/python/src $(BIN)/lint-imports --no-logo
 
 .PHONY: docs
 docs: venv ## Check links and anchors of the documentation
