@@ -78,6 +78,7 @@ lint: venv ## Check format and style
 .PHONY: types
 types: venv ## Check types (mypy --strict)
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 clients/python/src
 
 .PHONY: imports
 imports: venv ## Check who imports whom

@@ -1,6 +1,7 @@
 """The curl scripts: one for every route, each run against the real server."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -57,7 +58,7 @@ RUNS: dict[str, tuple[list[str], str]] = {
 def run(name: str, arguments: list[str], url: str, **environment: str):
     return subprocess.run(
         [str(SCRIPTS[name]), *arguments],
-        env={"PATH": "/usr/bin:/bin:/usr/local/bin", "LORALLOY_URL": url, **environment},
+        env={"PATH": os.environ["PATH"], "LORALLOY_URL": url, **environment},
         capture_output=True,
         text=True,
         timeout=120,

@@ -93,6 +93,14 @@ class AsyncLoralloy:
         stream: Literal[True],
         **options: Unpack[ChatOptions],
     ) -> AsyncStream[ChatChunk]: ...
+    @overload
+    async def chat(
+        self,
+        messages: str | requests.Messages,
+        *,
+        stream: bool,
+        **options: Unpack[ChatOptions],
+    ) -> ChatCompletion | AsyncStream[ChatChunk]: ...
     async def chat(
         self,
         messages: str | requests.Messages,
@@ -132,6 +140,14 @@ class AsyncLoralloy:
         stream: Literal[True],
         **options: Unpack[CompletionOptions],
     ) -> AsyncStream[CompletionChunk]: ...
+    @overload
+    async def complete(
+        self,
+        prompt: str | Sequence[str] | Sequence[int],
+        *,
+        stream: bool,
+        **options: Unpack[CompletionOptions],
+    ) -> Completion | AsyncStream[CompletionChunk]: ...
     async def complete(
         self,
         prompt: str | Sequence[str] | Sequence[int],

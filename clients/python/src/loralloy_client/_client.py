@@ -92,6 +92,14 @@ class Loralloy:
         stream: Literal[True],
         **options: Unpack[ChatOptions],
     ) -> Stream[ChatChunk]: ...
+    @overload
+    def chat(
+        self,
+        messages: str | requests.Messages,
+        *,
+        stream: bool,
+        **options: Unpack[ChatOptions],
+    ) -> ChatCompletion | Stream[ChatChunk]: ...
     def chat(
         self,
         messages: str | requests.Messages,
@@ -131,6 +139,14 @@ class Loralloy:
         stream: Literal[True],
         **options: Unpack[CompletionOptions],
     ) -> Stream[CompletionChunk]: ...
+    @overload
+    def complete(
+        self,
+        prompt: str | Sequence[str] | Sequence[int],
+        *,
+        stream: bool,
+        **options: Unpack[CompletionOptions],
+    ) -> Completion | Stream[CompletionChunk]: ...
     def complete(
         self,
         prompt: str | Sequence[str] | Sequence[int],
