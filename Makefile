@@ -103,5 +103,6 @@ demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache of the tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info \
+	  clients/python/.ruff_cache clients/python/build clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
