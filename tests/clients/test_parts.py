@@ -83,7 +83,7 @@ def test_both_clients_have_the_same_methods(sync, async_):
 def test_arguments_win_over_the_environment(monkeypatch):
     assert Config.of(None, None).url == "http://127.0.0.1:8000"
     assert "Authorization" not in Config.of(None, None).headers
-    monkeypatch.setenv("LORALLOY_BASE_URL", "https://there:9/v1/")
+    monkeypatch.setenv("LORALLOY_URL", "https://there:9/v1/")
     monkeypatch.setenv("LORALLOY_API_KEY", "k1")
     told = Config.of(None, None)
     assert (told.url, told.headers["Authorization"]) == ("https://there:9", "Bearer k1")

@@ -47,7 +47,7 @@ class AsyncLoralloy:
         """Name the server; nothing is sent yet.
 
         Args:
-            base_url: its address; otherwise LORALLOY_BASE_URL, or ``http://127.0.0.1:8000``.
+            base_url: its address; otherwise LORALLOY_URL, or ``http://127.0.0.1:8000``.
             api_key: a key that it knows; otherwise LORALLOY_API_KEY, or none.
             timeout: seconds that one read or write may take; None waits for ever.
             retries: how patiently requests are repeated.

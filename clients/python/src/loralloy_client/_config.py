@@ -10,7 +10,7 @@ import httpx
 from loralloy_client._version import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-URL_VARIABLE, KEY_VARIABLE = "LORALLOY_BASE_URL", "LORALLOY_API_KEY"
+URL_VARIABLE, KEY_VARIABLE = "LORALLOY_URL", "LORALLOY_API_KEY"
 TIMEOUT_S = 600.0
 CONNECT_S = 5.0
 _SCHEMES = ("http", "https")
