@@ -78,10 +78,11 @@ lint: venv ## Check format and style
 .PHONY: types
 types: venv ## Check types (mypy --strict)
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 clients/python/src
 
 .PHONY: imports
 imports: venv ## Check who imports whom
-	$(BIN)/lint-imports --no-logo
+	PYTHONPATH=clients/python/src $(BIN)/lint-imports --no-logo
 
 .PHONY: docs
 docs: venv ## Check links and anchors of the documentation
@@ -102,5 +103,6 @@ demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache of the tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info \
+	  clients/python/.ruff_cache clients/python/build clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -282,6 +282,10 @@ class EmbeddedEngine:
 
     async def shutdown(self) -> None:
         """Stop the workers."""
+        # What reads vLLM's answers goes first: it takes the end of the engine for its death.
+        if (reader := self.client.output_handler) is not None:
+            reader.cancel()
+            await asyncio.wait({reader})
         await asyncio.to_thread(self.client.shutdown)
         await asyncio.to_thread(self.client.traces.close)
 

@@ -85,6 +85,10 @@ def test_signature(where: str) -> None:
         ("v1/worker/gpu_model_runner.py", "cached_req_ids - (scheduled_req_ids - resumed_req_ids)"),
         ("v1/core/sched/scheduler.py", "if req_id not in self.prev_step_scheduled_req_ids:"),
         ("v1/core/kv_cache_manager.py", "not request.skip_reading_prefix_cache"),
+        # One process (docs/adr/0007), and its end.
+        ("v1/executor/abstract.py", "executor_class = resolve_obj_by_qualname(distributed_"),
+        ("platforms/cpu.py", 'parallel_config.distributed_executor_backend == "uni"'),
+        ("v1/engine/async_llm.py", "self.output_handler: asyncio.Task | None = None"),
         ("plugins/__init__.py", 'DEFAULT_PLUGINS_GROUP = "vllm.general_plugins"'),
     ],
 )

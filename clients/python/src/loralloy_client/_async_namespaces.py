@@ -1,0 +1,105 @@
+"""What a server holds, by kind, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from typing import TYPE_CHECKING
+
+from loralloy_client import _requests as requests
+from loralloy_client._async_connection import AsyncConnection
+from loralloy_client._form import Progress
+from loralloy_client._options import RoutingData
+from loralloy_client.resources import (
+    Adapter,
+    AdapterList,
+    Model,
+    ModelList,
+    Policy,
+    PolicyList,
+    RemovedAdapter,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class AsyncAdapters:
+    """The adapters of a server."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def list(self) -> builtins.list[Adapter]:
+        """Every adapter."""
+        return (await self._connection.send(requests.get("/v1/adapters"), AdapterList)).data
+
+    async def get(self, name: str) -> Adapter:
+        """One adapter."""
+        return await self._connection.send(requests.get("/v1/adapters", name), Adapter)
+
+    async def push(
+        self,
+        name: str,
+        path: requests.PathOrText | None = None,
+        *,
+        config: requests.PathOrText | None = None,
+        weights: requests.PathOrText | None = None,
+        progress: Progress | None = None,
+        **routing: Unpack[RoutingData],
+    ) -> Adapter:
+        """Upload an adapter; it serves at once.
+
+        Args:
+            name: what requests will call it.
+            path: a PEFT folder, whose router.json is sent too, or a .zip or .tar.gz of one.
+            config: adapter_config.json, instead of a path.
+            weights: adapter_model.safetensors, with ``config``.
+            progress: called with bytes sent and their total; from 0 again if sending is repeated.
+            routing: ``description``, ``examples`` or ``centroids`` with ``encoder``, by which
+                policies choose it.
+
+        Raises:
+            ValueError: a path and files are given, or neither.
+            OSError: a file is missing or cannot be read.
+            AdapterExists: the name has other content.
+            InvalidAdapter: it cannot be served; the subclasses say why.
+        """
+        request = await asyncio.to_thread(
+            requests.push, name, path, (config, weights), routing, progress
+        )
+        return await self._connection.send(request, Adapter)
+
+    async def remove(self, name: str) -> RemovedAdapter:
+        """Remove an adapter, once running requests are done with it."""
+        return await self._connection.send(requests.remove(name), RemovedAdapter)
+
+
+class AsyncPolicies:
+    """The policies of a server."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def list(self) -> builtins.list[Policy]:
+        """Every policy."""
+        return (await self._connection.send(requests.get("/v1/policies"), PolicyList)).data
+
+    async def get(self, name: str) -> Policy:
+        """One policy."""
+        return await self._connection.send(requests.get("/v1/policies", name), Policy)
+
+
+class AsyncModels:
+    """Every name that a generation can give as ``model``."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def list(self) -> builtins.list[Model]:
+        """Every model."""
+        return (await self._connection.send(requests.get("/v1/models"), ModelList)).data
+
+    async def get(self, name: str) -> Model:
+        """One model."""
+        return await self._connection.send(requests.get("/v1/models", name), Model)

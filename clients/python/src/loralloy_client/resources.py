@@ -1,0 +1,138 @@
+"""What the server holds, and what it says of itself, as typed values."""
+
+from __future__ import annotations
+
+from loralloy_client.models import AppliedMixture, Record
+
+
+class Routing(Record):
+    """What the router knows of an adapter.
+
+    Attributes:
+        examples: how many texts it is for.
+        centroids: how many points of the encoder's space stand for it; without any, no policy
+            chooses it by score.
+    """
+
+    description: str | None
+    examples: int
+    first_examples: list[str]
+    has_centroid: bool
+    centroids: int
+    encoder: str | None
+
+
+class Adapter(Record):
+    """An adapter on the server.
+
+    Attributes:
+        id: its name, which requests give as ``model``.
+        digest: of its content: equal for equal weights.
+        parent: the base model's name.
+        resident: whether it is in a slot of the engine now.
+        leases: running requests that use it.
+    """
+
+    id: str
+    digest: str
+    created: int
+    parent: str
+    base_model: str | None
+    rank: int
+    ranks: list[int]
+    lora_alpha: float
+    target_modules: list[str]
+    size_bytes: int
+    parameters: int
+    resident: bool
+    leases: int
+    routing: Routing
+
+
+class RemovedAdapter(Record):
+    """What is said of an adapter that is gone."""
+
+    id: str
+    digest: str
+    deleted: bool
+
+
+class Policy(Record):
+    """A policy; its options are attributes too, such as ``temperature``."""
+
+    id: str
+    version: str
+    kind: str
+    description: str | None = None
+    scope: str = "prompt"
+    combination: str = "cat"
+
+
+class Model(Record):
+    """A name that requests can give as ``model``; ``kind`` is base, adapter or policy."""
+
+    id: str
+    created: int
+    parent: str | None
+    kind: str
+    max_model_len: int | None = None
+
+
+class Member(Record):
+    """An adapter's part in a mixture."""
+
+    name: str
+    digest: str
+    weight: float
+
+
+class Route(Record):
+    """What a policy would do with a text.
+
+    Attributes:
+        text_window: the text that was embedded.
+        fallback: what would answer in the policy's place, or None.
+    """
+
+    policy: str
+    policy_version: str
+    mixture: AppliedMixture
+    members: list[Member]
+    scores: dict[str, float]
+    fallback: str | None
+    text_window: str
+    encode_ms: float
+    weigh_ms: float
+    total_ms: float
+
+
+class Health(Record):
+    """The server lives."""
+
+    status: str
+
+
+class Ready(Record):
+    """The server serves: how many adapters it has, and how many of them are in slots."""
+
+    status: str
+    adapters: int
+    resident: int
+
+
+class AdapterList(Record):
+    """Every adapter."""
+
+    data: list[Adapter]
+
+
+class PolicyList(Record):
+    """Every policy."""
+
+    data: list[Policy]
+
+
+class ModelList(Record):
+    """Every model."""
+
+    data: list[Model]
