@@ -65,7 +65,11 @@ def routing_row(routing: RoutingData) -> dict[str, Any]:
     Raises:
         InvalidRouting: they are larger than what is kept.
     """
-    row = asdict(routing)
+    row = {
+        **asdict(routing),
+        "examples": list(routing.examples),
+        "centroids": [list(centroid) for centroid in routing.centroids],
+    }
     size = len(json.dumps(row, ensure_ascii=False).encode())
     if size > MAX_ROUTING_BYTES:
         raise InvalidRouting(

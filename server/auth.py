@@ -27,6 +27,7 @@ _STRIPPED = frozenset(
     {b"x-data-parallel-rank", b"x-vllm-priority", b"x-session-id", b"x-request-id"}
 )
 _LENGTH_DIGITS = 18
+_REPLACED = re.compile(r"/v1/adapters/[^/]+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -100,7 +101,9 @@ class Guard:
         return self._keys.tenant(headers.get("authorization"))
 
     def _limit(self, scope: Scope) -> int:
-        is_upload = scope["path"] in UPLOAD_PATHS
+        is_upload = scope["path"] in UPLOAD_PATHS or (
+            scope["method"] == "PUT" and _REPLACED.fullmatch(scope["path"]) is not None
+        )
         return self._limits.max_upload_bytes if is_upload else self._limits.max_body_bytes
 
 

@@ -101,8 +101,7 @@ class Catalogue:
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
         """
-        if name in self._leaving:
-            raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
+        self._refuse_leaving(name)
         measured = await asyncio.to_thread(self._measured, routing)
         async with self._changing:
             adapter, created = await asyncio.to_thread(self.registry.add, name, folder, measured)
@@ -118,6 +117,48 @@ class Catalogue:
                 self._index(adapter)
             self.publish()
         return adapter, created
+
+    async def replace(
+        self, name: str, folder: Path, routing: RoutingData | None, expected: str | None
+    ) -> tuple[Adapter, bool]:
+        """Give a name new content; requests that come from now on get it, running ones keep theirs.
+
+        Args:
+            name: a name that is taken.
+            folder: the two files, anywhere.
+            routing: what the router may know from now on; None to keep what it knows.
+            expected: the digest that the name must have now; None for any.
+
+        Returns:
+            The adapter, and whether its content is another one than before.
+
+        Raises:
+            AdapterNotFound: there is none of that name.
+            VersionConflict: it has another digest.
+            AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
+        """
+        self._refuse_leaving(name)
+        measured = await asyncio.to_thread(self._measured, routing)
+        async with self._changing:
+            before = self.registry.get(name)
+            adapter, changed = await asyncio.to_thread(
+                self.registry.replace, name, folder, measured, expected
+            )
+            await self._serve_version(adapter, before)
+        return adapter, changed
+
+    async def restore(self, name: str, digest: str, expected: str | None) -> Adapter:
+        """Give a name an earlier content of its own again. Arguments and errors as elsewhere.
+
+        Raises:
+            VersionNotFound: it has no such version.
+        """
+        self._refuse_leaving(name)
+        async with self._changing:
+            before = self.registry.get(name)
+            adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
+            await self._serve_version(adapter, before)
+        return adapter
 
     async def remove(self, name: str, max_drain_s: float) -> Adapter:
         """Take an adapter out, once running requests are done with it.
@@ -162,15 +203,16 @@ class Catalogue:
     def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
         """Digest → folder of adapters given as (name, digest), as a lease needs them.
 
+        A request keeps the digests that it began with: what has been replaced since is still there.
+
         Raises:
             AdapterLeaving: one of them has been removed meanwhile.
         """
-        adapters = self.names.adapters
+        store = self.registry.store
         for name, digest in members:
-            adapter = adapters.get(name)
-            if adapter is None or adapter.digest != digest:
-                raise AdapterLeaving(f"adapter {name!r} has just been removed or replaced")
-        return {digest: adapters[name].path for name, digest in members}
+            if name not in self.names.adapters or not store.has(digest):
+                raise AdapterLeaving(f"adapter {name!r} has just been removed")
+        return {digest: store.path(digest) for _, digest in members}
 
     def check_combination(
         self, combination: Combination, members: Collection[tuple[str, str]]
@@ -185,7 +227,7 @@ class Catalogue:
             return
         ranks: set[int] = set()
         for name, digest in members:
-            adapter = self.registry.by_digest(digest)
+            adapter = self.registry.version(name, digest)
             ranks.update(adapter.ranks)
             if len(adapter.ranks) > 1 or not has_one_scaling(adapter.path):
                 raise RanksDiffer(
@@ -199,6 +241,20 @@ class Catalogue:
                 f"of these adapters differ ({', '.join(map(str, sorted(ranks)))}); use 'cat'",
                 param="combination",
             )
+
+    def _refuse_leaving(self, name: str) -> None:
+        if name in self._leaving:
+            raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
+
+    async def _serve_version(self, adapter: Adapter, before: Adapter) -> None:
+        """Let requests have a version; if the engine refuses it, the one before comes back."""
+        try:
+            await self._residency.warm({adapter.digest: adapter.path})
+        except EngineError:
+            await asyncio.to_thread(self.registry.restore, before.name, before.digest)
+            raise
+        self._index(adapter)
+        self.publish()
 
     def _measured(self, routing: RoutingData | None) -> RoutingData | None:
         """Routing data with the centroids that they amount to."""

@@ -44,6 +44,8 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     adapter_errors.AdapterError: (500, SERVER),
     adapter_errors.AdapterNotFound: (404, INVALID),
     adapter_errors.AdapterExists: (409, INVALID),
+    adapter_errors.VersionNotFound: (404, INVALID),
+    adapter_errors.VersionConflict: (412, INVALID),
     adapter_errors.InvalidName: (400, INVALID),
     adapter_errors.StorageFailed: (500, SERVER),
     adapter_errors.UnsupportedBaseModel: (500, SERVER),

@@ -1,13 +1,19 @@
-"""Adapters over HTTP: upload, list, show, remove."""
+"""Adapters over HTTP: upload, replace, restore, list, show, remove."""
 
 import asyncio
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from adapters.adapter import Adapter
+from adapters.adapter import Adapter, RoutingData
 from adapters.archive import place_files, unpack_archive
 from adapters.names import check_name
 from server.errors import InvalidRequest
@@ -20,6 +26,7 @@ _TEXT_FIELDS = ("examples", "description", *CENTROID_FIELDS, "encoder")
 _FIELDS = frozenset({"name", "file", "config", "archive", *_TEXT_FIELDS})
 _MAX_TEXT_BYTES = 2**26
 _SHOWN_EXAMPLES = 3
+_TAG = re.compile(r'"([0-9a-f]{64})"')
 
 Form = dict[str, UploadFile | str]
 
@@ -31,19 +38,59 @@ async def add_adapter(request: Request, response: Response, parts: PartsOf) -> d
     For the router: ``examples``, ``description``, or ``centroids``. 201 for a new adapter, 200 for
     the same content again.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "multipart/form-data":
-        raise InvalidRequest("send the adapter as multipart/form-data")
-    try:
-        parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
-    except MultiPartException as error:
-        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
-    try:
-        adapter, created = await _take_in(_checked(parsed.multi_items()), parts)
-    finally:
-        await parsed.close()
+    async with _form(request, _FIELDS) as form:
+        name = form.get("name")
+        if not isinstance(name, str):
+            raise InvalidRequest("the field 'name' is missing", param="name")
+        check_name(name)
+        async with _staged(form, parts) as (stage, routing):
+            adapter, created = await parts.catalogue.add(name, stage, routing)
     response.status_code = 201 if created else 200
-    return told(adapter, parts)
+    return _tagged(adapter, response, parts)
+
+
+@router.put("/v1/adapters/{name}")
+async def replace_adapter(
+    name: str, request: Request, response: Response, parts: PartsOf
+) -> dict[str, Any]:
+    """Give a name new content as its next version; fields as for an upload, without ``name``.
+
+    With ``If-Match: "DIGEST"`` only if that is its content now (412 otherwise). Routing data that
+    are not given stay. Running requests keep the content that they began with.
+    """
+    expected = _expected(request)
+    parts.catalogue.registry.get(name)
+    async with (
+        _form(request, _FIELDS - {"name"}) as form,
+        _staged(form, parts) as (stage, routing),
+    ):
+        adapter, _ = await parts.catalogue.replace(name, stage, routing, expected)
+    return _tagged(adapter, response, parts)
+
+
+@router.get("/v1/adapters/{name}/versions")
+async def list_versions(name: str, parts: PartsOf) -> dict[str, Any]:
+    """The contents that a name has had, the latest first."""
+    versions = await asyncio.to_thread(parts.catalogue.registry.versions, name)
+    data = [{**asdict(one), "created": int(one.created), "object": "version"} for one in versions]
+    return {"object": "list", "data": data}
+
+
+class Restore(BaseModel):
+    """Which version to go back to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digest: str = Field(description="The version's digest, or its first 8 characters or more.")
+
+
+@router.post("/v1/adapters/{name}/restore")
+async def restore_adapter(
+    name: str, body: Restore, request: Request, response: Response, parts: PartsOf
+) -> dict[str, Any]:
+    """Make an earlier content of a name its next version; ``If-Match`` as for a replacement."""
+    adapter = await parts.catalogue.restore(name, body.digest, _expected(request))
+    return _tagged(adapter, response, parts)
 
 
 @router.get("/v1/adapters")
@@ -54,9 +101,9 @@ async def list_adapters(parts: PartsOf) -> dict[str, Any]:
 
 
 @router.get("/v1/adapters/{name}")
-async def get_adapter(name: str, parts: PartsOf) -> dict[str, Any]:
-    """One adapter."""
-    return told(parts.catalogue.registry.get(name), parts)
+async def get_adapter(name: str, response: Response, parts: PartsOf) -> dict[str, Any]:
+    """One adapter; its digest is its ``ETag``."""
+    return _tagged(parts.catalogue.registry.get(name), response, parts)
 
 
 @router.delete("/v1/adapters/{name}")
@@ -73,6 +120,7 @@ def told(adapter: Adapter, parts: Parts) -> dict[str, Any]:
         "id": adapter.name,
         "object": "adapter",
         "digest": adapter.digest,
+        "version": adapter.version,
         "created": int(adapter.created),
         "base_model": adapter.base_model,
         "parent": parts.catalogue.base,
@@ -95,17 +143,47 @@ def told(adapter: Adapter, parts: Parts) -> dict[str, Any]:
     }
 
 
-async def _take_in(form: Form, parts: Parts) -> tuple[Adapter, bool]:
-    """Stage the files, then hand them to the catalogue; the stage goes whatever happens."""
-    name = form.get("name")
-    if not isinstance(name, str):
-        raise InvalidRequest("the field 'name' is missing", param="name")
-    check_name(name)
+def _tagged(adapter: Adapter, response: Response, parts: Parts) -> dict[str, Any]:
+    response.headers["ETag"] = f'"{adapter.digest}"'
+    return told(adapter, parts)
+
+
+def _expected(request: Request) -> str | None:
+    """The digest of If-Match; None where any content will do."""
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return None
+    tag = _TAG.fullmatch(given.strip())
+    if tag is None:
+        raise InvalidRequest(
+            "If-Match must hold one digest in quotes, as ETag gives it, or *", param="If-Match"
+        )
+    return tag[1]
+
+
+@asynccontextmanager
+async def _form(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
+    """The parts of a multipart body, which go when the block is left."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "multipart/form-data":
+        raise InvalidRequest("send the adapter as multipart/form-data")
+    try:
+        parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
+    except MultiPartException as error:
+        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
+    try:
+        yield _checked(parsed.multi_items(), known)
+    finally:
+        await parsed.close()
+
+
+@asynccontextmanager
+async def _staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingData | None]]:
+    """The two files in a folder, and the routing data; the folder goes whatever happens."""
     texts = {field: await _bytes(form[field]) for field in _TEXT_FIELDS if field in form}
     space = parts.catalogue.router.encoder.space
     routing = await asyncio.to_thread(parse_routing, texts, space.name)
-    registry = parts.catalogue.registry
-    with registry.store.staging() as stage:
+    with parts.catalogue.registry.store.staging() as stage:
         if "archive" in form:
             archive = _file(form, "archive")
             await asyncio.to_thread(unpack_archive, archive.file, stage, parts.limits)
@@ -119,16 +197,16 @@ async def _take_in(form: Form, parts: Parts) -> tuple[Adapter, bool]:
                 parts.limits,
                 weights.filename or "",
             )
-        return await parts.catalogue.add(name, stage, routing)
+        yield stage, routing
 
 
-def _checked(items: list[tuple[str, UploadFile | str]]) -> Form:
+def _checked(items: list[tuple[str, UploadFile | str]], known: Collection[str]) -> Form:
     """The parts of the form, each at most once and none unknown."""
     form: Form = {}
     for field, value in items:
-        if field not in _FIELDS:
+        if field not in known:
             raise InvalidRequest(
-                f"there is no field {field[:64]!r}; there are {', '.join(sorted(_FIELDS))}",
+                f"there is no field {field[:64]!r}; there are {', '.join(sorted(known))}",
                 param=field[:64],
             )
         if field in form:

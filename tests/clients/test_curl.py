@@ -44,6 +44,9 @@ RUNS: dict[str, tuple[list[str], str]] = {
         ["by-curl", "ADAPTER", "@sums; and, more"],
         '"description":"@sums; and, more"',
     ),
+    "adapters-replace": (["by-curl", "OTHER"], '"version":2'),
+    "adapters-versions": (["by-curl"], '"number":1'),
+    "adapters-restore": (["by-curl", "DIGEST"], '"version":3'),
     "adapters-remove": (["by-curl"], '"deleted":true'),
     "policies-list": ([], '"id":"auto"'),
     "policies-get": (["auto"], '"kind":"softmax"'),
@@ -95,8 +98,14 @@ def test_every_route_of_the_server_has_a_script(server):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_script_works(name, prepared):
     arguments, expected = RUNS[name]
-    folder = str(prepared.adapters["r8-a"])
-    done = run(name, [folder if one == "ADAPTER" else one for one in arguments], prepared.url)
+    with prepared.client() as http:
+        digest = http.get("/v1/adapters/r8-a").json()["digest"]
+    given = {
+        "ADAPTER": str(prepared.adapters["r8-a"]),
+        "OTHER": str(prepared.adapters["r8-b"]),
+        "DIGEST": digest,
+    }
+    done = run(name, [given.get(one, one) for one in arguments], prepared.url)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert expected in done.stdout
 
@@ -104,7 +113,8 @@ def test_a_script_works(name, prepared):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_script_fails_with_the_servers_error(name, server, tmp_path):
     (tmp_path / "adapter.zip").write_bytes(b"none")
-    arguments = [one.replace("ADAPTER", str(tmp_path / "adapter.zip")) for one in RUNS[name][0]]
+    given = {"ADAPTER": str(tmp_path / "adapter.zip"), "OTHER": str(tmp_path / "adapter.zip")}
+    arguments = [given.get(one, one) for one in RUNS[name][0]]
     done = run(name, arguments, f"{server.url}/nowhere")
     assert done.returncode == 22
     assert json.loads(done.stdout)["error"]["code"] == "not_found"
@@ -114,7 +124,8 @@ def test_a_script_fails_with_the_servers_error(name, server, tmp_path):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_script_sends_the_key(name, tmp_path):
     (tmp_path / "adapter.zip").write_bytes(b"none")
-    arguments = [one.replace("ADAPTER", str(tmp_path / "adapter.zip")) for one in RUNS[name][0]]
+    given = {"ADAPTER": str(tmp_path / "adapter.zip"), "OTHER": str(tmp_path / "adapter.zip")}
+    arguments = [given.get(one, one) for one in RUNS[name][0]]
     with scripted(says({})) as server:
         keyed = run(name, arguments, server.url, LORALLOY_API_KEY="a key")
         plain = run(name, arguments, server.url)

@@ -106,17 +106,17 @@ def stop(server: RunningServer) -> None:
         server.process.wait()
 
 
+def adapter_files(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """The two files of an adapter as parts of a form."""
+    parts = {"config": "adapter_config.json", "file": "adapter_model.safetensors"}
+    return {part: (name, (folder / name).read_bytes()) for part, name in parts.items()}
+
+
 def push(server: RunningServer, name: str, folder: Path, **fields: str) -> httpx.Response:
     """Upload an adapter's two files."""
     with server.client() as client:
         return client.post(
             "/v1/adapters",
             data={"name": name, **fields},
-            files={
-                "config": ("adapter_config.json", (folder / "adapter_config.json").read_bytes()),
-                "file": (
-                    "adapter_model.safetensors",
-                    (folder / "adapter_model.safetensors").read_bytes(),
-                ),
-            },
+            files=adapter_files(folder),
         )

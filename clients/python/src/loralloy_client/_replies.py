@@ -35,6 +35,7 @@ BY_STATUS: Mapping[int, type[APIError]] = {
     404: errors.NotFound,
     405: errors.MethodNotAllowed,
     409: errors.Conflict,
+    412: errors.VersionConflict,
     413: errors.BodyTooLarge,
     415: errors.UnsupportedMediaType,
     422: errors.InvalidRequest,

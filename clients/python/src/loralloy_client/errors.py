@@ -15,6 +15,7 @@
         ├── NotFound                 404: model, adapter, policy, trace
         ├── MethodNotAllowed         405
         ├── Conflict                 409: AdapterExists
+        ├── VersionConflict          412: somebody else has changed the adapter meanwhile
         ├── BodyTooLarge             413
         ├── UnsupportedMediaType     415
         ├── ServerFailed             500
@@ -136,6 +137,12 @@ class AdapterNotFound(NotFound):
     code = "adapter_not_found"
 
 
+class VersionNotFound(NotFound):
+    """The adapter has, or still has, no such version."""
+
+    code = "adapter_version_not_found"
+
+
 class UnknownPolicy(NotFound):
     """No policy of that name."""
 
@@ -164,6 +171,12 @@ class AdapterExists(Conflict):
     """The name is taken by an adapter with other content."""
 
     code = "adapter_exists"
+
+
+class VersionConflict(APIError):
+    """The adapter's content is not the expected one any more."""
+
+    code = "adapter_version_conflict"
 
 
 class BodyTooLarge(APIError):
