@@ -4,15 +4,13 @@ Tables are declared in ``adapters.tables`` and made by the migrations beside it,
 brings up to date.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -58,10 +56,6 @@ def database_errors(doing: str) -> Iterator[None]:
         raise StorageFailed(f"could not {doing}: {reason[0]}") from error
     except ArgumentError as error:
         raise StorageFailed(f"could not {doing}: its URL is not one that is understood") from error
-    except CommandError as error:
-        raise StorageFailed(
-            f"could not {doing}: its tables were made by a newer version, or are not this program's"
-        ) from error
     except SQLAlchemyError as error:
         raise StorageFailed(f"could not {doing}: {type(error).__name__}") from error
 
@@ -83,10 +77,22 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:  # noq
 
 
 def _upgrade(engine: Engine) -> None:
+    # It tells of every plugin that it finds, already while it is imported.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StorageFailed(
+                "could not open the database: its tables were made by a newer version, or are not "
+                "this program's"
+            ) from error
