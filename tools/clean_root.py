@@ -180,6 +180,7 @@ def _remove_mount_point(path: Path) -> None:
 def _mounting(root: Path, mounts: Sequence[tuple[str, ...]], command: list[str]) -> str:
     """A script that mounts what a container sees, then becomes the command."""
     lines = ["mount --make-rprivate /", f"mount -t proc proc {shlex.quote(f'{root}/proc')}"]
+    lines.append(f"mount -t sysfs -o ro sysfs {shlex.quote(f'{root}/sys')}")
     lines.append(f"mount --rbind /dev {shlex.quote(f'{root}/dev')}")
     for source, target in mounts:
         at = shlex.quote(str(root / target.lstrip("/")))
@@ -191,7 +192,7 @@ def _mounting(root: Path, mounts: Sequence[tuple[str, ...]], command: list[str])
     return "\n".join(lines)
 
 
-def start(build: Build, settings: list[str], timeout_s: float) -> None:
+def start(build: Build, settings: list[str], timeout_s: float, meanwhile: str) -> None:
     """Start the final stage's entry point; wait until it is healthy; stop it."""
     told: dict[str, Instruction] = {}
     surroundings = Surroundings()
@@ -221,6 +222,8 @@ def start(build: Build, settings: list[str], timeout_s: float) -> None:
                 raise SystemExit("it was never healthy")
             time.sleep(2)
         print(f"healthy after {time.monotonic() - began:.0f} s", flush=True)
+        if meanwhile:
+            subprocess.run(meanwhile, shell=True, check=True)
         name = told["STOPSIGNAL"].text
         inner = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(inner[0]), signal.Signals[name])
@@ -242,6 +245,7 @@ def main() -> int:
     parser.add_argument("--build-arg", action="append", default=[], help="NAME=value")
     parser.add_argument("--start", action="store_true", help="start the entry point afterwards")
     parser.add_argument("--env", action="append", default=[], help="NAME=value for --start")
+    parser.add_argument("--meanwhile", default="", help="shell command to run while it serves")
     parser.add_argument("--timeout", type=float, default=900, help="seconds until healthy")
     options = parser.parse_args()
     build = Build(options)
@@ -251,7 +255,7 @@ def main() -> int:
         runs = sum(len(stage.all("RUN")) for stage in build.stages)
         print(f"\nall {runs} RUN lines of {options.dockerfile} ran", flush=True)
     if options.start:
-        start(build, options.env, options.timeout)
+        start(build, options.env, options.timeout, options.meanwhile)
     return 0
 
 
