@@ -25,7 +25,7 @@ export PIP_PROGRESS_BAR := $(if $(CI),off,on)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(INSTALLED) ## Make the virtual environment from requirements.lock
@@ -63,7 +63,7 @@ test: venv ## Run the tests (ARGS="-k router" picks some)
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
-check: lint types imports docs test ## Everything CI checks
+check: lint types imports docs docker-lint test ## Everything CI checks
 
 .PHONY: fmt
 fmt: venv ## Format the code and mend what ruff can
@@ -87,6 +87,11 @@ imports: venv ## Check who imports whom
 .PHONY: docs
 docs: venv ## Check links and anchors of the documentation
 	$(BIN)/python -m tools.docs_check
+
+.PHONY: docker-lint
+docker-lint: venv ## Check the Dockerfiles and compose.yaml
+	$(BIN)/hadolint docker/Dockerfile docker/Dockerfile.cuda
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
 .PHONY: bench
 bench: venv ## Measure against the engine without LoRA and stock LoRA

@@ -75,17 +75,17 @@ class RoughTraffic:
                 clients.create_task(client(http))
 
     async def fill(self) -> None:
-        """The longest texts, as many at once as the engine takes, each weighed at every token."""
+        """The longest texts, as many at once as there are clients, weighed side by side."""
         said = " ".join(WORDS * 2)
         body = {
             "model": self._server.base,
             "prompt": said,
             "policy": "auto",
-            "routing": {"scope": "token", "stride": 1, "window": "whole"},
+            "routing": {"scope": "token", "stride": 5, "window": "whole"},
             "max_tokens": 150,
             "ignore_eos": True,
         }
-        async with httpx.AsyncClient(base_url=self._server.url, timeout=300) as http:
+        async with httpx.AsyncClient(base_url=self._server.url, timeout=900) as http:
             answers = await asyncio.gather(
                 *(http.post("/v1/completions", json=body) for _ in range(CLIENTS))
             )

@@ -1,0 +1,1 @@
+"""What is run while developing; nothing of the server imports it."""
