@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from adapters.adapter import RoutingData, Version
@@ -63,6 +72,15 @@ class Ledger:
         with database_errors("read the adapters' versions"), self._engine.connect() as connection:
             return set(connection.scalars(select(versions.c.digest).distinct()))
 
+    def only_of(self, name: str) -> set[str]:
+        """Contents that versions of this name stand for, and those of no other one."""
+        others = select(versions.c.digest).where(versions.c.name != name)
+        query = select(versions.c.digest).where(
+            versions.c.name == name, versions.c.digest.not_in(others)
+        )
+        with database_errors("read an adapter's versions"), self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
     def put(self, record: Record, before: int | None, keep: int) -> None:
         """Give a name its next version, and drop versions beyond the latest ``keep``.
 
@@ -93,12 +111,8 @@ class Ledger:
                         connection.execute(insert(adapters).values(name=adapter.name, **state))
                     else:
                         _swap(connection, adapter.name, before, state)
-                    oldest = adapter.version - keep
-                    connection.execute(
-                        delete(versions).where(
-                            versions.c.name == adapter.name, versions.c.number <= oldest
-                        )
-                    )
+                    gone = versions.c.number <= adapter.version - keep
+                    _forget(connection, adapter.name, gone)
             except IntegrityError as error:
                 raise _conflict(adapter.name) from error
 
@@ -120,9 +134,15 @@ class Ledger:
             self._engine.begin() as connection,
         ):
             connection.execute(delete(adapters).where(adapters.c.name == name))
-            connection.execute(delete(versions).where(versions.c.name == name))
-            used = select(versions.c.digest)
-            connection.execute(delete(contents).where(contents.c.digest.not_in(used)))
+            _forget(connection, name, true())
+
+
+def _forget(connection: Connection, name: str, gone: ColumnElement[bool]) -> None:
+    """Drop versions of a name, and the contents that no version stands for any more."""
+    dropped = connection.execute(delete(versions).where(versions.c.name == name, gone))
+    if dropped.rowcount:
+        used = select(versions.c.digest)
+        connection.execute(delete(contents).where(contents.c.digest.not_in(used)))
 
 
 def _put_content(connection: Connection, record: Record) -> None:

@@ -200,6 +200,10 @@ class AdapterRegistry:
         self.get(name)
         return self._ledger.history(name)
 
+    def only_of(self, name: str) -> set[str]:
+        """Digests of all versions of a name that no version of another name shares."""
+        return self._ledger.only_of(name)
+
     def version(self, name: str, digest: str) -> Adapter:
         """One version of a name, by its digest or the digest's beginning.
 
@@ -255,12 +259,12 @@ class AdapterRegistry:
         """
         with self._writing:
             adapter = self._set_aside.get(name) or self.get(name)
-            digests = {version.digest for version in self._ledger.history(name)}
+            digests = self._ledger.only_of(name)
             self._ledger.remove(name)
             self._snapshot = self._snapshot.without(name)
             self._settle(name)
             if not keep_blob:
-                for digest in digests - self._ledger.digests():
+                for digest in digests:
                     self._store.remove(digest)
             return adapter
 

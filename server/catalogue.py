@@ -7,7 +7,7 @@ model names and the slots. An adapter is put into all of them or into none.
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -173,11 +173,12 @@ class Catalogue:
         self._leaving.add(name)
         self.publish()
         try:
-            twins = [a for a in self.registry.all() if a.digest == adapter.digest]
-            drained = self._residency.removing(adapter.digest, max_drain_s)
-            async with drained if len(twins) == 1 else nullcontext(), self._changing:
-                await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
-                self.router.remove_adapter(name)
+            async with AsyncExitStack() as drained:
+                for digest in await asyncio.to_thread(self.registry.only_of, name):
+                    await drained.enter_async_context(self._residency.removing(digest, max_drain_s))
+                async with self._changing:
+                    await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
+                    self.router.remove_adapter(name)
         finally:
             self._leaving.discard(name)
             self.publish()
@@ -208,9 +209,10 @@ class Catalogue:
         Raises:
             AdapterLeaving: one of them has been removed meanwhile.
         """
-        store = self.registry.store
+        adapters, store = self.names.adapters, self.registry.store
         for name, digest in members:
-            if name not in self.names.adapters or not store.has(digest):
+            now = adapters.get(name)
+            if now is None or (now.digest != digest and not store.has(digest)):
                 raise AdapterLeaving(f"adapter {name!r} has just been removed")
         return {digest: store.path(digest) for _, digest in members}
 
@@ -255,6 +257,8 @@ class Catalogue:
             raise
         self._index(adapter)
         self.publish()
+        # Versions beyond those that are kept have gone, but a running request may still have one.
+        await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
 
     def _measured(self, routing: RoutingData | None) -> RoutingData | None:
         """Routing data with the centroids that they amount to."""

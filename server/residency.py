@@ -76,6 +76,11 @@ class Residency:
         return tuple(self._resident)
 
     @property
+    def needed(self) -> set[str]:
+        """Digests in slots, and those that waiting requests are for."""
+        return {*self._resident, *(digest for one in self._queue for digest in one.folders)}
+
+    @property
     def leases(self) -> int:
         """Leases that are held now, one for each adapter of each request."""
         return self._leases.total()

@@ -41,6 +41,11 @@ def other_folder(peft_adapter: MakeAdapter) -> Path:
     return peft_adapter(seed=1, r=16)[0]
 
 
+@pytest.fixture(scope="session")
+def third_folder(peft_adapter: MakeAdapter) -> Path:
+    return peft_adapter(seed=2)[0]
+
+
 @pytest.fixture
 def reopen(tmp_path: Path, base: BaseModelShapes) -> Callable[..., AdapterRegistry]:
     def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
@@ -278,13 +283,27 @@ def test_another_server_on_the_same_database_is_noticed(
 
 
 def test_old_versions_go(
-    reopen: Callable[..., AdapterRegistry], good_folder: Path, other_folder: Path
+    reopen: Callable[..., AdapterRegistry],
+    good_folder: Path,
+    other_folder: Path,
+    third_folder: Path,
 ) -> None:
     registry = reopen(limits=Limits(max_versions=2))
     registry.add("sums", good_folder)
     for folder in (other_folder, good_folder, other_folder):
         registry.replace("sums", folder)
     assert [version.number for version in registry.versions("sums")] == [4, 3]
+    latest = registry.replace("sums", third_folder)[0]
+    registry.replace("sums", other_folder)
+    first = registry.by_digest(registry.get("sums").digest)
+    assert {version.digest for version in registry.versions("sums")} == {
+        latest.digest,
+        first.digest,
+    }
+    gone = set(registry.store.digests()) - {latest.digest, first.digest}
+    assert len(gone) == 1
+    assert registry.collect_garbage(gone) == []
+    assert registry.collect_garbage() == sorted(gone)
 
 
 def test_missing_content_is_reported_and_mended_by_the_same_upload(
