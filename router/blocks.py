@@ -24,7 +24,8 @@ def in_blocks(rows: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     return blocks
 
 
-def product(blocks: npt.NDArray[Kind], vector: npt.NDArray[Kind], count: int) -> npt.NDArray[Kind]:
-    """The product [count] of the rows with a vector [d]."""
-    result: npt.NDArray[Kind] = (blocks @ vector).reshape(-1)[:count]
+def product(blocks: npt.NDArray[Kind], vectors: npt.NDArray[Kind], count: int) -> npt.NDArray[Kind]:
+    """The products [..., count] of the rows with vectors [..., d], each as if it were alone."""
+    each = blocks @ vectors[..., None, :, None]
+    result: npt.NDArray[Kind] = each.reshape(*vectors.shape[:-1], -1)[..., :count]
     return result

@@ -92,12 +92,12 @@ class View:
         return kept
 
     def scores(self, embedding: npt.NDArray[np.floating], names: tuple[str, ...]) -> Vector:
-        """Cosines [n] of one embedding [d] to the named adapters."""
+        """Cosines [..., n] of embeddings [..., d] to the named adapters."""
         scores = self.snapshot.scores(embedding)
         if len(names) == len(scores.names):
             return scores.cosines
         place = {name: position for position, name in enumerate(scores.names)}
-        cosines: Vector = scores.cosines[[place[name] for name in names]]
+        cosines: Vector = scores.cosines[..., [place[name] for name in names]]
         return cosines
 
 
@@ -112,19 +112,37 @@ def choose(
         scores: their scores [n]; None if there is no text, or the policy needs none.
         most: the most members that a mixture may have, unless the policy names them itself.
     """
+    if scores is not None:
+        return choose_each(config, names, scores[None], most)[0]
+    if names and config.needs == "scores":
+        return _fallback(config.fallback, names, _limit(config, most))
+    return choose_each(config, names, np.zeros((1, len(names))), most)[0]
+
+
+def choose_each(
+    config: PolicyConfig, names: tuple[str, ...], scores: Vector, most: int | None = None
+) -> list[Choice]:
+    """What a policy and its options give for m texts, each as :func:`choose` does for one.
+
+    Args:
+        config: the policy.
+        names: the candidates [n].
+        scores: their scores [m, n].
+        most: the most members that a mixture may have, unless the policy names them itself.
+    """
     if not names:
-        return Choice(fallback=BASE)
-    own = config.needs == "names"
-    limit = min((k for k in (config.top_k, most) if k is not None and not own), default=None)
-    if config.needs == "scores" and (
-        scores is None or not options.reaches(scores, config.threshold)
-    ):
-        return _fallback(config.fallback, names, limit)
-    weights = config.weigh(np.zeros(len(names)) if scores is None else scores, names)
+        return [Choice(fallback=BASE)] * len(scores)
+    limit = _limit(config, most)
+    weights = config.weigh(scores, names)
     weights = options.at_least(options.top_k(weights, limit), config.min_weight)
-    if not weights.any():
-        return _fallback(config.fallback, names, limit)
-    return Choice(names, options.beside_base(weights, config.base_share))
+    answers = [config.needs != "scores" or options.reaches(row, config.threshold) for row in scores]
+    beside = options.beside_base(weights, config.base_share)
+    return [
+        Choice(names, beside[row])
+        if answers[row] and weights[row].any()
+        else _fallback(config.fallback, names, limit)
+        for row in range(len(scores))
+    ]
 
 
 def mixture_of(choice: Choice, view: View, config: PolicyConfig, policy: str) -> Mixture:
@@ -137,10 +155,9 @@ def mixture_of(choice: Choice, view: View, config: PolicyConfig, policy: str) ->
         view.require(choice.fallback, policy, "fallback")
     entries = view.snapshot.entries
     members = [
-        Member(
-            choice.names[place], entries[choice.names[place]].digest, float(choice.weights[place])
-        )
-        for place in np.flatnonzero(choice.weights)
+        Member(name, entries[name].digest, weight)
+        for name, weight in zip(choice.names, choice.weights.tolist(), strict=True)
+        if weight
     ]
     return Mixture.of(
         members,
@@ -149,6 +166,12 @@ def mixture_of(choice: Choice, view: View, config: PolicyConfig, policy: str) ->
         policy=policy,
         policy_version=config.version,
     )
+
+
+def _limit(config: PolicyConfig, most: int | None) -> int | None:
+    if config.needs == "names":
+        return None
+    return min((k for k in (config.top_k, most) if k is not None), default=None)
 
 
 def _fallback(name: str, candidates: tuple[str, ...], limit: int | None) -> Choice:

@@ -32,14 +32,14 @@ Centroids = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One text's cosines [n] to n adapters, in order of their names."""
+    """Cosines [..., n] of texts to n adapters, in order of their names."""
 
     names: tuple[str, ...]
     digests: tuple[str, ...]
     cosines: Vector
 
     def as_dict(self) -> dict[str, float]:
-        """Adapter name → cosine."""
+        """Adapter name → cosine, of one text."""
         return dict(zip(self.names, self.cosines.tolist(), strict=True))
 
 
@@ -72,28 +72,28 @@ class IndexSnapshot:
     starts: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
     def scores(self, embedding: npt.NDArray[np.floating]) -> Scores:
-        """Cosines of one embedding [d] to every adapter with a centroid [w], d = w or w + 1.
+        """Cosines of embeddings [..., d] to every adapter with a centroid [w], d = w or w + 1.
 
         Raises:
-            InvalidCentroid: the embedding's width is neither.
+            InvalidCentroid: the embeddings' width is neither.
         """
         if not self.names:
-            return Scores((), (), np.empty(0))
+            return Scores((), (), np.empty((*embedding.shape[:-1], 0)))
         width = self.blocks.shape[2]
-        if embedding.shape not in ((width,), (width + 1,)):
+        if embedding.shape[-1:] not in ((width,), (width + 1,)):
             raise InvalidCentroid(
                 f"an embedding of {embedding.shape[-1]} values was looked up among centroids of"
                 f" {width}; they must come from one encoder"
             )
         wide = embedding.astype(np.float64)
-        length = float(np.linalg.norm(wide))
-        unit = (wide / length if length > 0 else wide)[:width].astype(np.float32)
+        length = np.linalg.norm(wide, axis=-1, keepdims=True)
+        unit = (wide / np.where(length > 0, length, 1.0))[..., :width].astype(np.float32)
         cosines = product(self.blocks, unit, len(self.norms)).astype(np.float64)
-        if self.smallest_norm * length < NORM_FLOOR:
+        if self.smallest_norm * float(length.min(initial=np.inf)) < NORM_FLOOR:
             lengths = self.norms * length
             cosines *= lengths / np.maximum(lengths, NORM_FLOOR)
-        if len(self.starts) < len(cosines):
-            cosines = np.maximum.reduceat(cosines, self.starts)
+        if len(self.starts) < cosines.shape[-1]:
+            cosines = np.maximum.reduceat(cosines, self.starts, axis=-1)
         return Scores(self.names, self.digests, cosines)
 
     @property
@@ -143,7 +143,7 @@ class CentroidIndex:
             return True
 
     def scores(self, embedding: npt.NDArray[np.floating]) -> Scores:
-        """Cosines of one embedding [d] to every adapter that has a centroid."""
+        """Cosines of embeddings [..., d] to every adapter that has a centroid."""
         return self._snapshot.scores(embedding)
 
     def __len__(self) -> int:

@@ -117,18 +117,20 @@ def reaches(scores: Vector, threshold: float | None) -> bool:
 
 
 def top_k(weights: Vector, k: int | None) -> Vector:
-    """The k heaviest weights, the first ones on ties, scaled up to the sum of all."""
-    if k is None or k >= len(weights):
+    """The k heaviest of weights [..., n], the first ones on ties, scaled up to the sum of all."""
+    if k is None or k >= weights.shape[-1]:
         return weights
     kept = np.zeros_like(weights)
-    heaviest = np.argsort(-weights, kind="stable")[:k]
-    kept[heaviest] = weights[heaviest]
-    return rescaled(kept, float(weights.sum()))
+    heaviest = np.argsort(-weights, axis=-1, kind="stable")[..., :k]
+    np.put_along_axis(kept, heaviest, np.take_along_axis(weights, heaviest, -1), -1)
+    return rescaled(kept, _total(weights))
 
 
 def at_least(weights: Vector, min_weight: float) -> Vector:
-    """The weights of at least ``min_weight``, scaled up to the sum of all; zeros if none is."""
-    return rescaled(np.where(weights >= min_weight, weights, 0.0), float(weights.sum()))
+    """Those of weights [..., n] ≥ ``min_weight``, scaled up to the sum of all; zeros if none is."""
+    if min_weight == 0:
+        return weights
+    return rescaled(np.where(weights >= min_weight, weights, 0.0), _total(weights))
 
 
 def beside_base(weights: Vector, base_share: float) -> Vector:
@@ -136,7 +138,13 @@ def beside_base(weights: Vector, base_share: float) -> Vector:
     return weights * (1.0 - base_share)
 
 
-def rescaled(weights: Vector, total: float) -> Vector:
-    """The weights scaled so that they sum to ``total``; zeros stay zeros."""
-    present = float(weights.sum())
-    return weights * (total / present) if present > 0 else weights
+def rescaled(weights: Vector, total: Vector) -> Vector:
+    """Weights [..., n] scaled so that they sum to ``total`` [..., 1]; zeros stay zeros."""
+    present = _total(weights)
+    scaled: Vector = weights * (total / np.where(present > 0, present, 1.0))
+    return scaled
+
+
+def _total(weights: Vector) -> Vector:
+    total: Vector = weights.sum(axis=-1, keepdims=True)
+    return total

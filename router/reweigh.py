@@ -5,14 +5,14 @@ request came, and the centroids of the adapters that it leased. The workers weig
 few tokens, so its wire form is plain values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from router.choice import View, choose, mixture_of
+from router.choice import Choice, View, choose, choose_each, mixture_of
 from router.config import parse_policy
 from router.index import Entry, IndexSnapshot, built
 from router.mixture import Mixture
@@ -67,12 +67,26 @@ class Reweighing:
 
     def mixture(self, embedding: npt.NDArray[np.floating] | None) -> Mixture:
         """The mixture for an embedding [d]; None if there is nothing to embed."""
+        return self.mixtures([embedding])[0]
+
+    def mixtures(self, embeddings: Sequence[npt.NDArray[np.floating] | None]) -> list[Mixture]:
+        """The mixtures for embeddings [d], each as if it were alone; None for nothing to embed."""
         view = View(self.snapshot)
-        scores = None
-        if embedding is not None and self.names:
-            scores = view.scores(embedding, self.names)
-        choice = choose(self.config, self.names, scores, self.limit)
-        return mixture_of(choice, view, self.config, self.policy)
+        said = [embedding for embedding in embeddings if embedding is not None]
+        chosen = iter(self._chosen(view, np.stack(said)) if said else ())
+        return [
+            mixture_of(
+                choose(self.config, self.names, None, self.limit) if one is None else next(chosen),
+                view,
+                self.config,
+                self.policy,
+            )
+            for one in embeddings
+        ]
+
+    def _chosen(self, view: View, embeddings: npt.NDArray[np.floating]) -> list[Choice]:
+        scores = view.scores(embeddings, self.names)
+        return choose_each(self.config, self.names, scores, self.limit)
 
     def to_wire(self) -> dict[str, Any]:
         """Plain values that :meth:`from_wire` reads; centroids as fp32 bytes."""

@@ -133,10 +133,15 @@ class StaticEncoder:
 
     def embedding(self, state: SumState) -> Embedding:
         """The embedding [d] of a text by its state: of length 1, or zero if nothing was said."""
-        direction = state.direction()
-        inside = product(self._blocks, direction, self.space.dimension)
-        outside = float(direction @ direction) - float(inside @ inside)
-        return np.append(inside, np.sqrt(max(outside, 0.0))).astype(np.float32)
+        return self.embeddings(state.direction())
+
+    def embeddings(self, directions: Vector) -> Embedding:
+        """The embeddings [..., d] of texts by where their sums point [..., s]."""
+        inside = product(self._blocks, directions, self.space.dimension)
+        outside = np.square(directions).sum(axis=-1) - np.square(inside).sum(axis=-1)
+        beside = np.sqrt(np.maximum(outside, 0.0))[..., None]
+        rows: Embedding = np.concatenate([inside, beside], axis=-1).astype(np.float32)
+        return rows
 
     def begin(self, text: str = "") -> SumState:
         """The state of a text, to be added to."""

@@ -35,7 +35,7 @@ class PolicyConfig(Options, ABC):
 
     @abstractmethod
     def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """Weights [n] ≥ 0 of n ≥ 1 adapters, from their scores [n] or their names."""
+        """Weights [..., n] ≥ 0 of n ≥ 1 adapters, from their scores [..., n] or their names."""
 
     def named(self) -> tuple[str, ...]:
         """The adapters that the policy weighs, where it names them itself."""
@@ -64,7 +64,7 @@ class PolicyConfig(Options, ABC):
 
 
 def softmax(logits: Vector) -> Vector:
-    """exp(x_k) / Σ_j exp(x_j) over [n], computed without overflow."""
-    powers = np.exp(logits - logits.max())
-    weights: Vector = powers / powers.sum()
+    """exp(x_k) / Σ_j exp(x_j) over the last axis of [..., n], computed without overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    weights: Vector = powers / powers.sum(axis=-1, keepdims=True)
     return weights

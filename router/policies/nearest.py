@@ -21,7 +21,7 @@ class NearestPolicy(PolicyConfig):
     kind: Literal["nearest"] = "nearest"
 
     def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """One-hot weights [n]."""
+        """One-hot weights [..., n]."""
         weights = np.zeros_like(scores)
-        weights[int(scores.argmax())] = 1.0
+        np.put_along_axis(weights, scores.argmax(axis=-1, keepdims=True), 1.0, -1)
         return weights

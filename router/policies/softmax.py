@@ -24,5 +24,5 @@ class SoftmaxPolicy(PolicyConfig):
     temperature: float = Field(default=0.05, ge=1e-6, le=1000, allow_inf_nan=False)
 
     def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """Weights [n] = softmax(scores / temperature)."""
+        """Weights [..., n] = softmax(scores / temperature)."""
         return softmax(scores / self.temperature)

@@ -15,6 +15,7 @@ Invariant: weights are positive and sum to 1; guarded, the best score has the la
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from router.policies.base import PolicyConfig, Vector, softmax
@@ -29,7 +30,7 @@ class TlePolicy(PolicyConfig):
     guard_negative: bool = True
 
     def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """Weights [n] by ``tle_weights``."""
+        """Weights [..., n] by ``tle_weights``."""
         return tle_weights(
             scores,
             max_temperature=self.max_temperature,
@@ -45,9 +46,10 @@ def tle_weights(
     temperature: float = 1.0,
     guard_negative: bool = True,
 ) -> Vector:
-    """LoRA-TLE's weights [n] of n ≥ 1 scores."""
+    """LoRA-TLE's weights [..., n] of n ≥ 1 scores [..., n]."""
     logits = scores.copy()
-    best = int(logits.argmax())
-    if logits[best] > 0 or not guard_negative:
-        logits[best] *= max_temperature
+    best = logits.argmax(axis=-1, keepdims=True)
+    score = np.take_along_axis(logits, best, -1)
+    factor = np.where((score > 0) | (not guard_negative), max_temperature, 1.0)
+    np.put_along_axis(logits, best, score * factor, -1)
     return softmax(logits / temperature)

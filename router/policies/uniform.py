@@ -24,5 +24,5 @@ class UniformPolicy(PolicyConfig):
     kind: Literal["uniform"] = "uniform"
 
     def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """Weights [n], each 1 / n."""
-        return np.full(len(names), 1.0 / len(names))
+        """Weights [..., n], each 1 / n."""
+        return np.full(scores.shape, 1.0 / len(names))

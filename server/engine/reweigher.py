@@ -3,6 +3,7 @@
 The server puts policies (with their candidates' centroids) and the encoders' names here once; after
 that no step asks it anything. Texts of every weighing that a step needs, over all its requests, are
 embedded in one call of the encoder; a static encoder adds the tokens made since to a request's sum.
+Then every policy weighs all that are due under it in one go.
 """
 
 import logging
@@ -13,8 +14,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from router.encoders import Encoder, make_encoder
-from router.encoders.static import StaticEncoder
+from router.encoders.static import StaticEncoder, SumState
 from router.errors import RoutingError
 from router.policies import PolicyConfig
 from router.reweigh import Reweighing
@@ -136,9 +139,9 @@ class Reweigher:
         if not jobs:
             return
         told: list[Told] = []
-        for job, embedding in zip(jobs, self._embedded(jobs), strict=True):
+        for job, weighed in zip(jobs, self._weighed(jobs, self._embedded(jobs)), strict=True):
             log = job.due.log
-            weighed = log.weighings[-1] if embedding is FAILED else self._weigh(log, embedding)
+            weighed = log.weighings[-1] if weighed is None else weighed
             log.weighings.append(weighed)
             self.weighings += 1
             if log.follow.trace is not None:
@@ -149,30 +152,37 @@ class Reweigher:
     def _embedded(self, jobs: list[_Job]) -> list[Any]:
         """One embedding [d] for each job: None where nothing is said, FAILED where it could not."""
         started = perf_counter()
-        texts: list[list[str]] = []
-        summed: dict[int, Any] = {}
-        for place, job in enumerate(jobs):
-            if self._config(job).encoder == "static":
-                summed[place] = self._summed(job)
-            else:
-                texts.append(self._texts(job))
-        rows = iter(self._encoded(texts))
-        found = [summed[place] if place in summed else next(rows) for place in range(len(jobs))]
+        is_static = [self._config(job).encoder == "static" for job in jobs]
+        summed = iter(self._summed([job for job, yes in zip(jobs, is_static, strict=True) if yes]))
+        read = iter(
+            self._encoded(
+                [self._texts(job) for job, yes in zip(jobs, is_static, strict=True) if not yes]
+            )
+        )
+        found = [next(summed) if yes else next(read) for yes in is_static]
         self.encode_ms += (perf_counter() - started) * 1e3
         return found
 
     def _config(self, job: _Job) -> PolicyConfig:
         return self.policies[job.due.log.follow.key].reweighing.config
 
-    def _summed(self, job: _Job) -> Any:
-        """A static encoder's embedding, from the request's running sum."""
+    def _summed(self, jobs: list[_Job]) -> list[Any]:
+        """A static encoder's embedding [d] for each job, from its request's running sum."""
+        if not jobs:
+            return []
         assert self._static is not None, "a policy is put in only once there is its encoder"
-        encoder, log = self._static.result(), job.due.log
+        encoder = self._static.result()
+        # A state grows with the next job of its request, so where it points is taken at once.
+        states = [(s.count, s.direction()) for s in (self._state(encoder, job) for job in jobs)]
+        rows = encoder.embeddings(np.stack([direction for _, direction in states]))
+        return [row if count else None for (count, _), row in zip(states, rows, strict=True)]
+
+    def _state(self, encoder: StaticEncoder, job: _Job) -> SumState:
+        log = job.due.log
         if log.running is None:
             spoken = RoutingInput(log.follow.messages, log.follow.text)
             log.running = RunningSum.of(encoder, self._config(job).window, spoken)
-        state = log.running.state(job.answer)
-        return encoder.embedding(state) if state.count else None
+        return log.running.state(job.answer)
 
     def _encoded(self, texts: list[list[str]]) -> list[Any]:
         """One embedding [d] for each list of stretches, None where there are none."""
@@ -202,12 +212,21 @@ class Reweigher:
         assert self._encoder is not None, "a policy is put in only once there is an encoder"
         return self._encoder.result()
 
-    def _weigh(self, log: GateLog, embedding: Any) -> Weighed:
-        policy = self.policies[log.follow.key]
-        try:
-            mixture = policy.reweighing.mixture(embedding)
-        except RoutingError:
-            logger.exception("a running request could not be weighed again")
-            self.failures += 1
-            return log.weighings[-1]
-        return tuple((policy.ids[member.digest], member.weight) for member in mixture.members)
+    def _weighed(self, jobs: list[_Job], embeddings: list[Any]) -> list[Weighed | None]:
+        """What each job weighs, policy by policy; None where it could not be found out."""
+        found: list[Weighed | None] = [None] * len(jobs)
+        places: dict[str, list[int]] = {}
+        for place, job in enumerate(jobs):
+            if embeddings[place] is not FAILED:
+                places.setdefault(job.due.log.follow.key, []).append(place)
+        for key, those in places.items():
+            policy = self.policies[key]
+            try:
+                mixtures = policy.reweighing.mixtures([embeddings[place] for place in those])
+            except RoutingError:
+                logger.exception("running requests could not be weighed again")
+                self.failures += len(those)
+                continue
+            for place, mixture in zip(those, mixtures, strict=True):
+                found[place] = tuple((policy.ids[m.digest], m.weight) for m in mixture.members)
+        return found

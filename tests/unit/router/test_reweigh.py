@@ -55,6 +55,22 @@ def test_the_prompts_mixture_is_the_routers(index: CentroidIndex, raw: dict, lim
         assert {member.digest for member in mixture.members} <= set(there.digests)
 
 
+@pytest.mark.parametrize("raw", [*POLICIES, {"kind": "softmax", "threshold": 0.35}])
+def test_together_as_alone(index: CentroidIndex, raw: dict) -> None:
+    config = parse_policy("p", raw)
+    view = View(index.snapshot)
+    names = view.candidates(config, "p")
+    rows = list(np.random.default_rng(5).normal(size=(33, WIDTH)))
+    there = Reweighing.over(view, names, view.scores(rows[0], names), config, "p", 8)
+    said = [*rows[:20], None, *rows[20:]]
+    alone = [there.mixture(row) for row in said]
+    assert there.mixtures(said) == alone
+    assert there.mixtures(said[::-1]) == alone[::-1]
+    assert there.mixtures([]) == []
+    if config.threshold == 0.35:  # some reach it and some do not, so the two are told apart
+        assert {mixture.is_base for mixture in alone} == {True, False}
+
+
 def test_nothing_said_is_the_fallback(index: CentroidIndex) -> None:
     config = parse_policy("p", {"kind": "tle"})
     view = View(index.snapshot)
