@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from router.encoders.base import Space
 from router.encoders.cache import EmbeddingCache
+from router.encoders.prepared import prepare
 from router.errors import EncoderFailed
 
 CHARACTERS_PER_PIECE = 64
@@ -141,6 +142,7 @@ def _compute_in_bfloat16(model: Any) -> None:  # noqa: ANN401
     if transformer is None:
         return
     transformer.to(torch.bfloat16)
+    prepare(transformer)
     model[0].register_forward_hook(_widened)
     # A product of a new shape has to be prepared, which costs more than the product itself.
     model[0].processing_kwargs = {"text": {"pad_to_multiple_of": PADDED_PIECES}}
