@@ -34,7 +34,7 @@ class ErrorShape:
         answer = _Reshaped(send)
         try:
             await self._app(scope, receive, answer.send)
-        except Exception as error:
+        except Exception as error:  # whatever a route failed at, the client gets one shape
             if answer.started:
                 raise
             if not isinstance(error, OURS):

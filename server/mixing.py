@@ -214,7 +214,7 @@ class Mixing:
         token = current_plan.set(generation.plan(scope["state"]["tenant"]))
         try:
             await self._app(_resized(scope, len(body)), _replayed(body, receive), answer.send)
-        except Exception:
+        except Exception:  # whatever it was, a stream that has begun ends in an error event
             if not answer.streaming:
                 raise
             logger.exception("a stream broke off (request %s)", scope["state"]["request_id"])
