@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from adapters.adapter import RoutingData
 from router.config import default_policies
 from router.encoders import make_encoder
 from router.index import CentroidIndex
 from router.router import Router
+from tests.support.routing import TEXTS
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,9 @@ def encoder(encoder_path):
 @pytest.fixture
 def router(encoder):
     return Router(encoder, CentroidIndex(), default_policies())
+
+
+@pytest.fixture
+def filled(router):
+    router.add_adapters((name, f"d-{name}", RoutingData(texts)) for name, texts in TEXTS.items())
+    return router

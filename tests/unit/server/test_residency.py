@@ -1,53 +1,10 @@
 import asyncio
-from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
-from server.errors import AdapterLeaving, AdaptersBusy, MixtureTooLarge
+from server.errors import AdaptersBusy, MixtureTooLarge
 from server.residency import Residency
-
-
-class Slots:
-    """A loader that holds what it was told to hold, and objects when its slots overflow."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.held: set[str] = set()
-        self.log: list[str] = []
-        self.broken: set[str] = set()
-        self.busy = 0
-
-    async def load(self, digest: str, folder: Path) -> None:
-        self.busy += 1
-        assert self.busy == 1, "two loads at once"
-        await asyncio.sleep(0.001)
-        self.busy -= 1
-        if digest in self.broken:
-            raise RuntimeError(f"cannot load {digest}")
-        assert folder == Path("/store") / digest
-        self.held.add(digest)
-        assert len(self.held) <= self.capacity, "no free slot"
-        self.log.append(f"+{digest}")
-
-    async def unload(self, digest: str) -> None:
-        await asyncio.sleep(0.001)
-        self.held.remove(digest)
-        self.log.append(f"-{digest}")
-
-
-def folders(names: Iterable[str]) -> dict[str, Path]:
-    return {name: Path("/store") / name for name in names}
-
-
-def run(coroutine) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 20))
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - it watches from outside, as a client would
-            await asyncio.sleep(0.001)
+from tests.support.slots import Slots, folders, run, until
 
 
 def test_a_missing_adapter_is_loaded_once_and_kept():
@@ -212,58 +169,6 @@ def test_a_failed_load_hits_only_the_request_that_asked():
         await good
         assert residency.resident == ("a",)
         assert residency.leases == 1
-
-    run(scenario())
-
-
-def test_a_removal_drains_frees_the_slot_and_refuses_newcomers():
-    async def scenario():
-        slots = Slots(2)
-        residency = Residency(slots, 2)
-        await residency.acquire(folders("a"))
-        gone = asyncio.Event()
-
-        async def remove() -> None:
-            async with residency.removing("a", 5):
-                assert slots.held == set()
-                with pytest.raises(AdapterLeaving):
-                    residency.try_acquire(folders("a"))
-                gone.set()
-
-        removal = asyncio.create_task(remove())
-        await asyncio.sleep(0.01)
-        assert not gone.is_set()
-        with pytest.raises(AdapterLeaving):
-            await residency.acquire(folders("a"))
-        residency.release(folders("a"))
-        await removal
-        async with residency.lease(folders("a")):
-            assert slots.held == {"a"}, "the same content may come back later"
-
-    run(scenario())
-
-
-def test_a_removal_that_takes_too_long_changes_nothing():
-    async def scenario():
-        residency = Residency(Slots(1), 1)
-        await residency.acquire(folders("a"))
-        with pytest.raises(AdaptersBusy, match="still used by 1 running request"):
-            async with residency.removing("a", 0.01):
-                pytest.fail("entered while leased")
-        assert residency.try_acquire(folders("a"))
-
-    run(scenario())
-
-
-def test_a_removal_fails_those_who_wait_for_the_adapter():
-    async def scenario():
-        residency = Residency(Slots(1), 1)
-        await residency.acquire(folders("a"))
-        waiting = asyncio.create_task(residency.acquire(folders("b")))
-        await until(lambda: residency.waiting == 1)
-        async with residency.removing("b", 1):
-            with pytest.raises(AdapterLeaving):
-                await waiting
 
     run(scenario())
 

@@ -1,0 +1,47 @@
+"""A loader that plays the engine's slots, and what its tests share."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Slots:
+    """A loader that holds what it was told to hold, and objects when its slots overflow."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.held: set[str] = set()
+        self.log: list[str] = []
+        self.broken: set[str] = set()
+        self.busy = 0
+
+    async def load(self, digest: str, folder: Path) -> None:
+        self.busy += 1
+        assert self.busy == 1, "two loads at once"
+        await asyncio.sleep(0.001)
+        self.busy -= 1
+        if digest in self.broken:
+            raise RuntimeError(f"cannot load {digest}")
+        assert folder == Path("/store") / digest
+        self.held.add(digest)
+        assert len(self.held) <= self.capacity, "no free slot"
+        self.log.append(f"+{digest}")
+
+    async def unload(self, digest: str) -> None:
+        await asyncio.sleep(0.001)
+        self.held.remove(digest)
+        self.log.append(f"-{digest}")
+
+
+def folders(names: Iterable[str]) -> dict[str, Path]:
+    return {name: Path("/store") / name for name in names}
+
+
+def run(coroutine) -> None:
+    asyncio.run(asyncio.wait_for(coroutine, 20))
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it watches from outside, as a client would
+            await asyncio.sleep(0.001)
