@@ -50,9 +50,6 @@ class AdapterRegistry:
             name is always reserved.
         database: Where names and versions are kept; a file in the data folder by default.
 
-    Attributes:
-        problems: Names whose records could not be taken up at start; they are skipped, not lost.
-
     Raises:
         StorageFailed: the file system or the database refused.
     """
@@ -71,16 +68,18 @@ class AdapterRegistry:
         self._writing = threading.RLock()
         self._store = AdapterStore(root)
         self._ledger = Ledger(database or open_database(sqlite_url(root.resolve() / DATABASE_FILE)))
-        loaded = load_names(self._ledger, self._store, base, limits)
-        self._snapshot = Snapshot.of(loaded.adapters)
-        self._set_aside = dict(loaded.set_aside)
-        self._unreadable = set(loaded.unreadable)
-        self.problems: list[Problem] = list(loaded.problems)
+        found, self._set_aside = load_names(self._ledger, self._store, base, limits)
+        self._snapshot = Snapshot.of(found)
 
     @property
     def store(self) -> AdapterStore:
         """Where the content is kept; uploads are best staged there too."""
         return self._store
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Names whose records could not be taken up at start; they are skipped, not lost."""
+        return self._set_aside.problems
 
     def add(
         self, name: str, folder: Path, routing: RoutingData | None = None
@@ -106,13 +105,13 @@ class AdapterRegistry:
             existing = self._snapshot.by_name.get(name)
             if existing is not None and existing.digest == digest:
                 return existing, False
-            aside = self._set_aside.get(name)
+            aside = self._set_aside.adapters.get(name)
             holder = existing or aside
             if holder is not None and holder.digest != digest:
                 if is_new_content:
                     self._store.remove(digest)
                 raise AdapterExists(_taken(name, is_served=existing is not None))
-            if name in self._unreadable:
+            if name in self._set_aside.unreadable:
                 self._ledger.remove(name)
             adapter = described(name, digest, facts, routing, self._store)
             if aside is None:
@@ -258,11 +257,11 @@ class AdapterRegistry:
             AdapterNotFound: there is no such adapter.
         """
         with self._writing:
-            adapter = self._set_aside.get(name) or self.get(name)
+            adapter = self._set_aside.adapters.get(name) or self.get(name)
             digests = self._ledger.only_of(name)
             self._ledger.remove(name)
             self._snapshot = self._snapshot.without(name)
-            self._settle(name)
+            self._set_aside.settle(name)
             if not keep_blob:
                 for digest in digests:
                     self._store.remove(digest)
@@ -301,13 +300,7 @@ class AdapterRegistry:
 
     def _show(self, adapter: Adapter) -> None:
         self._snapshot = self._snapshot.including(adapter)
-        self._settle(adapter.name)
-
-    def _settle(self, name: str) -> None:
-        """The name's trouble at start is over."""
-        self._set_aside.pop(name, None)
-        self._unreadable.discard(name)
-        self.problems = [problem for problem in self.problems if problem.name != name]
+        self._set_aside.settle(adapter.name)
 
 
 def _taken(name: str, *, is_served: bool) -> str:

@@ -1,8 +1,5 @@
 """Takes up the names again after a restart, leaving out what no longer holds."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
 from adapters.adapter import Adapter
 from adapters.base_model import BaseModelShapes
 from adapters.errors import AdapterError, InvalidAdapter, MissingFile
@@ -14,52 +11,63 @@ from adapters.store import AdapterStore
 from adapters.validation import inspect
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedNames:
-    """What the records amount to.
+class SetAside:
+    """Names that could not be taken up at start; they are skipped, not lost.
 
     Attributes:
-        adapters: Those that can be served.
-        set_aside: Name → adapter whose content is missing or does not fit the base model now.
+        adapters: Name → adapter whose content is missing or does not fit the base model now.
         unreadable: Names whose records are damaged.
-        problems: One per name set aside or unreadable.
+        problems: One per such name.
     """
 
-    adapters: Sequence[Adapter]
-    set_aside: Mapping[str, Adapter]
-    unreadable: frozenset[str]
-    problems: Sequence[Problem]
+    def __init__(self) -> None:
+        self.adapters: dict[str, Adapter] = {}
+        self.unreadable: set[str] = set()
+        self.problems: list[Problem] = []
+
+    def put(self, name: str, error: AdapterError, adapter: Adapter | None = None) -> None:
+        """Set a name aside; without an adapter its record cannot be read."""
+        if adapter is None:
+            self.unreadable.add(name)
+        else:
+            self.adapters[name] = adapter
+        self.problems.append(Problem(name, str(error)))
+
+    def settle(self, name: str) -> None:
+        """The name's trouble is over."""
+        self.adapters.pop(name, None)
+        self.unreadable.discard(name)
+        self.problems = [problem for problem in self.problems if problem.name != name]
 
 
 def load_names(
     ledger: Ledger, store: AdapterStore, base: BaseModelShapes, limits: Limits
-) -> LoadedNames:
+) -> tuple[list[Adapter], SetAside]:
     """Read all records; no single one is fatal.
+
+    Returns:
+        The adapters that can be served, and the names that cannot.
 
     Raises:
         StorageFailed: the database refused.
     """
     adapters: list[Adapter] = []
-    set_aside: dict[str, Adapter] = {}
-    problems: list[Problem] = []
-    unreadable: set[str] = set()
+    aside = SetAside()
     for row in ledger.rows():
         name = str(row["name"])
         try:
             check_name(name)
             record = record_of(row, store.path)
         except AdapterError as error:
-            unreadable.add(name)
-            problems.append(Problem(name, str(error)))
+            aside.put(name, error)
             continue
         try:
             check_still_fits(record, store, base, limits)
         except InvalidAdapter as error:
-            set_aside[name] = record.adapter
-            problems.append(Problem(name, str(error)))
+            aside.put(name, error, record.adapter)
             continue
         adapters.append(record.adapter)
-    return LoadedNames(adapters, set_aside, frozenset(unreadable), problems)
+    return adapters, aside
 
 
 def check_still_fits(

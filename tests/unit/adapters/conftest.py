@@ -10,6 +10,8 @@ from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
 
 BASE_NAME = "tiny-llama"
 
+MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
+
 
 @pytest.fixture(scope="session")
 def tiny_config() -> Any:
@@ -74,3 +76,21 @@ def good_folder(peft_adapter: Callable[..., tuple[Path, dict[str, float]]]) -> P
 @pytest.fixture
 def registry(tmp_path: Path, base: BaseModelShapes) -> AdapterRegistry:
     return AdapterRegistry(tmp_path / "data", base, Limits(), reserved={"auto"})
+
+
+@pytest.fixture(scope="session")
+def other_folder(peft_adapter: MakeAdapter) -> Path:
+    return peft_adapter(seed=1, r=16)[0]
+
+
+@pytest.fixture(scope="session")
+def third_folder(peft_adapter: MakeAdapter) -> Path:
+    return peft_adapter(seed=2)[0]
+
+
+@pytest.fixture
+def reopen(tmp_path: Path, base: BaseModelShapes) -> Callable[..., AdapterRegistry]:
+    def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
+        return AdapterRegistry(tmp_path / "data", base, limits or Limits())
+
+    return make

@@ -20,8 +20,6 @@ from adapters import (
     Limits,
     RoutingData,
     StorageFailed,
-    VersionConflict,
-    VersionNotFound,
 )
 from adapters.database import open_database, sqlite_url
 from adapters.tables import metadata
@@ -34,24 +32,6 @@ ROUTING = RoutingData(
     centroids=((0.1, -1e-30, 3.0), (1.0, 0.0, 0.0)),
     encoder="all-minilm",
 )
-
-
-@pytest.fixture(scope="session")
-def other_folder(peft_adapter: MakeAdapter) -> Path:
-    return peft_adapter(seed=1, r=16)[0]
-
-
-@pytest.fixture(scope="session")
-def third_folder(peft_adapter: MakeAdapter) -> Path:
-    return peft_adapter(seed=2)[0]
-
-
-@pytest.fixture
-def reopen(tmp_path: Path, base: BaseModelShapes) -> Callable[..., AdapterRegistry]:
-    def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
-        return AdapterRegistry(tmp_path / "data", base, limits or Limits())
-
-    return make
 
 
 def test_adding_is_idempotent_and_never_overwrites(
@@ -122,24 +102,6 @@ def test_looking_up(registry: AdapterRegistry, good_folder: Path) -> None:
         registry.set_routing("c", ROUTING)
     with pytest.raises(AdapterNotFound):
         registry.remove("c")
-
-
-def test_replacing_changes_content_and_keeps_routing(
-    registry: AdapterRegistry,
-    reopen: Callable[..., AdapterRegistry],
-    good_folder: Path,
-    other_folder: Path,
-) -> None:
-    old, _ = registry.add("sums", good_folder, ROUTING)
-    new, is_other = registry.replace("sums", other_folder)
-    assert is_other
-    assert new.digest != old.digest
-    assert (old.version, new.version) == (1, 2)
-    assert new.routing == ROUTING
-    assert old.path.is_dir()
-    assert reopen().get("sums") == new
-    with pytest.raises(AdapterNotFound):
-        registry.replace("unknown", other_folder)
 
 
 def test_content_outlives_its_name_until_collected(
@@ -220,90 +182,6 @@ def test_the_migrations_make_the_tables_that_are_declared(
     engine = open_database(sqlite_url(tmp_path / "data" / "registry.db"))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-
-
-def test_versions_are_kept_and_can_be_gone_back_to(
-    registry: AdapterRegistry,
-    reopen: Callable[..., AdapterRegistry],
-    good_folder: Path,
-    other_folder: Path,
-) -> None:
-    first, _ = registry.add("sums", good_folder, ROUTING)
-    second, _ = registry.replace("sums", other_folder)
-    assert registry.replace("sums", other_folder) == (second, False)
-    assert [v.digest for v in registry.versions("sums")] == [second.digest, first.digest]
-    assert registry.version("sums", first.digest) == first
-    assert registry.version("sums", first.digest[:8]) == first
-    assert registry.version("sums", second.digest[:12]) == second
-    for unknown in ("0" * 64, "", first.digest[:7], first.digest + "0", "%"):
-        with pytest.raises(VersionNotFound):
-            registry.version("sums", unknown)
-        with pytest.raises(VersionNotFound):
-            registry.restore("sums", unknown)
-    back = registry.restore("sums", first.digest)
-    assert (back.digest, back.version, back.routing) == (first.digest, 3, ROUTING)
-    assert reopen().get("sums") == back == registry.get("sums")
-    assert [v.number for v in reopen().versions("sums")] == [3, 2, 1]
-    assert registry.collect_garbage() == []
-    registry.remove("sums", keep_blob=False)
-    assert registry.store.digests() == []
-
-
-def test_a_change_made_meanwhile_is_not_overwritten(
-    registry: AdapterRegistry, good_folder: Path, other_folder: Path
-) -> None:
-    first, _ = registry.add("sums", good_folder)
-    second, _ = registry.replace("sums", other_folder, expected=first.digest)
-    for change in (
-        lambda: registry.replace("sums", good_folder, expected=first.digest),
-        lambda: registry.restore("sums", first.digest, expected=first.digest),
-    ):
-        with pytest.raises(VersionConflict, match=second.digest):
-            change()
-    assert registry.get("sums") == second
-
-
-def test_another_server_on_the_same_database_is_noticed(
-    registry: AdapterRegistry,
-    reopen: Callable[..., AdapterRegistry],
-    good_folder: Path,
-    other_folder: Path,
-) -> None:
-    registry.add("sums", good_folder)
-    other = reopen()
-    second, _ = other.replace("sums", other_folder)
-    with pytest.raises(VersionConflict, match="changed meanwhile"):
-        registry.set_routing("sums", ROUTING)
-    with pytest.raises(VersionConflict, match="changed meanwhile"):
-        registry.replace("sums", other_folder)
-    assert reopen().get("sums") == second
-    other.add("new", good_folder)
-    with pytest.raises(AdapterExists):
-        registry.add("new", other_folder)
-
-
-def test_old_versions_go(
-    reopen: Callable[..., AdapterRegistry],
-    good_folder: Path,
-    other_folder: Path,
-    third_folder: Path,
-) -> None:
-    registry = reopen(limits=Limits(max_versions=2))
-    registry.add("sums", good_folder)
-    for folder in (other_folder, good_folder, other_folder):
-        registry.replace("sums", folder)
-    assert [version.number for version in registry.versions("sums")] == [4, 3]
-    latest = registry.replace("sums", third_folder)[0]
-    registry.replace("sums", other_folder)
-    first = registry.by_digest(registry.get("sums").digest)
-    assert {version.digest for version in registry.versions("sums")} == {
-        latest.digest,
-        first.digest,
-    }
-    gone = set(registry.store.digests()) - {latest.digest, first.digest}
-    assert len(gone) == 1
-    assert registry.collect_garbage(gone) == []
-    assert registry.collect_garbage() == sorted(gone)
 
 
 def test_missing_content_is_reported_and_mended_by_the_same_upload(
