@@ -1,6 +1,15 @@
-"""Names, versions and contents as rows; every change is one transaction."""
+"""Names, versions and contents as rows; every change is one transaction.
 
-from collections.abc import Mapping
+Every change raises the registry's revision first, so that writers of all servers take turns, and
+marks the name with it: what changed since a revision can be asked for. Where servers share a
+database, a content is *published* under a shared lock, from before it is stored until its record is
+written, and contents are collected under the same lock held alone. So nobody takes away what
+another is just about to name.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -10,16 +19,20 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    text,
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from adapters.adapter import RoutingData, Version
 from adapters.database import database_errors
 from adapters.errors import VersionConflict
 from adapters.records import Record, content_row, routing_row
-from adapters.tables import adapters, contents, versions
+from adapters.tables import adapters, contents, registry, versions
+
+CONTENT_LOCK = 0x6C6F7262
+"""PostgreSQL's advisory lock: shared while a content is published, held alone to collect."""
 
 _WHOLE = (
     select(
@@ -34,11 +47,75 @@ _WHOLE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed since a revision.
+
+    Attributes:
+        revision: the one to ask from next time.
+        rows: names that were added or changed, as :meth:`Ledger.rows` has them.
+        names: all names there are; None if nothing has changed.
+    """
+
+    revision: int
+    rows: tuple[dict[str, Any], ...] = ()
+    names: frozenset[str] | None = None
+
+
 class Ledger:
-    """The rows of one database. Writers of one process take turns outside; see the registry."""
+    """The rows of one database. Writers of one process take turns outside; see the registry.
+
+    Attributes:
+        key: which registry this is; stores of contents are bound to it.
+
+    Raises:
+        StorageFailed: the database refused.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._is_shared = engine.dialect.name == "postgresql"
+        self._publishing: Connection | None = None
+        with database_errors("open the database"), engine.connect() as connection:
+            self.key: str = connection.execute(select(registry.c.key)).scalar_one()
+
+    def close(self) -> None:
+        """Close the connections; further use opens new ones."""
+        self._engine.dispose()
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Keep collectors off from before a content is stored until its record is written.
+
+        Should the connection break meanwhile, and the lock with it, the record is not written.
+        """
+        if not self._is_shared or self._publishing is not None:
+            yield
+            return
+        with self._engine.connect() as connection:
+            with database_errors("begin an adapter's record"):
+                _lock(connection, "pg_advisory_lock_shared")
+            self._publishing = connection
+            try:
+                yield
+            finally:
+                self._publishing = None
+                _unlock(connection, "pg_advisory_unlock_shared")
+
+    @contextmanager
+    def collecting(self) -> Iterator[bool]:
+        """Keep publishers off while contents are collected; False where one is at work now."""
+        if not self._is_shared:
+            yield True
+            return
+        with self._engine.connect() as connection:
+            with database_errors("collect contents"):
+                alone = _lock(connection, "pg_try_advisory_lock")
+            try:
+                yield alone
+            finally:
+                if alone:
+                    _unlock(connection, "pg_advisory_unlock")
 
     def rows(self) -> list[dict[str, Any]]:
         """Every name with its version now and that one's content, by name.
@@ -46,9 +123,22 @@ class Ledger:
         Raises:
             StorageFailed: the database refused.
         """
+        return list(self.changes(-1).rows)
+
+    def changes(self, since: int) -> Changes:
+        """What has changed since a revision; one cheap query if nothing has.
+
+        Raises:
+            StorageFailed: the database refused.
+        """
+        query = _WHOLE.where(adapters.c.changed > since).order_by(adapters.c.name)
         with database_errors("read the adapters' records"), self._engine.connect() as connection:
-            found = connection.execute(_WHOLE.order_by(adapters.c.name)).mappings()
-            return [dict(row) for row in found]
+            # The revision first: what is committed after it is told again the next time.
+            revision: int = connection.execute(select(registry.c.revision)).scalar_one()
+            if revision == since:
+                return Changes(since)
+            rows = tuple(dict(row) for row in connection.execute(query).mappings())
+            return Changes(revision, rows, frozenset(connection.scalars(select(adapters.c.name))))
 
     def history(self, name: str) -> list[Version]:
         """The versions of a name, the latest first."""
@@ -97,7 +187,8 @@ class Ledger:
         state = {"number": adapter.version, "routing": routing_row(adapter.routing)}
         with database_errors("write an adapter's record"):
             try:
-                with self._engine.begin() as connection:
+                with self._changing() as (connection, revision):
+                    state["changed"] = revision
                     _put_content(connection, record)
                     connection.execute(
                         insert(versions).values(
@@ -119,22 +210,51 @@ class Ledger:
     def set_routing(self, name: str, number: int, routing: RoutingData) -> None:
         """Replace the routing data of a name at this version. Errors as in :meth:`put`."""
         row = {"routing": routing_row(routing)}
-        with database_errors("write an adapter's record"), self._engine.begin() as connection:
-            _swap(connection, name, number, row)
+        with (
+            database_errors("write an adapter's record"),
+            self._changing() as (connection, revision),
+        ):
+            _swap(connection, name, number, {**row, "changed": revision})
 
     def renew(self, record: Record) -> None:
         """Write down anew what a content is and what it was validated against."""
-        with database_errors("write an adapter's record"), self._engine.begin() as connection:
+        with database_errors("write an adapter's record"), self._changing() as (connection, _):
             _put_content(connection, record)
 
     def remove(self, name: str) -> None:
         """Drop a name and all its versions."""
         with (
             database_errors("remove an adapter's record"),
-            self._engine.begin() as connection,
+            self._changing() as (connection, _),
         ):
             connection.execute(delete(adapters).where(adapters.c.name == name))
             _forget(connection, name, true())
+
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[Connection, int]]:
+        """One transaction, and the revision that it makes."""
+        with ExitStack() as stack:
+            if self._publishing is None:
+                connection = stack.enter_context(self._engine.begin())
+            else:
+                connection = self._publishing
+                stack.enter_context(connection.begin())
+            connection.execute(update(registry).values(revision=registry.c.revision + 1))
+            yield connection, connection.execute(select(registry.c.revision)).scalar_one()
+
+
+def _lock(connection: Connection, function: str) -> bool:
+    """Take PostgreSQL's lock for the session; False if it was tried for and is held."""
+    got = connection.execute(text(f"SELECT {function}(:key)"), {"key": CONTENT_LOCK}).scalar()
+    connection.commit()
+    return got is not False
+
+
+def _unlock(connection: Connection, function: str) -> None:
+    try:
+        _lock(connection, function)
+    except SQLAlchemyError:
+        connection.invalidate()  # the session goes, and its locks with it
 
 
 def _forget(connection: Connection, name: str, gone: ColumnElement[bool]) -> None:

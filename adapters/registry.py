@@ -1,6 +1,6 @@
 """Names for stored adapters and their versions, kept across restarts.
 
-    <root>/blobs/<digest>/      content (see ``adapters.store``)
+    <root>/blobs/<digest>/      content, unless it is kept elsewhere (see ``adapters.store``)
     <root>/registry.db          names and versions, unless another database is given
 
 The registry is the only way in: it validates, stores, then names. Names are cheap, several may
@@ -12,31 +12,26 @@ Writers take turns; readers never wait for them, as they read a snapshot that is
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-
-from sqlalchemy import Engine
+from typing import Any
 
 from adapters.adapter import Adapter, RoutingData, Version
 from adapters.base_model import BaseModelShapes
-from adapters.database import open_database, sqlite_url
 from adapters.describe import described
-from adapters.errors import (
-    AdapterExists,
-    VersionConflict,
-)
+from adapters.errors import AdapterExists, VersionConflict
 from adapters.history import MIN_DIGEST_CHARACTERS, earlier
 from adapters.ledger import Ledger
 from adapters.limits import Limits
 from adapters.names import Reserved, check_name
 from adapters.records import Problem, Record, check_routing, fit_key
-from adapters.restart import check_still_fits, load_names
+from adapters.refresh import Refreshed, refreshed
+from adapters.restart import SetAside, check_still_fits, load_names
 from adapters.snapshot import Snapshot
+from adapters.storage import Places, Storage, open_storage
 from adapters.store import AdapterStore
 from adapters.validation import validate
-
-DATABASE_FILE = "registry.db"
 
 
 class AdapterRegistry:
@@ -48,10 +43,10 @@ class AdapterRegistry:
         limits: Bounds on uploads.
         reserved: Names that adapters may not take, fixed or asked for each time. The base model's
             name is always reserved.
-        database: Where names and versions are kept; a file in the data folder by default.
+        storage: Where names and contents are kept; in the data folder by default.
 
     Raises:
-        StorageFailed: the file system or the database refused.
+        StorageFailed: the store or the database refused.
     """
 
     def __init__(
@@ -60,16 +55,22 @@ class AdapterRegistry:
         base: BaseModelShapes,
         limits: Limits,
         reserved: Reserved = (),
-        database: Engine | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self._base = base
         self._limits = limits
         self._reserved = reserved
         self._writing = threading.RLock()
-        self._store = AdapterStore(root)
-        self._ledger = Ledger(database or open_database(sqlite_url(root.resolve() / DATABASE_FILE)))
-        found, self._set_aside = load_names(self._ledger, self._store, base, limits)
+        storage = storage or open_storage(Places(root))
+        self._store = storage.store
+        self._ledger = Ledger(storage.database)
+        self._store.claim(self._ledger.key)
+        changes, sizes = self._ledger.changes(-1), self._store.sizes()
+        found, self._set_aside = self._taken_up(changes.rows, sizes.get)
+        self._revision = changes.revision
         self._snapshot = Snapshot.of(found)
+        # Before anything runs nobody can need what an upload that was cut off has left.
+        self.collect_garbage()
 
     @property
     def store(self) -> AdapterStore:
@@ -100,26 +101,26 @@ class AdapterRegistry:
         check_name(name, (self._base.name,))
         routing = check_routing(routing or RoutingData(), self._limits)
         facts = validate(folder, self._base, self._limits)
-        with self._writing:
+        with self._writing, self._ledger.publishing():
             digest, is_new_content = self._store.put(folder, facts)
             existing = self._snapshot.by_name.get(name)
             if existing is not None and existing.digest == digest:
                 return existing, False
             aside = self._set_aside.adapters.get(name)
             holder = existing or aside
-            if holder is not None and holder.digest != digest:
-                if is_new_content:
-                    self._store.remove(digest)
-                raise AdapterExists(_taken(name, is_served=existing is not None))
-            if name in self._set_aside.unreadable:
-                self._ledger.remove(name)
-            adapter = described(name, digest, facts, routing, self._store)
-            if aside is None:
-                self._put(adapter, None)
-            else:
-                adapter = replace(adapter, version=aside.version, created=aside.created)
-                self._renew(adapter)
-            return adapter, True
+            if holder is None or holder.digest == digest:
+                if name in self._set_aside.unreadable:
+                    self._ledger.remove(name)
+                adapter = described(name, digest, facts, routing, self._store)
+                if aside is None:
+                    self._put(adapter, None)
+                else:
+                    adapter = replace(adapter, version=aside.version, created=aside.created)
+                    self._renew(adapter)
+                return adapter, True
+        if is_new_content:
+            self._drop({digest})
+        raise AdapterExists(_taken(name, is_served=existing is not None))
 
     def replace(
         self,
@@ -146,7 +147,7 @@ class AdapterRegistry:
         """
         self._now(name, expected)
         facts = validate(folder, self._base, self._limits)
-        with self._writing:
+        with self._writing, self._ledger.publishing():
             now = self._now(name, expected)
             kept = check_routing(routing or now.routing, self._limits)
             digest, _ = self._store.put(folder, facts)
@@ -171,7 +172,7 @@ class AdapterRegistry:
             VersionConflict: its digest is not the expected one.
             InvalidAdapter: that content does not fit the base model or the limits of now.
         """
-        with self._writing:
+        with self._writing, self._ledger.publishing():
             now = self._now(name, expected)
             earlier = self.version(name, digest)
             if earlier.digest == now.digest:
@@ -215,7 +216,8 @@ class AdapterRegistry:
         if now.digest.startswith(digest) and len(digest) >= MIN_DIGEST_CHARACTERS:
             return now
         record = earlier(now, digest, self._ledger, self._store)
-        check_still_fits(record, self._store, self._base, self._limits)
+        size_bytes = self._store.size_bytes(record.adapter.digest)
+        check_still_fits(record, size_bytes, self._store, self._base, self._limits)
         return record.adapter
 
     def all(self) -> list[Adapter]:
@@ -262,15 +264,36 @@ class AdapterRegistry:
             self._ledger.remove(name)
             self._snapshot = self._snapshot.without(name)
             self._set_aside.settle(name)
-            if not keep_blob:
-                for digest in digests:
-                    self._store.remove(digest)
-            return adapter
+        if not keep_blob:
+            self._drop(digests)
+        return adapter
 
     def collect_garbage(self, in_use: Collection[str] = ()) -> list[str]:
-        """Remove content that no version stands for and nobody uses; return what went."""
-        with self._writing:
+        """Remove content that no version stands for and nobody uses; return what went.
+
+        Nothing goes while another server on the same database stores an adapter.
+        """
+        with self._writing, self._ledger.collecting() as alone:
+            if not alone:
+                return []
             return self._store.remove_all_except(self._ledger.digests() | set(in_use))
+
+    def refresh(self) -> Refreshed:
+        """Take up what other servers on the same database have changed since the last look.
+
+        Raises:
+            StorageFailed: the store or the database refused; the next look takes it up.
+        """
+        with self._writing:
+            changes = self._ledger.changes(self._revision)
+            self._snapshot, seen = refreshed(
+                changes,
+                self._snapshot,
+                self._set_aside,
+                lambda rows: self._taken_up(rows, self._store.size_bytes),
+            )
+            self._revision = changes.revision
+            return seen
 
     def _now(self, name: str, expected: str | None) -> Adapter:
         now = self.get(name)
@@ -280,6 +303,22 @@ class AdapterRegistry:
                 "again, then repeat the change"
             )
         return now
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._ledger.close()
+
+    def _taken_up(
+        self, rows: Iterable[Mapping[str, Any]], size_of: Callable[[str], int | None]
+    ) -> tuple[list[Adapter], SetAside]:
+        return load_names(rows, size_of, self._store, self._base, self._limits)
+
+    def _drop(self, digests: Collection[str]) -> None:
+        """Remove contents, but for those that a version stands for by now."""
+        with self._writing, self._ledger.collecting() as alone:
+            if alone:
+                for digest in set(digests) - self._ledger.digests():
+                    self._store.remove(digest)
 
     def _put(self, adapter: Adapter, before: int | None) -> None:
         """Write the record, then show the adapter: what can be seen is kept."""

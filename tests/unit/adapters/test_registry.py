@@ -26,6 +26,9 @@ from adapters.tables import metadata
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 
+EVERYWHERE = pytest.mark.parametrize(
+    "kind", ["sqlite+local", "postgres+local", "sqlite+s3", "postgres+s3"]
+)
 ROUTING = RoutingData(
     examples=("what is 2 + 2?", "größer als ½"),
     description="sums",
@@ -34,6 +37,7 @@ ROUTING = RoutingData(
 )
 
 
+@EVERYWHERE
 def test_adding_is_idempotent_and_never_overwrites(
     registry: AdapterRegistry, good_folder: Path, other_folder: Path
 ) -> None:
@@ -63,6 +67,7 @@ def test_an_adapter_tells_what_it_is(registry: AdapterRegistry, good_folder: Pat
     assert all(not p.stat().st_mode & 0o222 for p in adapter.path.iterdir())
 
 
+@EVERYWHERE
 def test_everything_is_there_after_a_restart(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
@@ -206,6 +211,7 @@ def test_missing_content_is_reported_and_mended_by_the_same_upload(
     assert reopen().problems == []
 
 
+@EVERYWHERE
 def test_another_base_model_sets_adapters_aside_without_losing_them(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
@@ -266,6 +272,7 @@ def test_routing_data_that_the_router_could_not_use(
     assert registry.get("sums").routing == ROUTING
 
 
+@EVERYWHERE
 def test_many_threads_agree_on_one_winner(
     registry: AdapterRegistry, good_folder: Path, other_folder: Path
 ) -> None:

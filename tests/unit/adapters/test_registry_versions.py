@@ -15,9 +15,13 @@ from adapters import (
     VersionNotFound,
 )
 
+EVERYWHERE = pytest.mark.parametrize(
+    "kind", ["sqlite+local", "postgres+local", "sqlite+s3", "postgres+s3"]
+)
 ROUTING = RoutingData(description="sums", centroids=((0.1, -1e-30, 3.0),), encoder="all-minilm")
 
 
+@EVERYWHERE
 def test_replacing_changes_content_and_keeps_routing(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
@@ -30,12 +34,13 @@ def test_replacing_changes_content_and_keeps_routing(
     assert new.digest != old.digest
     assert (old.version, new.version) == (1, 2)
     assert new.routing == ROUTING
-    assert old.path.is_dir()
+    assert registry.store.is_intact(old.digest)
     assert reopen().get("sums") == new
     with pytest.raises(AdapterNotFound):
         registry.replace("unknown", other_folder)
 
 
+@EVERYWHERE
 def test_versions_are_kept_and_can_be_gone_back_to(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
@@ -63,6 +68,7 @@ def test_versions_are_kept_and_can_be_gone_back_to(
     assert registry.store.digests() == []
 
 
+@EVERYWHERE
 def test_a_change_made_meanwhile_is_not_overwritten(
     registry: AdapterRegistry, good_folder: Path, other_folder: Path
 ) -> None:
@@ -77,6 +83,7 @@ def test_a_change_made_meanwhile_is_not_overwritten(
     assert registry.get("sums") == second
 
 
+@EVERYWHERE
 def test_another_server_on_the_same_database_is_noticed(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
@@ -96,6 +103,7 @@ def test_another_server_on_the_same_database_is_noticed(
         registry.add("new", other_folder)
 
 
+@EVERYWHERE
 def test_old_versions_go(
     reopen: Callable[..., AdapterRegistry],
     good_folder: Path,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model, validate
-from adapters.store import AdapterStore
+from adapters.store import LocalStore
 
 CRASH = """
 import os, sys
@@ -75,7 +75,7 @@ def test_killed_before_any_step_it_starts_again_clean(
 def test_the_same_content_is_kept_once_and_left_alone(
     good_folder: Path, base: BaseModelShapes, tmp_path: Path
 ) -> None:
-    store = AdapterStore(tmp_path)
+    store = LocalStore(tmp_path)
     facts = validate(good_folder, base, Limits())
     digest, is_new = store.put(good_folder, facts)
     inode = (store.path(digest) / "adapter_model.safetensors").stat().st_ino
@@ -87,7 +87,7 @@ def test_the_same_content_is_kept_once_and_left_alone(
 def test_damage_from_outside_is_noticed_and_mended(
     good_folder: Path, base: BaseModelShapes, tmp_path: Path
 ) -> None:
-    store = AdapterStore(tmp_path)
+    store = LocalStore(tmp_path)
     facts = validate(good_folder, base, Limits())
     digest, _ = store.put(good_folder, facts)
     weights = store.path(digest) / "adapter_model.safetensors"
@@ -102,7 +102,7 @@ def test_damage_from_outside_is_noticed_and_mended(
 
 
 def test_staging_is_emptied_whatever_happens(tmp_path: Path) -> None:
-    store = AdapterStore(tmp_path)
+    store = LocalStore(tmp_path)
 
     def fail(folder: Path) -> None:
         (folder / "half").write_text("x")
@@ -112,7 +112,7 @@ def test_staging_is_emptied_whatever_happens(tmp_path: Path) -> None:
         fail(stage)
     assert list((tmp_path / "staging").iterdir()) == []
     (tmp_path / "staging" / "left over").mkdir()
-    AdapterStore(tmp_path)
+    LocalStore(tmp_path)
     assert list((tmp_path / "staging").iterdir()) == []
 
 
@@ -121,7 +121,7 @@ def test_garbage_is_what_nobody_keeps(
     base: BaseModelShapes,
     tmp_path: Path,
 ) -> None:
-    store = AdapterStore(tmp_path)
+    store = LocalStore(tmp_path)
     folders = [peft_adapter(seed=seed)[0] for seed in range(3)]
     digests = [store.put(f, validate(f, base, Limits()))[0] for f in folders]
     assert store.digests() == sorted(digests)
