@@ -67,6 +67,7 @@ class Ledger:
 
     Attributes:
         key: which registry this is; stores of contents are bound to it.
+        is_shared: whether several servers may use the database at once.
 
     Raises:
         StorageFailed: the database refused.
@@ -74,7 +75,7 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._is_shared = engine.dialect.name == "postgresql"
+        self.is_shared = engine.dialect.name == "postgresql"
         self._publishing: Connection | None = None
         with database_errors("open the database"), engine.connect() as connection:
             self.key: str = connection.execute(select(registry.c.key)).scalar_one()
@@ -89,7 +90,7 @@ class Ledger:
 
         Should the connection break meanwhile, and the lock with it, the record is not written.
         """
-        if not self._is_shared or self._publishing is not None:
+        if not self.is_shared or self._publishing is not None:
             yield
             return
         with self._engine.connect() as connection:
@@ -105,7 +106,7 @@ class Ledger:
     @contextmanager
     def collecting(self) -> Iterator[bool]:
         """Keep publishers off while contents are collected; False where one is at work now."""
-        if not self._is_shared:
+        if not self.is_shared:
             yield True
             return
         with self._engine.connect() as connection:

@@ -17,24 +17,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapters.adapter import Adapter, RoutingData, Version
+from adapters.adapter import Adapter, RoutingData
 from adapters.base_model import BaseModelShapes
 from adapters.describe import described
 from adapters.errors import AdapterExists, VersionConflict
-from adapters.history import MIN_DIGEST_CHARACTERS, earlier
 from adapters.ledger import Ledger
 from adapters.limits import Limits
+from adapters.lookup import AdapterLookup
 from adapters.names import Reserved, check_name
-from adapters.records import Problem, Record, check_routing, fit_key
+from adapters.records import Record, check_routing, fit_key
 from adapters.refresh import Refreshed, refreshed
-from adapters.restart import SetAside, check_still_fits, load_names
+from adapters.restart import SetAside, load_names
 from adapters.snapshot import Snapshot
 from adapters.storage import Places, Storage, open_storage
-from adapters.store import AdapterStore
 from adapters.validation import validate
 
 
-class AdapterRegistry:
+class AdapterRegistry(AdapterLookup):
     """Named adapters for one base model; safe to use from several threads.
 
     Args:
@@ -71,16 +70,6 @@ class AdapterRegistry:
         self._snapshot = Snapshot.of(found)
         # Before anything runs nobody can need what an upload that was cut off has left.
         self.collect_garbage()
-
-    @property
-    def store(self) -> AdapterStore:
-        """Where the content is kept; uploads are best staged there too."""
-        return self._store
-
-    @property
-    def problems(self) -> list[Problem]:
-        """Names whose records could not be taken up at start; they are skipped, not lost."""
-        return self._set_aside.problems
 
     def add(
         self, name: str, folder: Path, routing: RoutingData | None = None
@@ -182,55 +171,6 @@ class AdapterRegistry:
             )
             self._put(adapter, now.version)
             return adapter
-
-    def get(self, name: str) -> Adapter:
-        """The adapter of a name.
-
-        Raises:
-            AdapterNotFound: there is none.
-        """
-        return self._snapshot.named(name)
-
-    def versions(self, name: str) -> list[Version]:
-        """The versions of a name that are kept, the latest first.
-
-        Raises:
-            AdapterNotFound: the name is not taken.
-        """
-        self.get(name)
-        return self._ledger.history(name)
-
-    def only_of(self, name: str) -> set[str]:
-        """Digests of all versions of a name that no version of another name shares."""
-        return self._ledger.only_of(name)
-
-    def version(self, name: str, digest: str) -> Adapter:
-        """One version of a name, by its digest or the digest's beginning.
-
-        Raises:
-            AdapterNotFound: the name is not taken.
-            VersionNotFound: no version fits, or several do.
-            InvalidAdapter: its content does not fit the base model or the limits of now.
-        """
-        now = self.get(name)
-        if now.digest.startswith(digest) and len(digest) >= MIN_DIGEST_CHARACTERS:
-            return now
-        record = earlier(now, digest, self._ledger, self._store)
-        size_bytes = self._store.size_bytes(record.adapter.digest)
-        check_still_fits(record, size_bytes, self._store, self._base, self._limits)
-        return record.adapter
-
-    def all(self) -> list[Adapter]:
-        """All adapters, by name."""
-        return list(self._snapshot.by_name.values())
-
-    def by_digest(self, digest: str) -> Adapter:
-        """The adapter of a digest; the first by name where several names share it.
-
-        Raises:
-            AdapterNotFound: there is none.
-        """
-        return self._snapshot.of_digest(digest)
 
     def set_routing(self, name: str, routing: RoutingData) -> Adapter:
         """Replace what the router may know of an adapter.
