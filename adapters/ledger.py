@@ -19,20 +19,17 @@ from sqlalchemy import (
     delete,
     insert,
     select,
-    text,
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from adapters.adapter import RoutingData, Version
+from adapters.content_lock import collecting, publishing
 from adapters.database import database_errors
 from adapters.errors import VersionConflict
 from adapters.records import Record, content_row, routing_row
 from adapters.tables import adapters, contents, registry, versions
-
-CONTENT_LOCK = 0x6C6F7262
-"""PostgreSQL's advisory lock: shared while a content is published, held alone to collect."""
 
 _WHOLE = (
     select(
@@ -60,6 +57,16 @@ class Changes:
     revision: int
     rows: tuple[dict[str, Any], ...] = ()
     names: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version as the tables have it; ``size_bytes`` is None if its content has no record."""
+
+    name: str
+    number: int
+    digest: str
+    size_bytes: int | None
 
 
 class Ledger:
@@ -93,15 +100,11 @@ class Ledger:
         if not self.is_shared or self._publishing is not None:
             yield
             return
-        with self._engine.connect() as connection:
-            with database_errors("begin an adapter's record"):
-                _lock(connection, "pg_advisory_lock_shared")
-            self._publishing = connection
+        with publishing(self._engine) as self._publishing:
             try:
                 yield
             finally:
                 self._publishing = None
-                _unlock(connection, "pg_advisory_unlock_shared")
 
     @contextmanager
     def collecting(self) -> Iterator[bool]:
@@ -109,14 +112,8 @@ class Ledger:
         if not self.is_shared:
             yield True
             return
-        with self._engine.connect() as connection:
-            with database_errors("collect contents"):
-                alone = _lock(connection, "pg_try_advisory_lock")
-            try:
-                yield alone
-            finally:
-                if alone:
-                    _unlock(connection, "pg_advisory_unlock")
+        with collecting(self._engine) as alone:
+            yield alone
 
     def rows(self) -> list[dict[str, Any]]:
         """Every name with its version now and that one's content, by name.
@@ -162,6 +159,22 @@ class Ledger:
         """Contents that some version stands for."""
         with database_errors("read the adapters' versions"), self._engine.connect() as connection:
             return set(connection.scalars(select(versions.c.digest).distinct()))
+
+    def inventory(self) -> list[VersionRow]:
+        """Every version of every name, also those that no record of a content belongs to."""
+        joined = versions.outerjoin(contents, versions.c.digest == contents.c.digest)
+        query = select(
+            versions.c.name, versions.c.number, versions.c.digest, contents.c.size_bytes
+        ).select_from(joined)
+        with database_errors("read the adapters' versions"), self._engine.connect() as connection:
+            found = connection.execute(query.order_by(versions.c.name, versions.c.number))
+            return [VersionRow(*row) for row in found]
+
+    def names(self) -> list[tuple[str, int]]:
+        """Every name with the number of its version now, also without such a version."""
+        query = select(adapters.c.name, adapters.c.number).order_by(adapters.c.name)
+        with database_errors("read the adapters' records"), self._engine.connect() as connection:
+            return [(name, number) for name, number in connection.execute(query)]
 
     def only_of(self, name: str) -> set[str]:
         """Contents that versions of this name stand for, and those of no other one."""
@@ -242,20 +255,6 @@ class Ledger:
                 stack.enter_context(connection.begin())
             connection.execute(update(registry).values(revision=registry.c.revision + 1))
             yield connection, connection.execute(select(registry.c.revision)).scalar_one()
-
-
-def _lock(connection: Connection, function: str) -> bool:
-    """Take PostgreSQL's lock for the session; False if it was tried for and is held."""
-    got = connection.execute(text(f"SELECT {function}(:key)"), {"key": CONTENT_LOCK}).scalar()
-    connection.commit()
-    return got is not False
-
-
-def _unlock(connection: Connection, function: str) -> None:
-    try:
-        _lock(connection, function)
-    except SQLAlchemyError:
-        connection.invalidate()  # the session goes, and its locks with it
 
 
 def _forget(connection: Connection, name: str, gone: ColumnElement[bool]) -> None:

@@ -1,4 +1,4 @@
-"""Names in a real PostgreSQL, contents in a real S3: kept across servers that share nothing else."""
+"""Names in a real PostgreSQL, contents in a real S3: kept by servers that share nothing else."""
 
 import shutil
 import time

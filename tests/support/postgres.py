@@ -49,6 +49,16 @@ class Postgres:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def wait_until_left(self, url: str) -> None:
+        """Wait until the server has noticed that a client was killed."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        deadline = time.monotonic() + _START_S
+        with self.connect() as connection:
+            while connection.execute(query, [url.rpartition("/")[2]]).fetchone() != (0,):
+                if time.monotonic() > deadline:
+                    raise RuntimeError("somebody is still connected to the database")
+                time.sleep(0.01)
+
 
 def find_programs() -> Path | None:
     """The folder with initdb and postgres."""

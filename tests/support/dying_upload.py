@@ -1,0 +1,90 @@
+"""A process that stores an adapter, then replaces it, and is killed on the way.
+
+    python -m tests.support.dying_upload
+
+Reads jobs from standard input, one JSON a line: ``places``, ``base``, ``folders``, ``acknowledged``
+and ``step``. Each is done by a fork, which sends itself SIGKILL before the step of that number: a file operation,
+a statement, a commit, a request to the object store. What the registry has acknowledged is written to
+the file ``acknowledged``. Answers with the signal that ended the fork, and how many steps it made.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# All of them before the first fork, which then takes no time.
+import s3fs  # noqa: F401
+from s3fs import S3FileSystem
+from sqlalchemy import Engine, event
+
+from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.storage import Places, open_storage
+
+
+def main() -> None:
+    """Do jobs until there are no more."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writer, str(_upload(job)).encode())
+            os._exit(0)
+        os.close(writer)
+        _, status = os.waitpid(child, 0)
+        steps = os.read(reader, 99)
+        os.close(reader)
+        killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        sys.stdout.write(json.dumps({"killed_by": killed_by, "steps": int(steps or 0)}) + "\n")
+        sys.stdout.flush()
+
+
+def _upload(job: dict[str, Any]) -> int:
+    places = Places(**{**job["places"], "root": Path(job["places"]["root"])})
+    base = read_base_model(Path(job["base"]), "tiny-llama")
+    registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
+    steps = _count_steps(job["step"])
+    with Path(job["acknowledged"]).open("w") as told:
+        for change, folder in zip((registry.add, registry.replace), job["folders"], strict=True):
+            adapter, _ = change("sums", Path(folder))
+            told.write(adapter.digest + "\n")
+            told.flush()
+    return steps()
+
+
+def _count_steps(last: int) -> Callable[[], int]:
+    """Die before the step of that number; returns what tells how many there were."""
+    made = 0
+
+    def step(*arguments: Any, **options: Any) -> None:
+        nonlocal made
+        made += 1
+        if made == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            step()
+            return original(*arguments, **options)
+
+        async def call_async(*arguments: Any, **options: Any) -> Any:
+            step()
+            return await original(*arguments, **options)
+
+        return call_async if asyncio.iscoroutinefunction(original) else call
+
+    for moment in ("before_cursor_execute", "commit"):
+        event.listen(Engine, moment, step)
+    for name in ("fsync", "rename", "replace"):
+        setattr(os, name, counted(getattr(os, name)))
+    S3FileSystem._call_s3 = counted(S3FileSystem._call_s3)
+    return lambda: made
+
+
+if __name__ == "__main__":
+    main()
