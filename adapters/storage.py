@@ -104,7 +104,6 @@ def _open_remote(places: Places, path: str, *, tidy: bool) -> AdapterStore:
         files = S3FileSystem(
             **places.store_options,
             use_listings_cache=False,
-            skip_instance_cache=True,
             config_kwargs={"connect_timeout": _CONNECT_S, "read_timeout": _ANSWER_S},
         )
     return RemoteStore(files, path, places.root, places.cache_bytes, tidy=tidy)

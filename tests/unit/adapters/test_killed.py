@@ -1,5 +1,6 @@
 """A process that is killed while it stores an adapter leaves the old state or the new one."""
 
+import itertools
 import json
 import random
 import signal
@@ -57,6 +58,7 @@ def look(places: Places, base_folder: Path, folders: list[Path], told: Path, pos
     acknowledged = told.read_text().split() if told.exists() else []
     storage = open_storage(places, tidy=False)
     left = {finding.kind for finding in check(storage).findings}
+    storage.database.dispose()
     assert left <= {"leftover", "unreferenced"}, "nothing that has a name is missing or damaged"
 
     base = read_base_model(base_folder, "tiny-llama")
@@ -64,16 +66,11 @@ def look(places: Places, base_folder: Path, folders: list[Path], told: Path, pos
     assert registry.problems == []
     versions = [one.digest for one in registry.versions("sums")[::-1]] if registry.all() else []
     assert versions[: len(acknowledged)] == acknowledged, "what was acknowledged is kept"
-    assert all(registry.store.is_intact(digest) for digest in versions)
     assert sorted(registry.store.digests()) == sorted(versions)
-
-    after, _ = registry.add("after", folders[0])
-    assert registry.store.is_intact(after.digest)
-    registry.remove("after")
-    registry.collect_garbage()
     registry.close()
+    storage = open_storage(places, tidy=False)
     report = check(storage)
-    assert report.findings == (), "the start has tidied up"
+    assert report.findings == (), "every content is whole, and the start has tidied up"
     storage.database.dispose()
     return len(versions)
 
@@ -89,9 +86,9 @@ def test_killed_before_any_step(
 ) -> None:
     folders = [good_folder, other_folder]
     postgres = request.getfixturevalue("postgres") if "postgres" in kind else None
+    stride = 3 if "s3" in kind else 1  # each look at S3 takes a second
     seen: list[int] = []
-    while True:
-        step = len(seen) + 1
+    for step in itertools.count(1, stride):
         places = new_places(kind, tmp_path / str(step), request)
         told = tmp_path / f"told {step}"
         uploader.stdin.write(job(places, base_folder, folders, step, told))
@@ -101,7 +98,7 @@ def test_killed_before_any_step(
         if not answer["killed_by"]:
             break
         assert answer["killed_by"] == signal.SIGKILL
-    assert len(seen) - 1 == answer["steps"] >= 20
+    assert step > answer["steps"] >= 20
     assert seen == sorted(seen)
     assert set(seen) == {0, 1, 2}
 
