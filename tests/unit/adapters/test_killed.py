@@ -86,9 +86,8 @@ def test_killed_before_any_step(
 ) -> None:
     folders = [good_folder, other_folder]
     postgres = request.getfixturevalue("postgres") if "postgres" in kind else None
-    stride = 3 if "s3" in kind else 1  # each look at S3 takes a second
     seen: list[int] = []
-    for step in itertools.count(1, stride):
+    for step in itertools.count(1):
         places = new_places(kind, tmp_path / str(step), request)
         told = tmp_path / f"told {step}"
         uploader.stdin.write(job(places, base_folder, folders, step, told))
@@ -98,7 +97,7 @@ def test_killed_before_any_step(
         if not answer["killed_by"]:
             break
         assert answer["killed_by"] == signal.SIGKILL
-    assert step > answer["steps"] >= 20
+    assert step == answer["steps"] + 1 > 15
     assert seen == sorted(seen)
     assert set(seen) == {0, 1, 2}
 
