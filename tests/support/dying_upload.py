@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# All of them before the first fork, which then takes no time.
-import s3fs  # noqa: F401
+import botocore.session
+from botocore.loaders import create_loader
 from s3fs import S3FileSystem
 from sqlalchemy import Engine, event
 
@@ -28,6 +28,10 @@ from adapters.storage import Places, open_storage
 
 def main() -> None:
     """Do jobs until there are no more."""
+    # The description of S3's interface is read once, not by each fork.
+    described = create_loader()
+    described.load_service_model("s3", "service-2")
+    botocore.session.create_loader = lambda *arguments: described
     for line in sys.stdin:
         job = json.loads(line)
         reader, writer = os.pipe()

@@ -18,9 +18,9 @@ OpenRegistry = Callable[..., AdapterRegistry]
 KINDS = ("sqlite+local", "postgres+local", "sqlite+s3", "postgres+s3")
 
 
-def new_places(kind: str, root: Path, request: pytest.FixtureRequest) -> Places:
+def new_places(storage_kind: str, root: Path, request: pytest.FixtureRequest) -> Places:
     """Empty places of one of KINDS; only what they need is started."""
-    database, store = kind.split("+")
+    database, store = storage_kind.split("+")
     places = Places(root)
     if database == "postgres":
         url = request.getfixturevalue("postgres").new_database()
@@ -93,15 +93,15 @@ def good_folder(peft_adapter: Callable[..., tuple[Path, dict[str, float]]]) -> P
 
 
 @pytest.fixture
-def kind() -> str:
+def storage_kind() -> str:
     """Where names and contents are kept; tests name others of KINDS."""
     return "sqlite+local"
 
 
 @pytest.fixture
-def places(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Places:
+def places(storage_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Places:
     """Empty places of that kind."""
-    return new_places(kind, tmp_path / "data", request)
+    return new_places(storage_kind, tmp_path / "data", request)
 
 
 @pytest.fixture

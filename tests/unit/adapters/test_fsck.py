@@ -13,7 +13,7 @@ from adapters import AdapterRegistry
 from adapters.fsck import Report, check
 from adapters.storage import Places, open_storage
 
-EVERYWHERE = pytest.mark.parametrize("kind", ["sqlite+local", "postgres+s3"])
+EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = "adapter_model.safetensors"
 
@@ -31,11 +31,13 @@ def found(report: Report) -> list[tuple[str, str, bool]]:
 
 
 @pytest.fixture
-def damage(kind: str, places: Places, request: pytest.FixtureRequest) -> Callable[[str], None]:
+def damage(
+    storage_kind: str, places: Places, request: pytest.FixtureRequest
+) -> Callable[[str], None]:
     """Change one byte of a content's weights, where they are kept."""
 
     def flip(digest: str) -> None:
-        if kind.endswith("s3"):
+        if storage_kind.endswith("s3"):
             files = request.getfixturevalue("s3").files()
             path = f"{places.store_url.removeprefix('s3://')}/blobs/{digest}/{WEIGHTS}"
             content = bytearray(files.cat_file(path))
@@ -67,7 +69,7 @@ def test_a_registry_in_order_is_clean(
 
 @EVERYWHERE
 def test_what_is_left_over_is_removed(
-    kind: str,
+    storage_kind: str,
     registry: AdapterRegistry,
     places: Places,
     good_folder: Path,
@@ -79,7 +81,7 @@ def test_what_is_left_over_is_removed(
     registry.remove("other")
     (places.root / "staging" / "half").mkdir()
     expected = [("leftover", "staging/half"), ("unreferenced", gone.digest)]
-    if kind.endswith("s3"):
+    if storage_kind.endswith("s3"):
         half = f"blobs/{'0' * 64}/{WEIGHTS}"
         files = request.getfixturevalue("s3").files()
         files.pipe_file(f"{places.store_url.removeprefix('s3://')}/{half}", b"half")
@@ -125,7 +127,7 @@ def test_a_damaged_content_is_set_apart_and_taken_up_again_by_the_same_upload(
     assert looked(places).findings == ()
 
 
-@pytest.mark.parametrize("kind", ["sqlite+s3"])
+@pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 def test_a_damaged_remote_content_is_mended_from_the_good_copy(
     registry: AdapterRegistry,
     places: Places,
@@ -141,7 +143,7 @@ def test_a_damaged_remote_content_is_mended_from_the_good_copy(
     assert registry.store.is_intact(adapter.digest)
 
 
-@pytest.mark.parametrize("kind", ["sqlite+s3"])
+@pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 def test_a_damaged_copy_is_told_and_dropped(
     registry: AdapterRegistry, places: Places, good_folder: Path
 ) -> None:
@@ -155,7 +157,7 @@ def test_a_damaged_copy_is_told_and_dropped(
     assert looked(places).findings == ()
 
 
-@pytest.mark.parametrize("kind", ["sqlite+local"])
+@pytest.mark.parametrize("storage_kind", ["sqlite+local"])
 def test_rows_that_do_not_belong_together_are_told(
     registry: AdapterRegistry, places: Places, good_folder: Path, other_folder: Path
 ) -> None:
@@ -211,7 +213,7 @@ def test_the_command(
     repaired = run(*here, "--repair", "--json")
     report = json.loads(repaired.stdout)
     assert repaired.returncode == 1
-    assert [(f["kind"], f["is_solved"]) for f in report["findings"]] == [
+    assert [(f["storage_kind"], f["is_solved"]) for f in report["findings"]] == [
         ("missing", False),
         ("leftover", True),
     ]

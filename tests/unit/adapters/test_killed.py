@@ -20,7 +20,7 @@ from adapters.storage import Places, open_storage
 from tests.unit.adapters.conftest import new_places
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = pytest.mark.parametrize("kind", ["sqlite+local", "postgres+s3"])
+pytestmark = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,7 @@ def look(places: Places, base_folder: Path, folders: list[Path], told: Path, pos
 
 
 def test_killed_before_any_step(
-    kind: str,
+    storage_kind: str,
     uploader: subprocess.Popen[str],
     base_folder: Path,
     good_folder: Path,
@@ -85,10 +85,10 @@ def test_killed_before_any_step(
     request: pytest.FixtureRequest,
 ) -> None:
     folders = [good_folder, other_folder]
-    postgres = request.getfixturevalue("postgres") if "postgres" in kind else None
+    postgres = request.getfixturevalue("postgres") if "postgres" in storage_kind else None
     seen: list[int] = []
     for step in itertools.count(1):
-        places = new_places(kind, tmp_path / str(step), request)
+        places = new_places(storage_kind, tmp_path / str(step), request)
         told = tmp_path / f"told {step}"
         uploader.stdin.write(job(places, base_folder, folders, step, told))
         uploader.stdin.flush()
@@ -125,7 +125,7 @@ with Path(job["acknowledged"]).open("a") as told:
 
 
 def test_killed_at_random(
-    kind: str,
+    storage_kind: str,
     places: Places,
     base_folder: Path,
     good_folder: Path,
@@ -137,7 +137,7 @@ def test_killed_at_random(
     base = read_base_model(base_folder, "tiny-llama")
     open_registry(places, base).add("sums", good_folder)
     chance = random.Random(4)
-    for turn in range(3):
+    for turn in range(2):
         told = tmp_path / f"told {turn}"
         with subprocess.Popen(
             [sys.executable, "-c", LOOP], stdin=subprocess.PIPE, text=True, cwd=ROOT

@@ -26,7 +26,7 @@ from adapters.tables import metadata
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 
-EVERYWHERE = pytest.mark.parametrize("kind", ["sqlite+local", "postgres+s3"])
+EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
 ROUTING = RoutingData(
     examples=("what is 2 + 2?", "größer als ½"),
     description="sums",

@@ -15,7 +15,7 @@ from adapters import (
     VersionNotFound,
 )
 
-EVERYWHERE = pytest.mark.parametrize("kind", ["sqlite+local", "postgres+s3"])
+EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
 ROUTING = RoutingData(description="sums", centroids=((0.1, -1e-30, 3.0),), encoder="all-minilm")
 
 

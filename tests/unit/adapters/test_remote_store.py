@@ -13,7 +13,7 @@ from adapters.storage import Places, open_storage
 from adapters.store import AdapterStore
 from adapters.store.remote import RemoteStore
 
-pytestmark = pytest.mark.parametrize("kind", ["sqlite+s3"])
+pytestmark = pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 WEIGHTS = "adapter_model.safetensors"
 
 

@@ -20,7 +20,7 @@ from adapters import (
 )
 from adapters.storage import Places, Storage, open_storage
 
-pytestmark = pytest.mark.parametrize("kind", ["postgres+s3"])
+pytestmark = pytest.mark.parametrize("storage_kind", ["postgres+s3"])
 
 
 @pytest.fixture
