@@ -54,7 +54,9 @@ def _upload(job: dict[str, Any]) -> int:
     registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
     # What PostgreSQL does between a statement and its commit is its own affair, and tested there.
     moments = ("commit",) if places.database_url else ("before_cursor_execute", "commit")
-    steps = _count_steps(job["step"], moments)
+    # A copy of what lies in S3 is checked at its next use, whatever of it was flushed.
+    calls = ("rename",) if places.store_url else ("fsync", "rename", "replace")
+    steps = _count_steps(job["step"], moments, calls)
     with Path(job["acknowledged"]).open("w") as told:
         for change, folder in zip((registry.add, registry.replace), job["folders"], strict=True):
             adapter, _ = change("sums", Path(folder))
@@ -86,7 +88,7 @@ class _Steps:
         return call
 
 
-def _count_steps(last: int, moments: tuple[str, ...]) -> _Steps:
+def _count_steps(last: int, moments: tuple[str, ...], calls: tuple[str, ...]) -> _Steps:
     """Die before the step of that number."""
     steps, request = _Steps(last), S3FileSystem._call_s3
 
@@ -97,7 +99,7 @@ def _count_steps(last: int, moments: tuple[str, ...]) -> _Steps:
 
     for moment in moments:
         event.listen(Engine, moment, steps.step)
-    for name in ("fsync", "rename", "replace"):
+    for name in calls:
         setattr(os, name, steps.counted(getattr(os, name)))
     S3FileSystem._call_s3 = counted_request
     return steps

@@ -213,7 +213,7 @@ def test_the_command(
     repaired = run(*here, "--repair", "--json")
     report = json.loads(repaired.stdout)
     assert repaired.returncode == 1
-    assert [(f["storage_kind"], f["is_solved"]) for f in report["findings"]] == [
+    assert [(f["kind"], f["is_solved"]) for f in report["findings"]] == [
         ("missing", False),
         ("leftover", True),
     ]
