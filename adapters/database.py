@@ -22,6 +22,8 @@ LOCK_KEY = 0x6C6F7261
 """PostgreSQL's advisory lock for the migrations: one server at a time makes tables."""
 
 _BUSY_MS = 30_000
+_CONNECT_S = 10
+_BACKENDS = ("postgresql", "sqlite")
 
 
 def sqlite_url(file: Path) -> str:
@@ -38,12 +40,39 @@ def open_database(url: str) -> Engine:
     Raises:
         StorageFailed: there is no such database, it refuses, or a newer version made its tables.
     """
+    check_database_url(url)
     with database_errors("open the database"):
-        engine = create_engine(url, pool_pre_ping=not _is_sqlite(url))
-        if _is_sqlite(url):
+        if make_url(url).get_backend_name() == "sqlite":
+            engine = create_engine(url)
             event.listen(engine, "connect", _prepare_sqlite)
+        else:
+            # No statement waits for ever for what another server holds.
+            waits = {"connect_timeout": _CONNECT_S, "options": f"-c lock_timeout={_BUSY_MS}"}
+            engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
         _upgrade(engine)
     return engine
+
+
+def check_database_url(url: str) -> None:
+    """Let a URL through whose database is one of those that are supported.
+
+    Raises:
+        StorageFailed: it is not; the message does not repeat it, since it may hold a password.
+    """
+    try:
+        made = make_url(url)
+        known = made.get_backend_name() in _BACKENDS and made.drivername.partition("+")[2] in (
+            "",
+            "psycopg",
+            "pysqlite",
+        )
+    except (ArgumentError, ValueError):
+        known = False
+    if not known:
+        raise StorageFailed(
+            "the database's URL is not understood; it must be like "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME or sqlite:////FOLDER/FILE"
+        )
 
 
 @contextmanager
@@ -58,10 +87,6 @@ def database_errors(doing: str) -> Iterator[None]:
         raise StorageFailed(f"could not {doing}: its URL is not one that is understood") from error
     except SQLAlchemyError as error:
         raise StorageFailed(f"could not {doing}: {type(error).__name__}") from error
-
-
-def _is_sqlite(url: str) -> bool:
-    return make_url(url).get_backend_name() == "sqlite"
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ANN401

@@ -4,6 +4,7 @@ import time
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.base_identity import public_name
+from adapters.errors import StorageFailed
 from adapters.store import AdapterStore
 from adapters.validation import AdapterFacts
 
@@ -11,7 +12,14 @@ from adapters.validation import AdapterFacts
 def described(
     name: str, digest: str, facts: AdapterFacts, routing: RoutingData, store: AdapterStore
 ) -> Adapter:
-    """The first version of a name, from what validation found in its files."""
+    """The first version of a name, from what validation found in its files.
+
+    Raises:
+        StorageFailed: its content is not in the store, or the store refused.
+    """
+    size_bytes = store.size_bytes(digest)
+    if size_bytes is None:
+        raise StorageFailed("could not keep an adapter: its content has gone from the store")
     return Adapter(
         name=name,
         digest=digest,
@@ -21,7 +29,7 @@ def described(
         ranks=facts.ranks,
         lora_alpha=facts.config.lora_alpha,
         target_modules=facts.target_modules,
-        size_bytes=store.size_bytes(digest),
+        size_bytes=size_bytes,
         parameters=facts.parameters,
         created=time.time(),
         routing=routing,

@@ -1,6 +1,6 @@
 """Names for stored adapters and their versions, kept across restarts.
 
-    <root>/blobs/<digest>/      content (see ``adapters.store``)
+    <root>/blobs/<digest>/      content, unless it is kept elsewhere (see ``adapters.store``)
     <root>/registry.db          names and versions, unless another database is given
 
 The registry is the only way in: it validates, stores, then names. Names are cheap, several may
@@ -12,34 +12,28 @@ Writers take turns; readers never wait for them, as they read a snapshot that is
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine
-
-from adapters.adapter import Adapter, RoutingData, Version
+from adapters.adapter import Adapter, RoutingData
 from adapters.base_model import BaseModelShapes
-from adapters.database import open_database, sqlite_url
 from adapters.describe import described
-from adapters.errors import (
-    AdapterExists,
-    VersionConflict,
-)
-from adapters.history import MIN_DIGEST_CHARACTERS, earlier
+from adapters.errors import AdapterExists, VersionConflict
 from adapters.ledger import Ledger
 from adapters.limits import Limits
+from adapters.lookup import AdapterLookup
 from adapters.names import Reserved, check_name
-from adapters.records import Problem, Record, check_routing, fit_key
-from adapters.restart import check_still_fits, load_names
+from adapters.records import Record, check_routing, fit_key
+from adapters.refresh import Refreshed, refreshed
+from adapters.restart import SetAside, load_names
 from adapters.snapshot import Snapshot
-from adapters.store import AdapterStore
+from adapters.storage import Places, Storage, open_storage
 from adapters.validation import validate
 
-DATABASE_FILE = "registry.db"
 
-
-class AdapterRegistry:
+class AdapterRegistry(AdapterLookup):
     """Named adapters for one base model; safe to use from several threads.
 
     Args:
@@ -48,13 +42,10 @@ class AdapterRegistry:
         limits: Bounds on uploads.
         reserved: Names that adapters may not take, fixed or asked for each time. The base model's
             name is always reserved.
-        database: Where names and versions are kept; a file in the data folder by default.
-
-    Attributes:
-        problems: Names whose records could not be taken up at start; they are skipped, not lost.
+        storage: Where names and contents are kept; in the data folder by default.
 
     Raises:
-        StorageFailed: the file system or the database refused.
+        StorageFailed: the store or the database refused.
     """
 
     def __init__(
@@ -63,24 +54,22 @@ class AdapterRegistry:
         base: BaseModelShapes,
         limits: Limits,
         reserved: Reserved = (),
-        database: Engine | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self._base = base
         self._limits = limits
         self._reserved = reserved
         self._writing = threading.RLock()
-        self._store = AdapterStore(root)
-        self._ledger = Ledger(database or open_database(sqlite_url(root.resolve() / DATABASE_FILE)))
-        loaded = load_names(self._ledger, self._store, base, limits)
-        self._snapshot = Snapshot.of(loaded.adapters)
-        self._set_aside = dict(loaded.set_aside)
-        self._unreadable = set(loaded.unreadable)
-        self.problems: list[Problem] = list(loaded.problems)
-
-    @property
-    def store(self) -> AdapterStore:
-        """Where the content is kept; uploads are best staged there too."""
-        return self._store
+        storage = storage or open_storage(Places(root))
+        self._store = storage.store
+        self._ledger = Ledger(storage.database)
+        self._store.claim(self._ledger.key)
+        changes, sizes = self._ledger.changes(-1), self._store.sizes()
+        found, self._set_aside = self._taken_up(changes.rows, sizes.get)
+        self._revision = changes.revision
+        self._snapshot = Snapshot.of(found)
+        # Before anything runs nobody can need what an upload that was cut off has left.
+        self.collect_garbage()
 
     def add(
         self, name: str, folder: Path, routing: RoutingData | None = None
@@ -101,26 +90,26 @@ class AdapterRegistry:
         check_name(name, (self._base.name,))
         routing = check_routing(routing or RoutingData(), self._limits)
         facts = validate(folder, self._base, self._limits)
-        with self._writing:
+        with self._writing, self._ledger.publishing():
             digest, is_new_content = self._store.put(folder, facts)
             existing = self._snapshot.by_name.get(name)
             if existing is not None and existing.digest == digest:
                 return existing, False
-            aside = self._set_aside.get(name)
+            aside = self._set_aside.adapters.get(name)
             holder = existing or aside
-            if holder is not None and holder.digest != digest:
-                if is_new_content:
-                    self._store.remove(digest)
-                raise AdapterExists(_taken(name, is_served=existing is not None))
-            if name in self._unreadable:
-                self._ledger.remove(name)
-            adapter = described(name, digest, facts, routing, self._store)
-            if aside is None:
-                self._put(adapter, None)
-            else:
-                adapter = replace(adapter, version=aside.version, created=aside.created)
-                self._renew(adapter)
-            return adapter, True
+            if holder is None or holder.digest == digest:
+                if name in self._set_aside.unreadable:
+                    self._ledger.remove(name)
+                adapter = described(name, digest, facts, routing, self._store)
+                if aside is None:
+                    self._put(adapter, None)
+                else:
+                    adapter = replace(adapter, version=aside.version, created=aside.created)
+                    self._renew(adapter)
+                return adapter, True
+        if is_new_content:
+            self._drop({digest})
+        raise AdapterExists(_taken(name, is_served=existing is not None))
 
     def replace(
         self,
@@ -147,7 +136,7 @@ class AdapterRegistry:
         """
         self._now(name, expected)
         facts = validate(folder, self._base, self._limits)
-        with self._writing:
+        with self._writing, self._ledger.publishing():
             now = self._now(name, expected)
             kept = check_routing(routing or now.routing, self._limits)
             digest, _ = self._store.put(folder, facts)
@@ -172,7 +161,7 @@ class AdapterRegistry:
             VersionConflict: its digest is not the expected one.
             InvalidAdapter: that content does not fit the base model or the limits of now.
         """
-        with self._writing:
+        with self._writing, self._ledger.publishing():
             now = self._now(name, expected)
             earlier = self.version(name, digest)
             if earlier.digest == now.digest:
@@ -182,54 +171,6 @@ class AdapterRegistry:
             )
             self._put(adapter, now.version)
             return adapter
-
-    def get(self, name: str) -> Adapter:
-        """The adapter of a name.
-
-        Raises:
-            AdapterNotFound: there is none.
-        """
-        return self._snapshot.named(name)
-
-    def versions(self, name: str) -> list[Version]:
-        """The versions of a name that are kept, the latest first.
-
-        Raises:
-            AdapterNotFound: the name is not taken.
-        """
-        self.get(name)
-        return self._ledger.history(name)
-
-    def only_of(self, name: str) -> set[str]:
-        """Digests of all versions of a name that no version of another name shares."""
-        return self._ledger.only_of(name)
-
-    def version(self, name: str, digest: str) -> Adapter:
-        """One version of a name, by its digest or the digest's beginning.
-
-        Raises:
-            AdapterNotFound: the name is not taken.
-            VersionNotFound: no version fits, or several do.
-            InvalidAdapter: its content does not fit the base model or the limits of now.
-        """
-        now = self.get(name)
-        if now.digest.startswith(digest) and len(digest) >= MIN_DIGEST_CHARACTERS:
-            return now
-        record = earlier(now, digest, self._ledger, self._store)
-        check_still_fits(record, self._store, self._base, self._limits)
-        return record.adapter
-
-    def all(self) -> list[Adapter]:
-        """All adapters, by name."""
-        return list(self._snapshot.by_name.values())
-
-    def by_digest(self, digest: str) -> Adapter:
-        """The adapter of a digest; the first by name where several names share it.
-
-        Raises:
-            AdapterNotFound: there is none.
-        """
-        return self._snapshot.of_digest(digest)
 
     def set_routing(self, name: str, routing: RoutingData) -> Adapter:
         """Replace what the router may know of an adapter.
@@ -258,20 +199,41 @@ class AdapterRegistry:
             AdapterNotFound: there is no such adapter.
         """
         with self._writing:
-            adapter = self._set_aside.get(name) or self.get(name)
+            adapter = self._set_aside.adapters.get(name) or self.get(name)
             digests = self._ledger.only_of(name)
             self._ledger.remove(name)
             self._snapshot = self._snapshot.without(name)
-            self._settle(name)
-            if not keep_blob:
-                for digest in digests:
-                    self._store.remove(digest)
-            return adapter
+            self._set_aside.settle(name)
+        if not keep_blob:
+            self._drop(digests)
+        return adapter
 
     def collect_garbage(self, in_use: Collection[str] = ()) -> list[str]:
-        """Remove content that no version stands for and nobody uses; return what went."""
-        with self._writing:
+        """Remove content that no version stands for and nobody uses; return what went.
+
+        Nothing goes while another server on the same database stores an adapter.
+        """
+        with self._writing, self._ledger.collecting() as alone:
+            if not alone:
+                return []
             return self._store.remove_all_except(self._ledger.digests() | set(in_use))
+
+    def refresh(self) -> Refreshed:
+        """Take up what other servers on the same database have changed since the last look.
+
+        Raises:
+            StorageFailed: the store or the database refused; the next look takes it up.
+        """
+        with self._writing:
+            changes = self._ledger.changes(self._revision)
+            self._snapshot, seen = refreshed(
+                changes,
+                self._snapshot,
+                self._set_aside,
+                lambda rows: self._taken_up(rows, self._store.size_bytes),
+            )
+            self._revision = changes.revision
+            return seen
 
     def _now(self, name: str, expected: str | None) -> Adapter:
         now = self.get(name)
@@ -281,6 +243,22 @@ class AdapterRegistry:
                 "again, then repeat the change"
             )
         return now
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._ledger.close()
+
+    def _taken_up(
+        self, rows: Iterable[Mapping[str, Any]], size_of: Callable[[str], int | None]
+    ) -> tuple[list[Adapter], SetAside]:
+        return load_names(rows, size_of, self._store, self._base, self._limits)
+
+    def _drop(self, digests: Collection[str]) -> None:
+        """Remove contents, but for those that a version stands for by now."""
+        with self._writing, self._ledger.collecting() as alone:
+            if alone:
+                for digest in set(digests) - self._ledger.digests():
+                    self._store.remove(digest)
 
     def _put(self, adapter: Adapter, before: int | None) -> None:
         """Write the record, then show the adapter: what can be seen is kept."""
@@ -301,13 +279,7 @@ class AdapterRegistry:
 
     def _show(self, adapter: Adapter) -> None:
         self._snapshot = self._snapshot.including(adapter)
-        self._settle(adapter.name)
-
-    def _settle(self, name: str) -> None:
-        """The name's trouble at start is over."""
-        self._set_aside.pop(name, None)
-        self._unreadable.discard(name)
-        self.problems = [problem for problem in self.problems if problem.name != name]
+        self._set_aside.settle(adapter.name)
 
 
 def _taken(name: str, *, is_served: bool) -> str:

@@ -3,6 +3,7 @@
 contents   what was found in the two files of a digest; never changes
 versions   (name, number) → digest; never changes
 adapters   name → its version now, and what the router may know of it
+registry   one row: which registry this is, and a number that every change raises
 """
 
 from sqlalchemy import (
@@ -59,5 +60,14 @@ adapters = Table(
     Column("name", String(NAME_CHARACTERS), primary_key=True),
     Column("number", Integer, nullable=False),
     Column("routing", JSON, nullable=False),
+    Column("changed", BigInteger, nullable=False, server_default="0"),
     ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
+)
+
+registry = Table(
+    "registry",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(32), nullable=False),
+    Column("revision", BigInteger, nullable=False),
 )

@@ -21,5 +21,17 @@ keep() { # name, text
 keep api_key "$(word)"
 keep grafana_password "$(word)"
 keep postgres_password "$(word)"
+
+s3_key="$(word)"
 keep s3.json "{\"identities\": [{\"name\": \"loralloy\", \"credentials\": [{\"accessKey\": \"loralloy\",
-  \"secretKey\": \"$(word)\"}], \"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"]}]}"
+  \"secretKey\": \"$s3_key\"}], \"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"]}]}"
+
+# What the server is told of both: made from the files above, which may be older.
+s3_key="$(sed -n 's/.*"secretKey": "\([^"]*\)".*/\1/p' "$folder/s3.json")"
+keep storage.yaml "database_url: postgresql+psycopg://loralloy:$(cat "$folder/postgres_password")@postgres/loralloy
+store_url: s3://loralloy/adapters
+storage:
+  options:
+    endpoint_url: http://s3:8333
+    key: loralloy
+    secret: $s3_key"

@@ -28,6 +28,7 @@ from server.catalogue import Catalogue
 from server.engine.embed import EmbeddedEngine
 from server.engine.errors import EngineError
 from server.error_shape import ErrorShape, handle_errors
+from server.fetching import Fetching
 from server.metrics import Metrics
 from server.mixing import Mixer, Mixing
 from server.prompts import Decode
@@ -57,7 +58,7 @@ async def create_app(
     """Put the app together around a running engine."""
     metrics = Metrics()
     residency = Residency(
-        engine,
+        Fetching(engine, registry.store),
         engine.settings.max_loras,
         max_waiting=settings.residency.max_waiting,
         max_wait_s=settings.residency.max_wait_s,
@@ -121,15 +122,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     opening = asyncio.create_task(_open(parts))
     reporting = asyncio.create_task(_report(parts.engine))
+    following = asyncio.create_task(_follow_others(parts))
     try:
         yield
     finally:
         parts.ready = False
-        for task in (opening, reporting):
+        tasks = (opening, reporting, following)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(opening, reporting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await parts.residency.close()
         await parts.engine.shutdown()
+        parts.catalogue.registry.close()
 
 
 async def _open(parts: Parts) -> None:
@@ -150,6 +154,25 @@ async def _report(engine: EmbeddedEngine) -> None:
     while not engine.failed:
         await engine.log_stats()
         await asyncio.sleep(STATS_EVERY_S)
+
+
+async def _follow_others(parts: Parts) -> None:
+    """Take up what other servers change, where they share a database."""
+    if not parts.catalogue.registry.is_shared:
+        return
+    told = ""
+    while True:
+        await asyncio.sleep(parts.settings.storage.sync_s)
+        if not parts.ready:
+            continue
+        try:
+            await parts.catalogue.refresh()
+        except (AdapterError, RoutingError) as error:
+            if str(error) != told:  # once, not at every look
+                logger.warning("other servers' changes are not seen: %s", error)
+            told = str(error)
+        else:
+            told = ""
 
 
 def _is_served(route: BaseRoute) -> bool:

@@ -9,21 +9,21 @@ import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from adapters.adapter import Adapter, RoutingData
+from adapters.errors import StorageFailed
 from adapters.files import CONFIG_FILE
-from adapters.peft_format import module_scalings
 from adapters.registry import AdapterRegistry
 from router.centroids import Vector, centroid_of
 from router.config import DEFAULT_POLICY
 from router.errors import RoutingError
 from router.mixture import Combination
 from router.router import Router
+from server.combinations import check_ranks
 from server.engine.errors import EngineError
-from server.errors import AdapterLeaving, AdaptersBusy, RanksDiffer
+from server.errors import AdapterLeaving, AdaptersBusy
 from server.metrics import Metrics
 from server.residency import Residency
 from server.resolve import Names
@@ -78,10 +78,13 @@ class Catalogue:
         """Take up what is on disk: index it, name it, fill the free slots."""
         for problem in self.registry.problems:
             logger.warning("adapter %s was left out: %s", problem.name, problem.reason)
-        await asyncio.to_thread(self._index_all)
+        await asyncio.to_thread(self._index_all, self.registry.all())
         self.publish()
-        found = self.registry.all()
-        await self._residency.warm({adapter.digest: adapter.path for adapter in found})
+        for adapter in self.registry.all():
+            try:
+                await self._residency.warm({adapter.digest: adapter.path})
+            except StorageFailed as error:  # it may come back, and then loads when it is needed
+                logger.warning("adapter %s is not loaded yet: %s", adapter.name, error)
 
     async def add(
         self, name: str, folder: Path, routing: RoutingData | None = None
@@ -109,7 +112,7 @@ class Catalogue:
                 adapter = await asyncio.to_thread(self.registry.set_routing, name, measured)
             try:
                 await self._residency.warm({adapter.digest: adapter.path})
-            except EngineError:
+            except (EngineError, StorageFailed):
                 if created:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
                 raise
@@ -201,7 +204,25 @@ class Catalogue:
         self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
         self._engine.set_models([*adapters, *self.router.policies])
 
-    def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
+    async def refresh(self) -> None:
+        """Take up what other servers on the same database have changed.
+
+        Raises:
+            StorageFailed: the database or the store refused; the next time takes it up.
+        """
+        async with self._changing:
+            seen = await asyncio.to_thread(self.registry.refresh)
+            if not seen:
+                return
+            for problem in seen.problems:
+                logger.warning("adapter %s is left out: %s", problem.name, problem.reason)
+            for name in seen.gone:
+                self.router.remove_adapter(name)
+                self._metrics.forget(name)
+            await asyncio.to_thread(self._index_all, seen.changed)
+            self.publish()
+
+    async def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
         """Digest → folder of adapters given as (name, digest), as a lease needs them.
 
         A request keeps the digests that it began with: what has been replaced since is still there.
@@ -209,40 +230,22 @@ class Catalogue:
         Raises:
             AdapterLeaving: one of them has been removed meanwhile.
         """
-        adapters, store = self.names.adapters, self.registry.store
+        store = self.registry.store
+        earlier = {digest for _, digest in members} - {
+            adapter.digest for adapter in self.names.adapters.values()
+        }
+        missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
         for name, digest in members:
-            now = adapters.get(name)
-            if now is None or (now.digest != digest and not store.has(digest)):
+            if name not in self.names.adapters or digest in missing:
                 raise AdapterLeaving(f"adapter {name!r} has just been removed")
         return {digest: store.path(digest) for _, digest in members}
 
-    def check_combination(
+    async def check_combination(
         self, combination: Combination, members: Collection[tuple[str, str]]
     ) -> None:
-        """Let a combination through that is defined for adapters given as (name, digest).
-
-        Raises:
-            RanksDiffer: a linear combination of unlike ranks, or of a member whose rank or scaling
-                differs from module to module.
-        """
-        if combination == "cat":
-            return
-        ranks: set[int] = set()
-        for name, digest in members:
-            adapter = self.registry.version(name, digest)
-            ranks.update(adapter.ranks)
-            if len(adapter.ranks) > 1 or not has_one_scaling(adapter.path):
-                raise RanksDiffer(
-                    f"combination {combination!r} needs one rank and one scaling for all "
-                    f"modules, but those of adapter {name!r} differ; use 'cat'",
-                    param="combination",
-                )
-        if len(ranks) > 1:
-            raise RanksDiffer(
-                f"combination {combination!r} adds the factors themselves, but the ranks "
-                f"of these adapters differ ({', '.join(map(str, sorted(ranks)))}); use 'cat'",
-                param="combination",
-            )
+        """Let a combination through that is defined for members: see ``server.combinations``."""
+        if combination != "cat":
+            await asyncio.to_thread(check_ranks, self.registry, combination, members)
 
     def _refuse_leaving(self, name: str) -> None:
         if name in self._leaving:
@@ -252,7 +255,7 @@ class Catalogue:
         """Let requests have a version; if the engine refuses it, the one before comes back."""
         try:
             await self._residency.warm({adapter.digest: adapter.path})
-        except EngineError:
+        except (EngineError, StorageFailed):
             await asyncio.to_thread(self.registry.restore, before.name, before.digest)
             raise
         self._index(adapter)
@@ -274,10 +277,9 @@ class Catalogue:
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
 
-    def _index_all(self) -> None:
+    def _index_all(self, adapters: Collection[Adapter]) -> None:
         self.router.index.put_all(
-            (adapter.name, adapter.digest, self._centroid(adapter))
-            for adapter in self.registry.all()
+            (adapter.name, adapter.digest, self._centroid(adapter)) for adapter in adapters
         )
 
     def _centroid(self, adapter: Adapter) -> Vector | None:
@@ -293,9 +295,3 @@ def _adapter_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(entry for entry in folder.iterdir() if (entry / CONFIG_FILE).is_file())
-
-
-@lru_cache(maxsize=4096)
-def has_one_scaling(folder: Path) -> bool:
-    """Whether all modules of a stored (immutable) adapter have one scaling."""
-    return len(set(module_scalings(folder).values())) <= 1

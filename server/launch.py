@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from adapters.base_model import read_base_model
 from adapters.registry import AdapterRegistry
+from adapters.storage import open_storage
 from router.encoders import make_encoder
 from router.encoders.static import StaticEncoder
 from router.index import CentroidIndex
@@ -54,7 +55,11 @@ async def launch(
     name = settings.engine.served_model_name or sources.model_name
     base = read_base_model(sources.model, name)
     registry = AdapterRegistry(
-        settings.data_dir, base, upload_limits(settings), lambda: frozenset(policies)
+        settings.data_dir,
+        base,
+        upload_limits(settings),
+        lambda: frozenset(policies),
+        open_storage(settings.places),
     )
     engine_settings = settings.engine.model_copy(
         update={"cache_dir": settings.engine.cache_dir or cache_dir()}

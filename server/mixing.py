@@ -194,9 +194,9 @@ class Mixing:
             prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
             applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish)]
         for one in applied:
-            catalogue.check_combination(one.combination, one.members)
+            await catalogue.check_combination(one.combination, one.members)
         members = [member for one in applied for member in one.members]
-        folders = catalogue.folders(members)
+        folders = await catalogue.folders(members)
         return Generation(applied, folders, cleaned, wish.model).counted(api)
 
     async def _route(self, prompts: Sequence[RoutingInput], wish: Wish) -> list[RouteDecision]:

@@ -100,8 +100,15 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def owned(data_dir: Path) -> Iterator[None]:
+def owned(
+    data_dir: Path,
+    taken: str = "another server uses the data folder {}; give --data-dir another one",
+) -> Iterator[None]:
     """Keep every other server off the data folder.
+
+    Args:
+        data_dir: made if absent.
+        taken: what to say if another one has it; its place is filled with the folder.
 
     Raises:
         InvalidSettings: another one has it, or it cannot be written.
@@ -111,9 +118,7 @@ def owned(data_dir: Path) -> Iterator[None]:
         lock = FileLock(data_dir / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise InvalidSettings(
-            f"another server uses the data folder {data_dir}; give --data-dir another one"
-        ) from None
+        raise InvalidSettings(taken.format(data_dir)) from None
     except OSError as error:
         raise InvalidSettings(
             f"the data folder {data_dir} cannot be used: {error.strerror or error}"

@@ -21,8 +21,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from adapters.errors import StorageFailed
+from adapters.storage import Places, check_places
 from server.engine.config import EngineSettings
 from server.errors import InvalidSettings
+from server.storage_settings import StorageSettings
 
 _MIB = 2**20
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -103,6 +106,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("~/.local/share/loralloy"), description="Where uploaded adapters are kept."
     )
+    database_url: SecretStr | None = Field(
+        default=None, description="Database of names and versions; a file in the data folder."
+    )
+    store_url: str | None = Field(
+        default=None, description="s3://BUCKET/PREFIX of contents; in the data folder by default."
+    )
     policies: Path | None = Field(
         default=None, description="YAML file of policies; bundled by default."
     )
@@ -126,6 +135,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
+    storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
     traces: TraceSettings = Field(default_factory=lambda: TraceSettings())
 
     @field_validator("api_keys", mode="before")
@@ -188,12 +198,24 @@ class Settings(BaseSettings):
             )
         return tuple(dict.fromkeys(given + listed))
 
+    @property
+    def places(self) -> Places:
+        """Where names and contents are kept."""
+        options = {name: value.get_secret_value() for name, value in self.storage.options.items()}
+        database = None if self.database_url is None else self.database_url.get_secret_value()
+        return Places(self.data_dir, database, self.store_url, options, self.storage.cache_bytes)
+
     def check(self) -> None:
-        """Refuse settings that are each valid and together unsafe.
+        """Refuse settings that are each valid and together unsafe, and URLs that mean nothing.
 
         Raises:
-            InvalidSettings: another machine could reach a server without keys.
+            InvalidSettings: another machine could reach a server without keys, or there is no such
+                kind of database or store.
         """
+        try:
+            check_places(self.places)
+        except StorageFailed as error:
+            raise InvalidSettings(str(error)) from None
         if not self.keys() and not self.is_loopback:
             raise InvalidSettings(
                 f"refusing to listen on {self.host} without an API key: anyone who reaches this "

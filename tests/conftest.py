@@ -14,7 +14,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("LORALLOY_") and name != "LORALLOY_CACHE_DIR":
+        ours = name.startswith("LORALLOY_") and name != "LORALLOY_CACHE_DIR"
+        if ours or name.startswith("AWS_"):
             monkeypatch.delenv(name)
 
 
@@ -82,3 +83,21 @@ def server(
         yield dataclasses.replace(running, adapters=tiny_adapters)
     finally:
         running_server.stop(running)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator:
+    """One real PostgreSQL for the whole run."""
+    from tests.support.postgres import running_postgres
+
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """One real S3 server for the whole run."""
+    from tests.support.s3_server import running_s3
+
+    with running_s3(tmp_path_factory.mktemp("s3")) as running:
+        yield running

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from server.cli import client
+from server.cli.fsck import fsck
 from server.cli.trouble import Trouble
 
 adapters = typer.Typer(
-    help="List, show, push and remove the adapters of a running server.", no_args_is_help=True
+    help="List, show, push and remove the adapters of a running server; check a stopped one's.",
+    no_args_is_help=True,
 )
 
 _CONFIG, _WEIGHTS, _ROUTING = (
@@ -22,6 +24,9 @@ _CONFIG, _WEIGHTS, _ROUTING = (
     "router.json",
 )
 _ROUTING_FIELDS = ("examples", "description", "centroids", "centroid", "encoder")
+
+
+adapters.command("fsck")(fsck)
 
 
 @adapters.command("list")

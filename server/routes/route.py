@@ -47,7 +47,7 @@ async def route(request: RouteRequest, parts: PartsOf) -> dict[str, Any]:
         parts.catalogue.allowed,
     )
     applied = Applied(decision.mixture, decision)
-    parts.catalogue.check_combination(applied.combination, applied.members)
+    await parts.catalogue.check_combination(applied.combination, applied.members)
     members = decision.mixture.members
     return {
         "object": "route",

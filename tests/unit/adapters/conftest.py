@@ -1,14 +1,35 @@
 """A tiny Llama and adapters that PEFT itself made for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
+from adapters.storage import Places, open_storage
 
 BASE_NAME = "tiny-llama"
+
+MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
+OpenRegistry = Callable[..., AdapterRegistry]
+
+KINDS = ("sqlite+local", "postgres+local", "sqlite+s3", "postgres+s3")
+
+
+def new_places(storage_kind: str, root: Path, request: pytest.FixtureRequest) -> Places:
+    """Empty places of one of KINDS; only what they need is started."""
+    database, store = storage_kind.split("+")
+    places = Places(root)
+    if database == "postgres":
+        url = request.getfixturevalue("postgres").new_database()
+        places = replace(places, database_url=url)
+    if store == "s3":
+        s3 = request.getfixturevalue("s3")
+        url = f"s3://{s3.new_bucket()}/some/prefix"
+        places = replace(places, store_url=url, store_options=s3.options)
+    return places
 
 
 @pytest.fixture(scope="session")
@@ -72,5 +93,54 @@ def good_folder(peft_adapter: Callable[..., tuple[Path, dict[str, float]]]) -> P
 
 
 @pytest.fixture
-def registry(tmp_path: Path, base: BaseModelShapes) -> AdapterRegistry:
-    return AdapterRegistry(tmp_path / "data", base, Limits(), reserved={"auto"})
+def storage_kind() -> str:
+    """Where names and contents are kept; tests name others of KINDS."""
+    return "sqlite+local"
+
+
+@pytest.fixture
+def places(storage_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Places:
+    """Empty places of that kind."""
+    return new_places(storage_kind, tmp_path / "data", request)
+
+
+@pytest.fixture
+def open_registry(base: BaseModelShapes) -> Iterator[OpenRegistry]:
+    """Open registries that are closed after the test."""
+    opened: list[AdapterRegistry] = []
+
+    def make(
+        places: Places, base: BaseModelShapes = base, limits: Limits | None = None
+    ) -> AdapterRegistry:
+        storage = open_storage(places)
+        opened.append(AdapterRegistry(places.root, base, limits or Limits(), {"auto"}, storage))
+        return opened[-1]
+
+    yield make
+    for registry in opened:
+        registry.close()
+
+
+@pytest.fixture
+def registry(places: Places, open_registry: OpenRegistry) -> AdapterRegistry:
+    return open_registry(places)
+
+
+@pytest.fixture
+def reopen(
+    places: Places, open_registry: OpenRegistry, base: BaseModelShapes
+) -> Callable[..., AdapterRegistry]:
+    def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
+        return open_registry(places, base, limits)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def other_folder(peft_adapter: MakeAdapter) -> Path:
+    return peft_adapter(seed=1, r=16)[0]
+
+
+@pytest.fixture(scope="session")
+def third_folder(peft_adapter: MakeAdapter) -> Path:
+    return peft_adapter(seed=2)[0]

@@ -1,13 +1,16 @@
 """compose.yaml and what it mounts hold to their schema and to each other."""
 
 import json
+import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -47,8 +50,40 @@ def test_what_a_service_mounts_exists(name):
         assert (ROOT / source).is_dir() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
-def test_the_shared_store_starts_by_profile_alone():
-    assert {n for n, s in SERVICES.items() if s.get("profiles") == ["shared"]} == {"postgres", "s3"}
+def test_the_server_is_told_where_to_keep_adapters(tmp_path):
+    from server.settings import load_settings
+
+    subprocess.run([str(ROOT / "docker/make_secrets.sh"), str(tmp_path)], check=True)
+    config = Path(SERVICES["server"]["environment"]["LORALLOY_CONFIG"])
+    assert config.name in SERVICES["server"]["secrets"]
+    settings = load_settings({}, tmp_path / config.name)
+    settings.check()
+    database = make_url(settings.places.database_url)
+    assert (database.host, database.username, database.database) == (
+        "postgres",
+        SERVICES["postgres"]["environment"]["POSTGRES_USER"],
+        SERVICES["postgres"]["environment"]["POSTGRES_DB"],
+    )
+    assert database.password == (tmp_path / "postgres_password").read_text().strip()
+    [identity] = json.loads((tmp_path / "s3.json").read_text())["identities"]
+    assert settings.places.store_options == {
+        "endpoint_url": "http://s3:8333",
+        "key": identity["credentials"][0]["accessKey"],
+        "secret": identity["credentials"][0]["secretKey"],
+    }
+
+
+def test_the_bucket_is_made_once(tmp_path, s3):
+    name = f"made-{tmp_path.name.replace('_', '-')}"
+    config = tmp_path / "storage.yaml"
+    told = {"store_url": f"s3://{name}/adapters", "storage": {"options": dict(s3.options)}}
+    config.write_text(yaml.safe_dump(told))
+    command = [sys.executable, str(ROOT / "docker/make_bucket.py")]
+    environment = {**os.environ, "LORALLOY_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
+    for expected in (f"made the bucket {name}", f"there is a bucket {name}"):
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == expected
+    assert s3.files().exists(name)
 
 
 def test_every_secret_is_made_once_and_kept(tmp_path):

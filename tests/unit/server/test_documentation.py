@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from adapters import errors as adapter_errors
 from router import errors as router_errors
@@ -13,6 +14,7 @@ from server import errors as server_errors
 from server.engine import errors as engine_errors
 from server.engine.config import EngineSettings
 from server.settings import LimitSettings, ResidencySettings, Settings, TraceSettings
+from server.storage_settings import StorageSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
@@ -22,9 +24,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "The engine": EngineSettings,
     "Limits": LimitSettings,
     "Residency": ResidencySettings,
+    "Storage": StorageSettings,
     "Traces": TraceSettings,
 }
-NESTED = {"engine", "limits", "residency", "traces"}
+NESTED = {"engine", "limits", "residency", "storage", "traces"}
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -43,7 +46,7 @@ def test_every_setting_is_described_with_its_default(heading: str) -> None:
         default = field.default
         if isinstance(default, bool):
             assert told[name] == f"`{str(default).lower()}`", name
-        elif name != "demo_dir" and default not in (None, ()):
+        elif name != "demo_dir" and default not in (None, (), PydanticUndefined):
             assert told[name] == f"`{default}`", name
 
 

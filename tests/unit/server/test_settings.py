@@ -102,3 +102,36 @@ def test_a_key_file_without_a_usable_key_is_refused(tmp_path, content):
 
 def test_keys_are_not_printed():
     assert "sesame" not in repr(load_settings({"api_keys": ["sesame"]}))
+
+
+def test_secrets_of_the_storage_are_never_shown() -> None:
+    url = "postgresql+psycopg://me:sesame@127.0.0.1/adapters"
+    options = {"key": "open", "secret": "sesame"}
+    settings = load_settings(
+        {"database_url": url, "store_url": "s3://bucket/a", "storage": {"options": options}}
+    )
+    settings.check()
+    assert settings.places.database_url == url
+    assert settings.places.store_options == options
+    for shown in (repr(settings), settings.model_dump_json(), repr(settings.places)):
+        assert "sesame" not in shown
+        assert "bucket" in shown
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"database_url": "sesame"},
+        {"database_url": "mysql://me:sesame@host/name"},
+        {"database_url": "postgresql+asyncpg://me:sesame@host/name"},
+        {"database_url": "postgresql://me:sesame@host:port/name"},
+        {"store_url": "sesame"},
+        {"store_url": "file:///sesame"},
+        {"store_url": "s3://"},
+        {"store_url": "s3://me:sesame@bucket"},
+    ],
+)
+def test_urls_that_mean_nothing_are_refused_without_repeating_them(given: dict[str, str]) -> None:
+    with pytest.raises(InvalidSettings, match="must be like") as caught:
+        load_settings(given).check()
+    assert "sesame" not in str(caught.value)

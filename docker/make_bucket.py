@@ -1,0 +1,25 @@
+"""Make the bucket that the settings name, unless there is one; for compose.yaml."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Read the settings, ask for the bucket, make it."""
+    from s3fs import S3FileSystem
+
+    from server.settings import load_settings
+
+    places = load_settings({}, Path(os.environ["LORALLOY_CONFIG"])).places
+    bucket = (places.store_url or "").removeprefix("s3://").partition("/")[0]
+    files = S3FileSystem(**places.store_options)
+    if files.exists(bucket):
+        print(f"there is a bucket {bucket}")
+        return
+    files.mkdir(bucket)
+    print(f"made the bucket {bucket}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
