@@ -14,6 +14,7 @@ from router.encoders.static import StaticEncoder
 from router.index import CentroidIndex
 from router.policies import PolicyConfig
 from router.router import Router
+from server.access.opening import open_access, registry_database
 from server.app import create_app, upload_limits
 from server.engine.embed import EmbeddedEngine
 from server.engine.errors import EngineStartError
@@ -53,8 +54,10 @@ async def launch(
     """
     name = settings.engine.served_model_name or sources.model_name
     base = read_base_model(sources.model, name)
+    database = registry_database(settings)
+    access = open_access(settings, database)
     registry = AdapterRegistry(
-        settings.data_dir, base, upload_limits(settings), lambda: frozenset(policies)
+        settings.data_dir, base, upload_limits(settings), lambda: frozenset(policies), database
     )
     engine_settings = settings.engine.model_copy(
         update={"cache_dir": settings.engine.cache_dir or cache_dir()}
@@ -72,7 +75,7 @@ async def launch(
             static=_static_encoder(sources),
         )
         await engine.follow_with(sources.encoder, sources.static_encoder)
-        app = await create_app(settings, engine, router, registry)
+        app = await create_app(settings, engine, router, registry, access)
     except BaseException:
         await engine.shutdown()
         raise

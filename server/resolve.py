@@ -23,6 +23,7 @@ from adapters.errors import shown
 from router.config import DEFAULT_POLICY, RoutingOverrides, parse_overrides
 from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
 from server.errors import (
+    ActionDenied,
     EmptyMixture,
     InvalidMixture,
     InvalidRequest,
@@ -49,13 +50,33 @@ _LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
 class Names:
     """What can be named: the base model, the adapters that take requests, the policies.
 
-    ``default_policy`` serves requests that name no model.
+    ``default_policy`` serves requests that name no model. ``barred`` are policies that need an
+    adapter which whoever asks may not use.
     """
 
     base: str
     adapters: Mapping[str, Adapter]
     policies: Collection[str]
     default_policy: str = DEFAULT_POLICY
+    barred: Collection[str] = frozenset()
+
+    @property
+    def usable(self) -> list[str]:
+        """The policies that are not barred."""
+        return [name for name in self.policies if name not in self.barred]
+
+    def check_policy(self, name: str) -> None:
+        """Let a policy through that may be used.
+
+        Raises:
+            ActionDenied: it is barred. Which adapter it is about is not told.
+        """
+        if name in self.barred:
+            raise ActionDenied(
+                f"policy {name!r} needs adapters that this API key may not use, or that are not "
+                "there; use another policy",
+                param="policy",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +103,10 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
         ModelNotFound: a name stands for nothing here.
         InvalidMixture: weights that cannot be applied, or fields that contradict each other.
         InvalidRequest: a field of the wrong type.
+        ActionDenied: a policy that this caller cannot use.
         RoutingError: overrides that do not fit.
     """
-    by_model = _by_model(body.get("model"), names)
+    by_model = read_model(body.get("model"), names)
     said = [field for field in _READERS if body.get(field) is not None]
     if len(said) > 1:
         raise MixtureConflict(
@@ -101,6 +123,8 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
         mixture = _READERS[said[0]](body[said[0]], names)
         return Wish(_model_of(mixture, said[0], names), mixture)
     wish = Wish(_policy(body["policy"], names), policy=body["policy"]) if said else by_model
+    if wish.policy is not None:
+        names.check_policy(wish.policy)
     if overrides is None:
         return wish
     if wish.policy is None:
@@ -111,7 +135,8 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
     return Wish(wish.model, policy=wish.policy, overrides=overrides)
 
 
-def _by_model(model: object, names: Names) -> Wish:
+def read_model(model: object, names: Names) -> Wish:
+    """What a model's name stands for. Errors as in :func:`resolve`."""
     if model is None or model == "":
         return Wish(names.default_policy, policy=names.default_policy)
     if not isinstance(model, str):

@@ -6,7 +6,7 @@ over the YAML file, which wins over the defaults. Unknown keys are errors.
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,6 +82,22 @@ class TraceSettings(BaseModel):
     )
 
 
+class AccessSettings(BaseModel):
+    """What API keys may ask for that say nothing of it themselves, and how long a memory is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Most requests of a key in a minute."
+    )
+    max_concurrent: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Most requests of a key at the same time."
+    )
+    audit_rows: int = Field(
+        default=100_000, ge=1, description="Most entries of the audit log; the oldest go."
+    )
+
+
 class Settings(BaseSettings):
     """Everything the server can be told. One sentence a field."""
 
@@ -127,6 +143,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
     traces: TraceSettings = Field(default_factory=lambda: TraceSettings())
+    access: AccessSettings = Field(default_factory=lambda: AccessSettings())
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -188,16 +205,20 @@ class Settings(BaseSettings):
             )
         return tuple(dict.fromkeys(given + listed))
 
-    def check(self) -> None:
+    def check(self, has_stored_key: Callable[[], bool] = lambda: False) -> None:
         """Refuse settings that are each valid and together unsafe.
+
+        Args:
+            has_stored_key: says whether the database has a key; asked only where it matters.
 
         Raises:
             InvalidSettings: another machine could reach a server without keys.
         """
-        if not self.keys() and not self.is_loopback:
+        if not self.keys() and not self.is_loopback and not has_stored_key():
             raise InvalidSettings(
                 f"refusing to listen on {self.host} without an API key: anyone who reaches this "
-                "machine could use it; give --api-key, or --host 127.0.0.1"
+                "machine could use it; make one with 'loralloy keys create', give --api-key, or "
+                "--host 127.0.0.1"
             )
 
 

@@ -25,6 +25,7 @@ from adapters import (
 )
 from adapters.database import open_database, sqlite_url
 from adapters.tables import metadata
+from server.access import tables as access_tables
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 
@@ -217,6 +218,7 @@ def test_tables_of_a_newer_version_are_refused(
 def test_the_migrations_make_the_tables_that_are_declared(
     registry: AdapterRegistry, tmp_path: Path
 ) -> None:
+    assert access_tables.metadata is metadata, "every package's tables stand in one database"
     engine = open_database(sqlite_url(tmp_path / "data" / "registry.db"))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []

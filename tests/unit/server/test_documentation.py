@@ -12,7 +12,13 @@ from server import envelope
 from server import errors as server_errors
 from server.engine import errors as engine_errors
 from server.engine.config import EngineSettings
-from server.settings import LimitSettings, ResidencySettings, Settings, TraceSettings
+from server.settings import (
+    AccessSettings,
+    LimitSettings,
+    ResidencySettings,
+    Settings,
+    TraceSettings,
+)
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
@@ -23,8 +29,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Limits": LimitSettings,
     "Residency": ResidencySettings,
     "Traces": TraceSettings,
+    "Access": AccessSettings,
 }
-NESTED = {"engine", "limits", "residency", "traces"}
+NESTED = {"engine", "limits", "residency", "traces", "access"}
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -70,9 +77,9 @@ def test_each_code_stands_at_its_status() -> None:
 
 
 def test_every_own_route_is_listed() -> None:
-    from server.routes import adapters, health, models, policies, route, traces
+    from server.routes import adapters, audit, health, models, policies, route, traces
 
-    for module in (adapters, health, models, policies, route, traces):
+    for module in (adapters, audit, health, models, policies, route, traces):
         for served in module.router.routes:
             for method in served.methods - {"HEAD"}:
                 path = served.path.replace(":path", "")

@@ -11,7 +11,7 @@
         ├── InvalidRequest           400: a field has no sensible value; more of it in
         │                            loralloy_client.request_errors and .adapter_errors
         ├── Unauthorized             401
-        ├── PermissionDenied         403
+        ├── PermissionDenied         403: ActionDenied, CrossOrigin
         ├── NotFound                 404: model, adapter, policy, trace
         ├── MethodNotAllowed         405
         ├── Conflict                 409: AdapterExists
@@ -117,6 +117,12 @@ class CrossOrigin(PermissionDenied):
     """A web page of another origin called a server without keys."""
 
     code = "cross_origin_refused"
+
+
+class ActionDenied(PermissionDenied):
+    """The API key does not allow what was asked."""
+
+    code = "permission_denied"
 
 
 class NotFound(APIError):
@@ -259,3 +265,15 @@ class Overloaded(Unavailable):
     """Too many requests at once."""
 
     code = "overloaded"
+
+
+class RateLimited(Overloaded):
+    """The API key has sent as many requests as it may for now; ``retry_after`` says how long."""
+
+    code = "rate_limited"
+
+
+class TooManyConcurrent(Overloaded):
+    """As many requests of the API key run as may."""
+
+    code = "too_many_concurrent"
