@@ -52,6 +52,9 @@ _ENGINE_ROUTES = frozenset(
 )
 """The routes of vLLM that are served; whatever else its routers bring is taken out."""
 
+_OWN_PAGES = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})
+"""FastAPI's, of what it serves by itself."""
+
 
 async def create_app(
     settings: Settings,
@@ -169,8 +172,7 @@ async def _report(engine: EmbeddedEngine) -> None:
 
 
 def _is_served(route: BaseRoute) -> bool:
-    own = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
-    return isinstance(route, Route) and (route.path in own or route.path in _ENGINE_ROUTES)
+    return isinstance(route, Route) and (route.path in _OWN_PAGES | _ENGINE_ROUTES)
 
 
 def _watch(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None:
