@@ -26,8 +26,8 @@ from server.access.keys import AdapterRule
 from server.engine.errors import EngineError
 from server.errors import AdapterLeaving, AdaptersBusy, RanksDiffer
 from server.metrics import Metrics
+from server.names import Names
 from server.residency import Residency
-from server.resolve import Names
 from server.routing_data import read_routing
 from server.sight import Sights
 

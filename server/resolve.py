@@ -18,12 +18,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.adapter import Adapter
 from adapters.errors import shown
-from router.config import DEFAULT_POLICY, RoutingOverrides, parse_overrides
+from router.config import RoutingOverrides, parse_overrides
 from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
 from server.errors import (
-    ActionDenied,
     EmptyMixture,
     InvalidMixture,
     InvalidRequest,
@@ -31,6 +29,7 @@ from server.errors import (
     MixtureConflict,
     ModelNotFound,
 )
+from server.names import Names
 
 MAX_WEIGHT = 1000
 """Far beyond any use, and far from overflowing half precision. The router's limit too."""
@@ -44,39 +43,6 @@ OUR_FIELDS = frozenset(
 """Body fields that vLLM must not see."""
 
 _LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What can be named: the base model, the adapters that take requests, the policies.
-
-    ``default_policy`` serves requests that name no model. ``barred`` are policies that need an
-    adapter which whoever asks may not use.
-    """
-
-    base: str
-    adapters: Mapping[str, Adapter]
-    policies: Collection[str]
-    default_policy: str = DEFAULT_POLICY
-    barred: Collection[str] = frozenset()
-
-    @property
-    def usable(self) -> list[str]:
-        """The policies that are not barred."""
-        return [name for name in self.policies if name not in self.barred]
-
-    def check_policy(self, name: str) -> None:
-        """Let a policy through that may be used.
-
-        Raises:
-            ActionDenied: it is barred. Which adapter it is about is not told.
-        """
-        if name in self.barred:
-            raise ActionDenied(
-                f"policy {name!r} needs adapters that this API key may not use, or that are not "
-                "there; use another policy",
-                param="policy",
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from router.choice import BASE, UNIFORM
 from router.policies import PolicyConfig
 from server.access.keys import AdapterRule
-from server.resolve import Names
+from server.names import Names
 
 _MAX_KEPT = 256
 

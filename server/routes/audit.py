@@ -16,7 +16,9 @@ _MOST = 1000
 async def list_audit(
     parts: PartsOf,
     limit: int = Query(100, ge=1, le=_MOST, description="Most entries."),
-    before: int | None = Query(None, ge=1, description="Only entries of smaller ids."),
+    before: int | None = Query(
+        None, ge=1, le=2**63 - 1, description="Only entries of smaller ids."
+    ),
 ) -> dict[str, Any]:
     """What admins did, the latest first; ``before`` the last id that came gives the next ones."""
     found = await asyncio.to_thread(parts.access.audit.page, limit + 1, before)

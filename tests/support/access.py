@@ -1,5 +1,8 @@
 """What the guard needs of keys and limits, without a server."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -46,3 +49,20 @@ def made(
     kept = ApiKey(new_id(), role, created, rule, **told)
     ledger.add(key, kept, "cli")
     return key, kept
+
+
+def keys_command(data_dir: Path, *arguments: str) -> str:
+    """What ``loralloy keys`` prints to its standard output, beside a server or without one."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from server.cli import main; main()", "keys"),
+            *(*arguments, "--data-dir", str(data_dir)),
+        ],
+        env={**os.environ, "COLUMNS": "200"},  # each row of a table on one line
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -16,7 +16,8 @@ from router.router import Router
 from server.access.keys import ALL_ADAPTERS, AdapterRule
 from server.engine.worker_policies import policy_key
 from server.errors import ActionDenied, ModelNotFound
-from server.resolve import Names, resolve
+from server.names import Names
+from server.resolve import resolve
 from server.sight import Sights, narrowed, shown_options
 
 TOPICS = {
