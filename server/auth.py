@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access.callers import Callers
 from server.access.keys import AdapterRule, Caller
 from server.access.limits import Limiter
 from server.access.rights import GRANTED, Right, required
 from server.envelope import error_response
-from server.errors import ActionDenied, BodyTooLarge, CrossOrigin, ServerError
+from server.errors import ActionDenied, CrossOrigin, ServerError
+from server.guarded_body import GuardedBody
 from server.settings import LimitSettings
 
 UPLOAD_PATHS = frozenset({"/v1/adapters"})
@@ -30,7 +31,6 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _STRIPPED = frozenset(
     {b"x-data-parallel-rank", b"x-vllm-priority", b"x-session-id", b"x-request-id"}
 )
-_LENGTH_DIGITS = 18
 _REPLACED = re.compile(r"/v1/adapters/[^/]+")
 STRANGER = Caller(role="metrics", sees=AdapterRule(()))
 """Whoever asks whether the server is well: no key was looked at."""
@@ -75,7 +75,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
-        body = _CappedBody(receive, send, self._limit(scope), request_id)
+        body = GuardedBody(receive, send, request_id, self._limit(scope), self._limits)
         with ExitStack() as held:
             try:
                 caller = self._admit(scope, headers, held)
@@ -112,64 +112,6 @@ class Guard:
             scope["method"] == "PUT" and _REPLACED.fullmatch(scope["path"]) is not None
         )
         return self._limits.max_upload_bytes if is_upload else self._limits.max_body_bytes
-
-
-class _CappedBody:
-    """One request's body and answer: counts what comes in, and answers 413 when it is too much.
-
-    A body of unknown length is only found out while some route reads it, and the route's own
-    reaction to the broken read must not reach the client: the answer is replaced.
-    """
-
-    def __init__(self, receive: Receive, send: Send, limit: int, request_id: str) -> None:
-        self._receive = receive
-        self._send = send
-        self._limit = limit
-        self._request_id = request_id
-        self._seen = 0
-        self._refused = False
-        self._started = False
-        self._replaced = False
-
-    def check_announced(self, length: str | None) -> None:
-        """Refuse by Content-Length alone, before a byte is read."""
-        if length is None:
-            return
-        digits = length.strip()
-        if not digits.isascii() or not digits.isdecimal() or len(digits) > _LENGTH_DIGITS:
-            raise self._error()
-        if int(digits) > self._limit:
-            raise self._error()
-
-    async def receive(self) -> Message:
-        """The next piece of the body."""
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            if self._seen > self._limit:
-                self._refused = True
-                raise self._error()
-        return message
-
-    async def send(self, message: Message) -> None:
-        """The next piece of the answer; all of it is replaced once the body was refused."""
-        if self._refused and not self._started:
-            self._started = self._replaced = True
-            await error_response(self._error())({"type": "http"}, self._receive, self.send_named)
-        if self._replaced:
-            return
-        self._started = self._started or message["type"] == "http.response.start"
-        await self.send_named(message)
-
-    async def send_named(self, message: Message) -> None:
-        """Send with the request's id in the headers."""
-        if message["type"] == "http.response.start":
-            message.setdefault("headers", [])
-            MutableHeaders(scope=message)["X-Request-Id"] = self._request_id
-        await self._send(message)
-
-    def _error(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is larger than {self._limit} bytes, the most taken here")
 
 
 def _refuse_foreign_pages(origin: str | None) -> None:

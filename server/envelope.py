@@ -38,6 +38,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.RateLimited: (429, RATE),
     server_errors.TooManyConcurrent: (429, RATE),
     server_errors.BodyTooLarge: (413, INVALID),
+    server_errors.BodyTooSlow: (408, INVALID),
     server_errors.AdaptersBusy: (503, SERVER),
     server_errors.NotReady: (503, SERVER),
     server_errors.EngineUnavailable: (503, SERVER),

@@ -21,6 +21,7 @@
     ├── RateLimited              the API key has sent too many requests lately
     ├── TooManyConcurrent        too many requests of the API key run at once
     ├── BodyTooLarge             more bytes than the limits allow
+    ├── BodyTooSlow              the body keeps the server waiting
     ├── AdaptersBusy             every slot is leased and the queue is full or slow
     ├── NotReady                 starting up or shutting down
     └── EngineUnavailable        the engine has died
@@ -167,6 +168,12 @@ class BodyTooLarge(ServerError):
     """The body has more bytes than the limits allow."""
 
     code = "request_too_large"
+
+
+class BodyTooSlow(ServerError):
+    """The body comes so slowly that it is no longer waited for."""
+
+    code = "request_timeout"
 
 
 class AdaptersBusy(ServerError):

@@ -41,6 +41,14 @@ class LimitSettings(BaseModel):
         ge=1024,
         description="Largest upload of an adapter, all parts together.",
     )
+    max_body_wait_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest wait for a body, in seconds, beside what min_body_rate allows.",
+    )
+    min_body_rate: int = Field(
+        default=1024, ge=1, description="A body's lowest speed in the long run, in bytes a second."
+    )
     max_choices: int = Field(default=64, ge=1, description="Most answers to one prompt (n).")
     max_prompts: int = Field(
         default=64, ge=1, description="Most prompts in one completions request."

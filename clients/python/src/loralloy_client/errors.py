@@ -14,6 +14,7 @@
         ├── PermissionDenied         403: ActionDenied, CrossOrigin
         ├── NotFound                 404: model, adapter, policy, trace
         ├── MethodNotAllowed         405
+        ├── BodyTooSlow              408
         ├── Conflict                 409: AdapterExists
         ├── VersionConflict          412: somebody else has changed the adapter meanwhile
         ├── BodyTooLarge             413
@@ -183,6 +184,12 @@ class VersionConflict(APIError):
     """The adapter's content is not the expected one any more."""
 
     code = "adapter_version_conflict"
+
+
+class BodyTooSlow(APIError):
+    """The body came so slowly that the server no longer waited for it."""
+
+    code = "request_timeout"
 
 
 class BodyTooLarge(APIError):
