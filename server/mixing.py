@@ -33,6 +33,7 @@ from server.report import Applied, Report
 from server.residency import Residency
 from server.resolve import Wish, resolve
 from server.settings import LimitSettings
+from server.sight import unnamed
 from server.trace_store import TraceStore
 from server.traces import TraceHead, TraceStep
 
@@ -207,9 +208,10 @@ class Mixing:
         catalogue = self._mixer.catalogue
         router, allowed = catalogue.router, catalogue.allowed(sees)
         policy = wish.policy or ""
-        return await asyncio.to_thread(
-            lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
-        )
+        with unnamed(sees, policy, wish.overrides):
+            return await asyncio.to_thread(
+                lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
+            )
 
     async def _serve(
         self, generation: Generation, answer: Answer, scope: Scope, receive: Receive

@@ -34,8 +34,13 @@ class Names:
             ActionDenied: it is barred. Which adapter it is about is not told.
         """
         if name in self.barred:
-            raise ActionDenied(
-                f"policy {name!r} needs adapters that this API key may not use, or that are not "
-                "there; use another policy",
-                param="policy",
-            )
+            raise barred(name)
+
+
+def barred(policy: str) -> ActionDenied:
+    """What is said of a policy that needs an adapter which whoever asks may not use."""
+    return ActionDenied(
+        f"policy {policy!r} needs adapters that this API key may not use, or that are not there; "
+        "use another policy",
+        param="policy",
+    )

@@ -5,13 +5,16 @@ for the router, which weighs what is left. A policy that names such an adapter i
 merge or as its fallback, is barred: without it, it would be another policy.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from router.choice import BASE, UNIFORM
+from router.config import RoutingOverrides
+from router.errors import UnknownAdapterInPolicy
 from router.policies import PolicyConfig
 from server.access.keys import AdapterRule
-from server.names import Names
+from server.names import Names, barred
 
 _MAX_KEPT = 256
 
@@ -43,8 +46,38 @@ class Sights:
 def narrowed(names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRule) -> Names:
     """The adapters that an allow-list allows, and the policies that it bars."""
     adapters = {name: one for name, one in names.adapters.items() if rule.allows(name)}
-    barred = {name for name, policy in policies.items() if not needed(policy) <= adapters.keys()}
-    return replace(names, adapters=adapters, barred=frozenset(barred))
+    unfit = {name for name, policy in policies.items() if not needed(policy) <= adapters.keys()}
+    return replace(names, adapters=adapters, barred=frozenset(unfit))
+
+
+@contextmanager
+def unnamed(rule: AdapterRule, policy: str, overrides: RoutingOverrides | None) -> Iterator[None]:
+    """Route within the block; an error names no adapter but one that the request itself has named.
+
+    Policies may be replaced after a request was let through.
+
+    Args:
+        rule: the caller's allow-list.
+        policy: the policy that weighs.
+        overrides: what the request changes of it.
+
+    Raises:
+        ActionDenied: the policy needs an adapter that the caller does not see.
+    """
+    try:
+        yield
+    except UnknownAdapterInPolicy as error:
+        if rule.is_all or error.adapter in _own(overrides):
+            raise
+        raise barred(policy) from None
+
+
+def _own(overrides: RoutingOverrides | None) -> set[str]:
+    """The adapters that a request names in its changes to a policy."""
+    if overrides is None:
+        return set()
+    included = overrides.candidates.include if overrides.candidates is not None else None
+    return {*(included or ()), *([overrides.fallback] if overrides.fallback is not None else [])}
 
 
 def needed(policy: PolicyConfig) -> set[str]:

@@ -12,6 +12,7 @@ from server.prompts import read_plain
 from server.report import Applied
 from server.resolve import resolve
 from server.routes.state import CallerOf, PartsOf
+from server.sight import unnamed
 
 router = APIRouter(tags=["routing"])
 
@@ -40,13 +41,14 @@ async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict
     names = parts.catalogue.seen_by(caller.sees)
     wish = resolve({"policy": policy, "routing": request.routing}, names)
     started = perf_counter()
-    decision = await asyncio.to_thread(
-        parts.catalogue.router.route,
-        spoken,
-        policy,
-        wish.overrides,
-        parts.catalogue.allowed(caller.sees),
-    )
+    with unnamed(caller.sees, policy, wish.overrides):
+        decision = await asyncio.to_thread(
+            parts.catalogue.router.route,
+            spoken,
+            policy,
+            wish.overrides,
+            parts.catalogue.allowed(caller.sees),
+        )
     applied = Applied(decision.mixture, decision)
     parts.catalogue.check_combination(applied.combination, applied.members)
     members = decision.mixture.members

@@ -18,7 +18,7 @@ from server.engine.worker_policies import policy_key
 from server.errors import ActionDenied, ModelNotFound
 from server.names import Names
 from server.resolve import resolve
-from server.sight import Sights, narrowed, shown_options
+from server.sight import Sights, narrowed, shown_options, unnamed
 
 TOPICS = {
     "ours-maths": "arithmetic and word problems with numbers",
@@ -179,6 +179,19 @@ def test_naming_one_in_a_change_to_a_policy_tells_nothing(router, overrides):
             router.route(SCIENCE, "auto", changes, SEEN.adapters.keys())
         told.add(str(refused.value).replace(name, "?"))
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("policy", ["merged", "falls"])
+def test_a_policy_that_was_replaced_meanwhile_tells_no_name_either(router, policy):
+    """It was let through as another policy, and names a hidden adapter by the time it weighs."""
+    with pytest.raises(ActionDenied) as refused, unnamed(RULE, policy, None):
+        router.route(SCIENCE, policy, allowed=SEEN.adapters.keys())
+    assert "hidden" not in str(refused.value)
+    own = RoutingOverrides.model_validate({"threshold": 0.99, "fallback": "hidden"})
+    with pytest.raises(UnknownAdapterInPolicy), unnamed(RULE, "auto", own):
+        router.route(SCIENCE, "auto", own, SEEN.adapters.keys())
+    with pytest.raises(UnknownAdapterInPolicy), unnamed(ALL_ADAPTERS, "absent", None):
+        router.route(SCIENCE, "absent")
 
 
 def test_a_fallback_that_is_hidden_takes_no_place_in_the_workers(router):
