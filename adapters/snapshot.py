@@ -39,7 +39,7 @@ class Snapshot:
         """
         adapter = self.by_name.get(name)
         if adapter is None:
-            raise AdapterNotFound(f"there is no adapter named {shown(name)}")
+            raise unknown(name)
         return adapter
 
     def of_digest(self, digest: str) -> Adapter:
@@ -52,3 +52,8 @@ class Snapshot:
         if adapter is None:
             raise AdapterNotFound(f"there is no adapter with the digest {shown(digest)}")
         return adapter
+
+
+def unknown(name: str) -> AdapterNotFound:
+    """What is said of a name that stands for no adapter."""
+    return AdapterNotFound(f"there is no adapter named {shown(name)}")

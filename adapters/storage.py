@@ -74,8 +74,17 @@ def open_storage(places: Places, *, tidy: bool = True) -> Storage:
         store = LocalStore(places.root, tidy=tidy)
     else:
         store = _open_remote(places, _bucket_path(places.store_url), tidy=tidy)
+    return Storage(open_names(places), store)
+
+
+def open_names(places: Places) -> Engine:
+    """Open the database alone.
+
+    Raises:
+        StorageFailed: it refuses, or its URL is not understood.
+    """
     default = sqlite_url(places.root.resolve() / DATABASE_FILE)
-    return Storage(open_database(places.database_url or default), store)
+    return open_database(places.database_url or default)
 
 
 def _bucket_path(url: str) -> str:

@@ -1,6 +1,6 @@
 """The app: our layers around vLLM's routes, ours beside them.
 
-    Guard → ErrorShape → Mixing → routes
+    Guard → ErrorShape → Naming → Mixing → routes
 
 What serves requests is put together here, and lives on ``app.state.parts``.
 """
@@ -23,6 +23,7 @@ from adapters.limits import Limits
 from adapters.registry import AdapterRegistry
 from router.errors import RoutingError
 from router.router import Router
+from server.access.opening import Access
 from server.auth import Guard
 from server.catalogue import Catalogue
 from server.engine.embed import EmbeddedEngine
@@ -31,9 +32,10 @@ from server.error_shape import ErrorShape, handle_errors
 from server.fetching import Fetching
 from server.metrics import Metrics
 from server.mixing import Mixer, Mixing
+from server.naming import Naming
 from server.prompts import Decode
 from server.residency import Residency
-from server.routes import adapters, health, models, policies, route, traces
+from server.routes import adapters, audit, health, models, policies, route, traces
 from server.routes.state import Parts
 from server.settings import Settings
 from server.trace_store import TraceStore
@@ -51,9 +53,16 @@ _ENGINE_ROUTES = frozenset(
 )
 """The routes of vLLM that are served; whatever else its routers bring is taken out."""
 
+_OWN_PAGES = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})
+"""FastAPI's, of what it serves by itself."""
+
 
 async def create_app(
-    settings: Settings, engine: EmbeddedEngine, router: Router, registry: AdapterRegistry
+    settings: Settings,
+    engine: EmbeddedEngine,
+    router: Router,
+    registry: AdapterRegistry,
+    access: Access,
 ) -> FastAPI:
     """Put the app together around a running engine."""
     metrics = Metrics()
@@ -67,27 +76,35 @@ async def create_app(
     catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
     store = TraceStore(settings.traces)
     mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store)
-    app = FastAPI(
+    app: FastAPI = FastAPI(
         title="Loralloy",
         version=_version(),
         description="One base model, many adapters, every request its own mixture.",
         redirect_slashes=False,
         lifespan=_lifespan,
         middleware=[
-            Middleware(Guard, keys=settings.keys(), limits=settings.limits),
+            Middleware(
+                Guard,
+                callers=access.callers,
+                limiter=access.limiter,
+                limits=settings.limits,
+                routes=lambda: app.router.routes,
+            ),
             Middleware(ErrorShape),
+            Middleware(Naming, catalogue=catalogue),
             Middleware(Mixing, mixer=mixer),
         ],
     )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
-    for module in (health, models, adapters, policies, route, traces):
+    for module in (health, models, adapters, policies, route, traces, audit):
         app.include_router(module.router)
     handle_errors(app)
     app.state.parts = Parts(
-        settings, engine, catalogue, residency, metrics, upload_limits(settings), store
+        settings, engine, catalogue, residency, metrics, upload_limits(settings), store, access
     )
     _watch(metrics, residency, catalogue)
+    _watch_callers(metrics, access)
     _watch_traces(metrics, store)
     _watch_engine(metrics, engine)
     return app
@@ -123,6 +140,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     opening = asyncio.create_task(_open(parts))
     reporting = asyncio.create_task(_report(parts.engine))
     following = asyncio.create_task(_follow_others(parts))
+    parts.access.watch.start()
     try:
         yield
     finally:
@@ -133,6 +151,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.residency.close()
         await parts.engine.shutdown()
+        await asyncio.to_thread(parts.access.watch.stop)
         parts.catalogue.registry.close()
 
 
@@ -176,8 +195,7 @@ async def _follow_others(parts: Parts) -> None:
 
 
 def _is_served(route: BaseRoute) -> bool:
-    own = ("/openapi.json", "/docs", "/docs/oauth2-redirect")
-    return isinstance(route, Route) and (route.path in own or route.path in _ENGINE_ROUTES)
+    return isinstance(route, Route) and (route.path in _OWN_PAGES | _ENGINE_ROUTES)
 
 
 def _watch(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None:
@@ -188,6 +206,14 @@ def _watch(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None
     )
     metrics.watch("waiting_requests", "Requests that wait for a slot.", lambda: residency.waiting)
     metrics.watch("adapters", "Adapters in the store.", lambda: len(catalogue.names.adapters))
+
+
+def _watch_callers(metrics: Metrics, access: Access) -> None:
+    limiter = access.limiter
+    metrics.watch("running_calls", "Requests that are being served.", lambda: limiter.running)
+    metrics.watch_total(
+        "limited_calls", "Requests beyond the limits of their API key.", lambda: limiter.refused
+    )
 
 
 def _watch_traces(metrics: Metrics, store: TraceStore) -> None:

@@ -21,13 +21,15 @@ from router.config import DEFAULT_POLICY
 from router.errors import RoutingError
 from router.mixture import Combination
 from router.router import Router
+from server.access.keys import AdapterRule
 from server.combinations import check_ranks
 from server.engine.errors import EngineError
 from server.errors import AdapterLeaving, AdaptersBusy
 from server.metrics import Metrics
+from server.names import Names
 from server.residency import Residency
-from server.resolve import Names
 from server.routing_data import read_routing
+from server.sight import Sights
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +65,22 @@ class Catalogue:
         self._changing = asyncio.Lock()
         self._default_policy = default_policy
         self._names = Names(self.base, {}, router.policies, default_policy)
+        self._sights = Sights()
 
     @property
     def names(self) -> Names:
         """All that requests can name now; replaced whole at every change."""
         return self._names
 
-    @property
-    def allowed(self) -> Collection[str] | None:
-        """Adapters that the router may choose; None for all."""
-        return self._names.adapters.keys() if self._leaving else None
+    def seen_by(self, rule: AdapterRule) -> Names:
+        """What a caller can name now."""
+        return self._sights.seen(self._names, self.router.policies, rule)
+
+    def allowed(self, rule: AdapterRule) -> Collection[str] | None:
+        """Adapters that the router may choose for a caller; None for all."""
+        if rule.is_all and not self._leaving:
+            return None
+        return self.seen_by(rule).adapters.keys()
 
     async def open(self) -> None:
         """Take up what is on disk: index it, name it, fill the free slots."""

@@ -21,8 +21,9 @@ from server.engine import errors as engine_errors
 INVALID = "invalid_request_error"
 AUTHENTICATION = "authentication_error"
 PERMISSION = "permission_error"
+RATE = "rate_limit_error"
 SERVER = "server_error"
-TYPES = frozenset({INVALID, AUTHENTICATION, PERMISSION, SERVER})
+TYPES = frozenset({INVALID, AUTHENTICATION, PERMISSION, RATE, SERVER})
 
 STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.ServerError: (500, SERVER),
@@ -33,7 +34,11 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.TraceNotFound: (404, INVALID),
     server_errors.Unauthorized: (401, AUTHENTICATION),
     server_errors.CrossOrigin: (403, PERMISSION),
+    server_errors.ActionDenied: (403, PERMISSION),
+    server_errors.RateLimited: (429, RATE),
+    server_errors.TooManyConcurrent: (429, RATE),
     server_errors.BodyTooLarge: (413, INVALID),
+    server_errors.BodyTooSlow: (408, INVALID),
     server_errors.AdaptersBusy: (503, SERVER),
     server_errors.NotReady: (503, SERVER),
     server_errors.EngineUnavailable: (503, SERVER),

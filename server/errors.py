@@ -17,7 +17,11 @@
     ├── TraceNotFound            no trace under that request id
     ├── Unauthorized             no API key, or a wrong one
     ├── CrossOrigin              a foreign web page calls a server without keys
+    ├── ActionDenied             the API key does not allow it
+    ├── RateLimited              the API key has sent too many requests lately
+    ├── TooManyConcurrent        too many requests of the API key run at once
     ├── BodyTooLarge             more bytes than the limits allow
+    ├── BodyTooSlow              the body keeps the server waiting
     ├── AdaptersBusy             every slot is leased and the queue is full or slow
     ├── NotReady                 starting up or shutting down
     └── EngineUnavailable        the engine has died
@@ -142,10 +146,34 @@ class CrossOrigin(ServerError):
     code = "cross_origin_refused"
 
 
+class ActionDenied(ServerError):
+    """The API key is known, and does not allow what was asked."""
+
+    code = "permission_denied"
+
+
+class RateLimited(ServerError):
+    """The API key has sent as many requests as it may for now."""
+
+    code = "rate_limited"
+
+
+class TooManyConcurrent(ServerError):
+    """As many requests of the API key run as may."""
+
+    code = "too_many_concurrent"
+
+
 class BodyTooLarge(ServerError):
     """The body has more bytes than the limits allow."""
 
     code = "request_too_large"
+
+
+class BodyTooSlow(ServerError):
+    """The body comes so slowly that it is no longer waited for."""
+
+    code = "request_timeout"
 
 
 class AdaptersBusy(ServerError):

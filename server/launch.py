@@ -15,6 +15,7 @@ from router.encoders.static import StaticEncoder
 from router.index import CentroidIndex
 from router.policies import PolicyConfig
 from router.router import Router
+from server.access.opening import open_access
 from server.app import create_app, upload_limits
 from server.engine.embed import EmbeddedEngine
 from server.engine.errors import EngineStartError
@@ -54,12 +55,14 @@ async def launch(
     """
     name = settings.engine.served_model_name or sources.model_name
     base = read_base_model(sources.model, name)
+    storage = open_storage(settings.places)
+    access = open_access(settings, storage.database)
     registry = AdapterRegistry(
         settings.data_dir,
         base,
         upload_limits(settings),
         lambda: frozenset(policies),
-        open_storage(settings.places),
+        storage,
     )
     engine_settings = settings.engine.model_copy(
         update={"cache_dir": settings.engine.cache_dir or cache_dir()}
@@ -77,7 +80,7 @@ async def launch(
             static=_static_encoder(sources),
         )
         await engine.follow_with(sources.encoder, sources.static_encoder)
-        app = await create_app(settings, engine, router, registry)
+        app = await create_app(settings, engine, router, registry, access)
     except BaseException:
         await engine.shutdown()
         raise

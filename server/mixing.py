@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.router import Following, RouteDecision
 from router.window import RoutingInput
+from server.access.keys import AdapterRule
 from server.answer import Answer
+from server.bodies import read_json, replayed, resized
 from server.catalogue import Catalogue
 from server.disconnect import ClientGone, unless_gone
 from server.engine.plan import GenerationPlan, current_plan
@@ -32,6 +33,7 @@ from server.report import Applied, Report
 from server.residency import Residency
 from server.resolve import Wish, resolve
 from server.settings import LimitSettings
+from server.sight import unnamed
 from server.trace_store import TraceStore
 from server.traces import TraceHead, TraceStep
 
@@ -148,8 +150,9 @@ class Mixing:
             await self._app(scope, receive, send)
             return
         try:
-            body = parse_object(await _read_json(scope, receive))
-            generation = await unless_gone(self._admit(api, body), receive)
+            body = parse_object(await read_json(scope, receive))
+            sees = scope["state"]["caller"].sees
+            generation = await unless_gone(self._admit(api, body, sees), receive)
         except ClientGone:
             return
         except OURS as error:
@@ -166,10 +169,10 @@ class Mixing:
             if generation.recording is not None:
                 answer.close(generation.recording)
 
-    async def _admit(self, api: Api, body: Mapping[str, Any]) -> Generation:
+    async def _admit(self, api: Api, body: Mapping[str, Any], sees: AdapterRule) -> Generation:
         """Decide, and lease; decide anew if an adapter is removed between the two."""
         for _ in range(2):
-            generation = await self._decide(api, body)
+            generation = await self._decide(api, body, sees)
             try:
                 await self._mixer.residency.acquire(generation.folders)
             except AdapterLeaving:
@@ -177,7 +180,7 @@ class Mixing:
             return generation
         raise AdapterLeaving("adapters of this request are being removed; ask again without them")
 
-    async def _decide(self, api: Api, body: Mapping[str, Any]) -> Generation:
+    async def _decide(self, api: Api, body: Mapping[str, Any], sees: AdapterRule) -> Generation:
         catalogue = self._mixer.catalogue
         count = count_prompts(api, body)
         if count > self._mixer.limits.max_prompts:
@@ -187,24 +190,28 @@ class Mixing:
                 param="prompt",
             )
         cleaned = clean(body, self._mixer.limits.max_choices)
-        wish = resolve(body, catalogue.names)
+        wish = resolve(body, catalogue.seen_by(sees))
         if wish.mixture is not None:
             applied = [Applied(wish.mixture)] * count
         else:
             prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
-            applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish)]
+            applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish, sees)]
         for one in applied:
             await catalogue.check_combination(one.combination, one.members)
         members = [member for one in applied for member in one.members]
         folders = await catalogue.folders(members)
         return Generation(applied, folders, cleaned, wish.model).counted(api)
 
-    async def _route(self, prompts: Sequence[RoutingInput], wish: Wish) -> list[RouteDecision]:
-        router, allowed = self._mixer.catalogue.router, self._mixer.catalogue.allowed
+    async def _route(
+        self, prompts: Sequence[RoutingInput], wish: Wish, sees: AdapterRule
+    ) -> list[RouteDecision]:
+        catalogue = self._mixer.catalogue
+        router, allowed = catalogue.router, catalogue.allowed(sees)
         policy = wish.policy or ""
-        return await asyncio.to_thread(
-            lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
-        )
+        with unnamed(sees, policy, wish.overrides):
+            return await asyncio.to_thread(
+                lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
+            )
 
     async def _serve(
         self, generation: Generation, answer: Answer, scope: Scope, receive: Receive
@@ -213,7 +220,7 @@ class Mixing:
         body = generation.body
         token = current_plan.set(generation.plan(scope["state"]["tenant"]))
         try:
-            await self._app(_resized(scope, len(body)), _replayed(body, receive), answer.send)
+            await self._app(resized(scope, len(body)), replayed(body, receive), answer.send)
         except Exception:  # whatever it was, a stream that has begun ends in an error event
             if not answer.streaming:
                 raise
@@ -221,34 +228,3 @@ class Mixing:
             await answer.break_off()
         finally:
             current_plan.reset(token)
-
-
-async def _read_json(scope: Scope, receive: Receive) -> bytes:
-    """The whole body of a request that says it is JSON."""
-    media_type = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise InvalidRequest("send JSON, with the header 'Content-Type: application/json'")
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-
-
-def _resized(scope: Scope, length: int) -> Scope:
-    dropped = (b"content-length", b"transfer-encoding", b"content-encoding")
-    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Give the rewritten body first, then whatever still comes (a disconnect)."""
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return next_message

@@ -18,9 +18,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.adapter import Adapter
 from adapters.errors import shown
-from router.config import DEFAULT_POLICY, RoutingOverrides, parse_overrides
+from router.config import RoutingOverrides, parse_overrides
 from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
 from server.errors import (
     EmptyMixture,
@@ -30,6 +29,7 @@ from server.errors import (
     MixtureConflict,
     ModelNotFound,
 )
+from server.names import Names
 
 MAX_WEIGHT = 1000
 """Far beyond any use, and far from overflowing half precision. The router's limit too."""
@@ -43,19 +43,6 @@ OUR_FIELDS = frozenset(
 """Body fields that vLLM must not see."""
 
 _LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What can be named: the base model, the adapters that take requests, the policies.
-
-    ``default_policy`` serves requests that name no model.
-    """
-
-    base: str
-    adapters: Mapping[str, Adapter]
-    policies: Collection[str]
-    default_policy: str = DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +69,10 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
         ModelNotFound: a name stands for nothing here.
         InvalidMixture: weights that cannot be applied, or fields that contradict each other.
         InvalidRequest: a field of the wrong type.
+        ActionDenied: a policy that this caller cannot use.
         RoutingError: overrides that do not fit.
     """
-    by_model = _by_model(body.get("model"), names)
+    by_model = read_model(body.get("model"), names)
     said = [field for field in _READERS if body.get(field) is not None]
     if len(said) > 1:
         raise MixtureConflict(
@@ -101,6 +89,8 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
         mixture = _READERS[said[0]](body[said[0]], names)
         return Wish(_model_of(mixture, said[0], names), mixture)
     wish = Wish(_policy(body["policy"], names), policy=body["policy"]) if said else by_model
+    if wish.policy is not None:
+        names.check_policy(wish.policy)
     if overrides is None:
         return wish
     if wish.policy is None:
@@ -111,7 +101,8 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
     return Wish(wish.model, policy=wish.policy, overrides=overrides)
 
 
-def _by_model(model: object, names: Names) -> Wish:
+def read_model(model: object, names: Names) -> Wish:
+    """What a model's name stands for. Errors as in :func:`resolve`."""
     if model is None or model == "":
         return Wish(names.default_policy, policy=names.default_policy)
     if not isinstance(model, str):

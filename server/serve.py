@@ -58,7 +58,7 @@ def run(settings: Settings, announce: Announce = lambda url, parts: None) -> Non
         AdapterError: the data folder or the base model cannot be used.
         RoutingError: the policies or the encoder cannot be used.
     """
-    settings.check()
+    check(settings)
     policies = load_policies(settings.policies or DEFAULT_POLICIES)
     if settings.default_policy not in policies:
         raise InvalidSettings(
@@ -70,6 +70,22 @@ def run(settings: Settings, announce: Announce = lambda url, parts: None) -> Non
         from server.launch import launch
 
         asyncio.run(launch(settings, sources, policies, listener, announce))
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that are each valid and together unsafe.
+
+    Raises:
+        InvalidSettings: another machine could reach a server without keys.
+        StorageFailed: the database, which may have a key, cannot be opened.
+    """
+
+    def has_stored_key() -> bool:
+        from server.access import opening
+
+        return opening.has_stored_key(settings)
+
+    settings.check(has_stored_key)
 
 
 @contextmanager

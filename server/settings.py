@@ -6,7 +6,7 @@ over the YAML file, which wins over the defaults. Unknown keys are errors.
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,6 +43,14 @@ class LimitSettings(BaseModel):
         default=1280 * _MIB,
         ge=1024,
         description="Largest upload of an adapter, all parts together.",
+    )
+    max_body_wait_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest wait for a body, in seconds, beside what min_body_rate allows.",
+    )
+    min_body_rate: int = Field(
+        default=1024, ge=1, description="A body's lowest speed in the long run, in bytes a second."
     )
     max_choices: int = Field(default=64, ge=1, description="Most answers to one prompt (n).")
     max_prompts: int = Field(
@@ -82,6 +90,22 @@ class TraceSettings(BaseModel):
     )
     keep_s: float = Field(
         default=600.0, gt=0, description="How long a finished trace is kept, in seconds."
+    )
+
+
+class AccessSettings(BaseModel):
+    """What API keys may ask for that say nothing of it themselves, and how long a memory is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Most requests of a key in a minute."
+    )
+    max_concurrent: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Most requests of a key at the same time."
+    )
+    audit_rows: int = Field(
+        default=100_000, ge=1, description="Most entries of the audit log; the oldest go."
     )
 
 
@@ -137,6 +161,7 @@ class Settings(BaseSettings):
     residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
     traces: TraceSettings = Field(default_factory=lambda: TraceSettings())
+    access: AccessSettings = Field(default_factory=lambda: AccessSettings())
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -205,8 +230,11 @@ class Settings(BaseSettings):
         database = None if self.database_url is None else self.database_url.get_secret_value()
         return Places(self.data_dir, database, self.store_url, options, self.storage.cache_bytes)
 
-    def check(self) -> None:
+    def check(self, has_stored_key: Callable[[], bool] = lambda: False) -> None:
         """Refuse settings that are each valid and together unsafe, and URLs that mean nothing.
+
+        Args:
+            has_stored_key: says whether the database has a key; asked only where it matters.
 
         Raises:
             InvalidSettings: another machine could reach a server without keys, or there is no such
@@ -216,10 +244,11 @@ class Settings(BaseSettings):
             check_places(self.places)
         except StorageFailed as error:
             raise InvalidSettings(str(error)) from None
-        if not self.keys() and not self.is_loopback:
+        if not self.keys() and not self.is_loopback and not has_stored_key():
             raise InvalidSettings(
                 f"refusing to listen on {self.host} without an API key: anyone who reaches this "
-                "machine could use it; give --api-key, or --host 127.0.0.1"
+                "machine could use it; make one with 'loralloy keys create', give --api-key, or "
+                "--host 127.0.0.1"
             )
 
 

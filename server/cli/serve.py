@@ -78,7 +78,9 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Settings come from these options, then the environment (LORALLOY_PORT, LORALLOY_ENGINE__DTYPE),
     then the --config file, then the defaults in brackets.
     """
+    from adapters.errors import AdapterError
     from server.errors import InvalidSettings
+    from server.serve import check
     from server.settings import load_settings
 
     flags: dict[str, Any] = {
@@ -106,8 +108,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     engine = {name: value for name, value in engine.items() if value is not None}
     try:
         settings = load_settings({**flags, "engine": engine} if engine else flags, config)
-        settings.check()
-    except InvalidSettings as error:
+        check(settings)
+    except (InvalidSettings, AdapterError) as error:
         raise Trouble(str(error)) from None
     if print_config:
         typer.echo(settings.model_dump_json(indent=2))

@@ -16,8 +16,11 @@ from starlette.formparsers import MultiPartException
 from adapters.adapter import Adapter, RoutingData
 from adapters.archive import place_files, unpack_archive
 from adapters.names import check_name
+from adapters.snapshot import unknown
+from server.access.keys import Caller
 from server.errors import InvalidRequest
-from server.routes.state import Parts, PartsOf
+from server.routes.deeds import audited
+from server.routes.state import CallerOf, Parts, PartsOf
 from server.routing_data import CENTROID_FIELDS, parse_routing
 
 router = APIRouter(tags=["adapters"])
@@ -43,8 +46,12 @@ async def add_adapter(request: Request, response: Response, parts: PartsOf) -> d
         if not isinstance(name, str):
             raise InvalidRequest("the field 'name' is missing", param="name")
         check_name(name)
-        async with _staged(form, parts) as (stage, routing):
+        async with (
+            audited(request, parts, "adapter.add", name) as detail,
+            _staged(form, parts) as (stage, routing),
+        ):
             adapter, created = await parts.catalogue.add(name, stage, routing)
+            detail |= {**_version(adapter), "created": created}
     response.status_code = 201 if created else 200
     return _tagged(adapter, response, parts)
 
@@ -62,15 +69,18 @@ async def replace_adapter(
     parts.catalogue.registry.get(name)
     async with (
         _form(request, _FIELDS - {"name"}) as form,
+        audited(request, parts, "adapter.replace", name) as detail,
         _staged(form, parts) as (stage, routing),
     ):
         adapter, _ = await parts.catalogue.replace(name, stage, routing, expected)
+        detail |= _version(adapter)
     return _tagged(adapter, response, parts)
 
 
 @router.get("/v1/adapters/{name}/versions")
-async def list_versions(name: str, parts: PartsOf) -> dict[str, Any]:
+async def list_versions(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """The contents that a name has had, the latest first."""
+    _check_seen(name, caller)
     versions = await asyncio.to_thread(parts.catalogue.registry.versions, name)
     data = [{**asdict(one), "created": int(one.created), "object": "version"} for one in versions]
     return {"object": "list", "data": data}
@@ -89,27 +99,35 @@ async def restore_adapter(
     name: str, body: Restore, request: Request, response: Response, parts: PartsOf
 ) -> dict[str, Any]:
     """Make an earlier content of a name its next version; ``If-Match`` as for a replacement."""
-    adapter = await parts.catalogue.restore(name, body.digest, _expected(request))
+    expected = _expected(request)
+    async with audited(request, parts, "adapter.restore", name) as detail:
+        adapter = await parts.catalogue.restore(name, body.digest, expected)
+        detail |= _version(adapter)
     return _tagged(adapter, response, parts)
 
 
 @router.get("/v1/adapters")
-async def list_adapters(parts: PartsOf) -> dict[str, Any]:
-    """Every adapter."""
-    adapters = parts.catalogue.names.adapters.values()
+async def list_adapters(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
+    """Every adapter that the caller may use."""
+    adapters = parts.catalogue.seen_by(caller.sees).adapters.values()
     return {"object": "list", "data": [told(adapter, parts) for adapter in adapters]}
 
 
 @router.get("/v1/adapters/{name}")
-async def get_adapter(name: str, response: Response, parts: PartsOf) -> dict[str, Any]:
+async def get_adapter(
+    name: str, response: Response, parts: PartsOf, caller: CallerOf
+) -> dict[str, Any]:
     """One adapter; its digest is its ``ETag``."""
+    _check_seen(name, caller)
     return _tagged(parts.catalogue.registry.get(name), response, parts)
 
 
 @router.delete("/v1/adapters/{name}")
-async def remove_adapter(name: str, parts: PartsOf) -> dict[str, Any]:
+async def remove_adapter(name: str, request: Request, parts: PartsOf) -> dict[str, Any]:
     """Remove an adapter, once running requests are done with it."""
-    adapter = await parts.catalogue.remove(name, parts.settings.residency.max_drain_s)
+    async with audited(request, parts, "adapter.remove", name) as detail:
+        adapter = await parts.catalogue.remove(name, parts.settings.residency.max_drain_s)
+        detail |= _version(adapter)
     return {"id": name, "object": "adapter", "digest": adapter.digest, "deleted": True}
 
 
@@ -141,6 +159,16 @@ def told(adapter: Adapter, parts: Parts) -> dict[str, Any]:
             "encoder": routing.encoder,
         },
     }
+
+
+def _version(adapter: Adapter) -> dict[str, Any]:
+    return {"digest": adapter.digest, "version": adapter.version}
+
+
+def _check_seen(name: str, caller: Caller) -> None:
+    """Answer as if there were none of this name, without looking whether there is."""
+    if not caller.sees.allows(name):
+        raise unknown(name)
 
 
 def _tagged(adapter: Adapter, response: Response, parts: Parts) -> dict[str, Any]:

@@ -6,32 +6,33 @@ from fastapi import APIRouter
 
 from adapters.errors import shown
 from server.errors import ModelNotFound
-from server.routes.state import Parts, PartsOf
+from server.routes.state import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["models"])
 
 
 @router.get("/v1/models")
-async def list_models(parts: PartsOf) -> dict[str, Any]:
-    """Every name that requests can give as their ``model``."""
-    names = parts.catalogue.names
-    listed = [names.base, *names.adapters, *names.policies]
+async def list_models(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
+    """Every name that the caller can give as the ``model`` of a request."""
+    names = parts.catalogue.seen_by(caller.sees)
+    listed = [names.base, *names.adapters, *names.usable]
     return {"object": "list", "data": [_model(name, parts) for name in listed]}
 
 
 @router.get("/v1/models/{name:path}")
-async def get_model(name: str, parts: PartsOf) -> dict[str, Any]:
+async def get_model(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """One of them."""
-    names = parts.catalogue.names
+    names = parts.catalogue.seen_by(caller.sees)
     if name != names.base and name not in names.adapters and name not in names.policies:
         raise ModelNotFound(
             f"there is no model {shown(name)}; GET /v1/models lists what there is", param="model"
         )
+    names.check_policy(name)
     return _model(name, parts)
 
 
 def _model(name: str, parts: Parts) -> dict[str, Any]:
-    names = parts.catalogue.names
+    names = parts.catalogue.names  # what the caller sees is settled
     adapter = names.adapters.get(name)
     kind = "base" if name == names.base else "policy" if adapter is None else "adapter"
     return {

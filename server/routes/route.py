@@ -11,7 +11,8 @@ from server.errors import InvalidRequest
 from server.prompts import read_plain
 from server.report import Applied
 from server.resolve import resolve
-from server.routes.state import PartsOf
+from server.routes.state import CallerOf, PartsOf
+from server.sight import unnamed
 
 router = APIRouter(tags=["routing"])
 
@@ -30,22 +31,24 @@ class RouteRequest(BaseModel):
 
 
 @router.post("/v1/route")
-async def route(request: RouteRequest, parts: PartsOf) -> dict[str, Any]:
+async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Scores, weights, members and milliseconds."""
     given = [name for name in ("input", "prompt", "messages") if getattr(request, name) is not None]
     if len(given) != 1:
         raise InvalidRequest("give one of 'input', 'prompt' and 'messages'", param="input")
     spoken = read_plain(getattr(request, given[0]), given[0])
     policy = request.policy or request.model or parts.settings.default_policy
-    wish = resolve({"policy": policy, "routing": request.routing}, parts.catalogue.names)
+    names = parts.catalogue.seen_by(caller.sees)
+    wish = resolve({"policy": policy, "routing": request.routing}, names)
     started = perf_counter()
-    decision = await asyncio.to_thread(
-        parts.catalogue.router.route,
-        spoken,
-        policy,
-        wish.overrides,
-        parts.catalogue.allowed,
-    )
+    with unnamed(caller.sees, policy, wish.overrides):
+        decision = await asyncio.to_thread(
+            parts.catalogue.router.route,
+            spoken,
+            policy,
+            wish.overrides,
+            parts.catalogue.allowed(caller.sees),
+        )
     applied = Applied(decision.mixture, decision)
     await parts.catalogue.check_combination(applied.combination, applied.members)
     members = decision.mixture.members

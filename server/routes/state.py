@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from adapters.limits import Limits
+from server.access.keys import Caller
+from server.access.opening import Access
 from server.catalogue import Catalogue
 from server.engine.embed import EmbeddedEngine
 from server.metrics import Metrics
@@ -31,6 +33,7 @@ class Parts:
     metrics: Metrics
     limits: Limits
     traces: TraceStore
+    access: Access
     started: float = field(default_factory=time.time)
     ready: bool = False
 
@@ -40,4 +43,10 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 PartsOf = Annotated[Parts, Depends(_parts)]
+CallerOf = Annotated[Caller, Depends(_caller)]

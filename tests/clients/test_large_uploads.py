@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from loralloy_client import errors
 from server.auth import Guard
 from server.settings import LimitSettings
+from tests.support.access import guarded
 from tests.support.both_clients import KINDS, client_of
 from tests.support.running_server import free_port
 
@@ -33,7 +34,7 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """The server's outermost layer under the server's own HTTP library."""
-    guard = Guard(count, (), LimitSettings(max_upload_bytes=LIMIT))
+    guard = Guard(count, **guarded(limits=LimitSettings(max_upload_bytes=LIMIT)))
     port = free_port()
     config = uvicorn.Config(guard, port=port, log_level="error", lifespan="off")
     server = uvicorn.Server(config)

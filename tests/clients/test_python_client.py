@@ -197,6 +197,17 @@ def test_examples_and_centroids_reach_the_router(client, good, fresh, tmp_path):
     assert by_points.routing.centroids == 2
 
 
+def test_the_audit_log_is_read_page_by_page(client, good, fresh):
+    client.adapters.push(fresh, good)
+    client.adapters.remove(fresh)
+    latest = client.audit(limit=1)
+    (removed,) = latest.data
+    assert (removed.action, removed.target, removed.outcome) == ("adapter.remove", fresh, "done")
+    assert (latest.has_more, removed.actor) == (True, "anonymous")
+    (added,) = client.audit(limit=1, before=removed.id).data
+    assert (added.action, added.detail["digest"]) == ("adapter.add", removed.detail["digest"])
+
+
 def test_the_server_tells_what_it_holds(client, server):
     assert client.health().status == "ok"
     assert client.ready().adapters == len(client.adapters.list())

@@ -12,6 +12,7 @@ from adapters import AdapterRegistry, StorageFailed
 from adapters.database import open_database, sqlite_url
 from adapters.storage import Places
 from adapters.tables import metadata
+from server.access import tables as access_tables
 
 
 def test_a_database_that_is_none_is_refused_in_one_line(
@@ -37,6 +38,7 @@ def test_tables_of_a_newer_version_are_refused(
 def test_the_migrations_make_the_tables_that_are_declared(
     registry: AdapterRegistry, places: Places
 ) -> None:
+    assert access_tables.metadata is metadata, "every package's tables stand in one database"
     engine = open_database(places.database_url or sqlite_url(places.root / "registry.db"))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []

@@ -9,9 +9,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDisconnect
 
-from server.auth import Guard, Keys
+from server.auth import Guard
 from server.errors import Unauthorized
 from server.settings import LimitSettings
+from tests.support.access import callers_of, guarded
 
 
 async def echo(request: Request) -> JSONResponse:
@@ -43,7 +44,7 @@ def client(*keys: str, body: int = 2048, upload: int = 4096) -> TestClient:
         routes=[*(Route(p, echo, methods=methods) for p in paths), WebSocketRoute("/ws", talk)]
     )
     limits = LimitSettings(max_body_bytes=body, max_upload_bytes=upload)
-    return TestClient(Guard(app, keys, limits), raise_server_exceptions=True)
+    return TestClient(Guard(app, **guarded(*keys, limits=limits, routes=app.routes)))
 
 
 def code(response: httpx.Response) -> str:
@@ -174,14 +175,14 @@ def test_an_absurd_length_is_refused(length):
     async def never(scope, receive, send):
         pytest.fail("reached the app")
 
-    asyncio.run(Guard(never, (), LimitSettings())(scope, receive, send))
+    asyncio.run(Guard(never, **guarded())(scope, receive, send))
     assert sent[0]["status"] == 413
     assert json.loads(sent[1]["body"])["error"]["code"] == "request_too_large"
 
 
 def test_keys_compare_whole_keys():
-    keys = Keys(["sesame"])
-    assert keys.tenant("Bearer sesame")
+    callers = callers_of("sesame")
+    assert callers.identify("Bearer sesame").role == "admin"
     for wrong in ("Bearer sesam", "Bearer sesamee", "Bearer SESAME"):
         with pytest.raises(Unauthorized):
-            keys.tenant(wrong)
+            callers.identify(wrong)

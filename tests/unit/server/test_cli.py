@@ -41,7 +41,7 @@ def test_help_needs_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
-    for command in ("serve", "chat", "route", "adapters", "policies"):
+    for command in ("serve", "chat", "route", "adapters", "keys", "policies"):
         assert command in done.stdout
 
 

@@ -13,7 +13,13 @@ from server import envelope
 from server import errors as server_errors
 from server.engine import errors as engine_errors
 from server.engine.config import EngineSettings
-from server.settings import LimitSettings, ResidencySettings, Settings, TraceSettings
+from server.settings import (
+    AccessSettings,
+    LimitSettings,
+    ResidencySettings,
+    Settings,
+    TraceSettings,
+)
 from server.storage_settings import StorageSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -26,8 +32,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Residency": ResidencySettings,
     "Storage": StorageSettings,
     "Traces": TraceSettings,
+    "Access": AccessSettings,
 }
-NESTED = {"engine", "limits", "residency", "storage", "traces"}
+NESTED = {"engine", "limits", "residency", "storage", "traces", "access"}
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -73,9 +80,9 @@ def test_each_code_stands_at_its_status() -> None:
 
 
 def test_every_own_route_is_listed() -> None:
-    from server.routes import adapters, health, models, policies, route, traces
+    from server.routes import adapters, audit, health, models, policies, route, traces
 
-    for module in (adapters, health, models, policies, route, traces):
+    for module in (adapters, audit, health, models, policies, route, traces):
         for served in module.router.routes:
             for method in served.methods - {"HEAD"}:
                 path = served.path.replace(":path", "")

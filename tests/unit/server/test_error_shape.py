@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from adapters.errors import RankTooLarge
 from server.auth import Guard
 from server.error_shape import ErrorShape, handle_errors
-from server.settings import LimitSettings
+from tests.support.access import guarded
 
 
 class Body(BaseModel):
@@ -21,7 +21,7 @@ class Body(BaseModel):
 
 @pytest.fixture(scope="module")
 def http() -> TestClient:
-    guard = Middleware(Guard, keys=(), limits=LimitSettings())
+    guard = Middleware(Guard, **guarded())
     app = FastAPI(middleware=[guard, Middleware(ErrorShape)], redirect_slashes=False)
 
     @app.get("/bug")

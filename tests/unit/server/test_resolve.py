@@ -6,7 +6,8 @@ from adapters.adapter import Adapter
 from router.errors import InvalidPolicy
 from router.mixture import BASE_MODEL
 from server import errors
-from server.resolve import Names, resolve
+from server.names import Names
+from server.resolve import resolve
 
 
 def adapter(name: str) -> Adapter:

@@ -5,12 +5,12 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from server.auth import Guard, Keys
+from server.auth import Guard
 from server.error_shape import ErrorShape, handle_errors
 from server.routes import traces
-from server.settings import LimitSettings
 from server.trace_store import TraceStore
 from server.traces import TraceHead, TraceStep
+from tests.support.access import callers_of, guarded
 
 MATHS, CODE = {"maths": 0.75, "code": 0.25}, {"code": 1.0}
 
@@ -20,7 +20,9 @@ class Served:
 
     def __init__(self, *keys: str) -> None:
         self.store = TraceStore()
-        guard = Middleware(Guard, keys=keys, limits=LimitSettings())
+        self.callers = callers_of(*keys)
+        told = guarded(*keys, routes=traces.router.routes)
+        guard = Middleware(Guard, **{**told, "callers": self.callers})
         app = FastAPI(middleware=[guard, Middleware(ErrorShape)], redirect_slashes=False)
         app.include_router(traces.router)
         handle_errors(app)
@@ -63,7 +65,7 @@ def missing(response) -> str:
 
 def test_another_tenants_trace_is_as_if_it_had_never_been():
     served = Served("one", "two")
-    served.record("r-1", Keys(["one"]).tenant("Bearer one")).finish()
+    served.record("r-1", served.callers.identify("Bearer one").id).finish()
 
     def ask(key: str, request_id: str):
         headers = {"Authorization": f"Bearer {key}"}

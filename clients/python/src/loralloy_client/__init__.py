@@ -27,7 +27,7 @@ from loralloy_client.models import (
     Mixture,
     Trace,
 )
-from loralloy_client.resources import Adapter, Model, Policy, Route
+from loralloy_client.resources import Adapter, AuditEntry, AuditPage, Model, Policy, Route
 
 __all__ = [
     "APIError",
@@ -35,6 +35,8 @@ __all__ = [
     "AppliedMixture",
     "AsyncLoralloy",
     "AsyncStream",
+    "AuditEntry",
+    "AuditPage",
     "ChatChunk",
     "ChatCompletion",
     "ChatOptions",

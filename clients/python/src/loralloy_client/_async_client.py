@@ -18,7 +18,7 @@ from loralloy_client._options import ChatOptions, CompletionOptions
 from loralloy_client._retry import Retries, may_become_ready
 from loralloy_client.errors import LoralloyError, TimedOut
 from loralloy_client.models import ChatChunk, ChatCompletion, Completion, CompletionChunk, Trace
-from loralloy_client.resources import Health, Ready, Route
+from loralloy_client.resources import AuditPage, Health, Ready, Route
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -185,6 +185,15 @@ class AsyncLoralloy:
         """Ask which mixture made each token of a recent answer; ``expand`` lists every token."""
         request = requests.trace(request_id, expand=expand)
         return await self._connection.send(request, Trace)
+
+    async def audit(self, *, limit: int = 100, before: int | None = None) -> AuditPage:
+        """Ask what admins did, the latest first. Needs a key of role admin.
+
+        Args:
+            limit: how many entries at most, up to 1000.
+            before: only entries of smaller ids: the last one's of the page before.
+        """
+        return await self._connection.send(requests.audit(limit, before), AuditPage)
 
     async def health(self) -> Health:
         """Ask whether the server lives."""

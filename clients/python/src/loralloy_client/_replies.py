@@ -34,6 +34,7 @@ BY_STATUS: Mapping[int, type[APIError]] = {
     403: errors.PermissionDenied,
     404: errors.NotFound,
     405: errors.MethodNotAllowed,
+    408: errors.BodyTooSlow,
     409: errors.Conflict,
     412: errors.VersionConflict,
     413: errors.BodyTooLarge,

@@ -73,6 +73,12 @@ def trace(request_id: str, *, expand: bool) -> Request:
     return get("/v1/traces", request_id, **({"expand": "true"} if expand else {}))
 
 
+def audit(limit: int, before: int | None) -> Request:
+    """What admins did."""
+    older = {} if before is None else {"before": str(before)}
+    return get("/v1/audit", **{"limit": str(limit), **older})
+
+
 def chat(messages: str | Messages, options: ChatOptions, *, stream: bool) -> Request:
     """A chat; a text stands for one message of the user."""
     _check(options, ChatOptions.__optional_keys__)

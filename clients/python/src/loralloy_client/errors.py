@@ -11,9 +11,10 @@
         ├── InvalidRequest           400: a field has no sensible value; more of it in
         │                            loralloy_client.request_errors and .adapter_errors
         ├── Unauthorized             401
-        ├── PermissionDenied         403
+        ├── PermissionDenied         403: ActionDenied, CrossOrigin
         ├── NotFound                 404: model, adapter, policy, trace
         ├── MethodNotAllowed         405
+        ├── BodyTooSlow              408
         ├── Conflict                 409: AdapterExists
         ├── VersionConflict          412: somebody else has changed the adapter meanwhile
         ├── BodyTooLarge             413
@@ -119,6 +120,12 @@ class CrossOrigin(PermissionDenied):
     code = "cross_origin_refused"
 
 
+class ActionDenied(PermissionDenied):
+    """The API key does not allow what was asked."""
+
+    code = "permission_denied"
+
+
 class NotFound(APIError):
     """There is nothing at this address or of this name."""
 
@@ -177,6 +184,12 @@ class VersionConflict(APIError):
     """The adapter's content is not the expected one any more."""
 
     code = "adapter_version_conflict"
+
+
+class BodyTooSlow(APIError):
+    """The body came so slowly that the server no longer waited for it."""
+
+    code = "request_timeout"
 
 
 class BodyTooLarge(APIError):
@@ -259,3 +272,15 @@ class Overloaded(Unavailable):
     """Too many requests at once."""
 
     code = "overloaded"
+
+
+class RateLimited(Overloaded):
+    """The API key has sent as many requests as it may for now; ``retry_after`` says how long."""
+
+    code = "rate_limited"
+
+
+class TooManyConcurrent(Overloaded):
+    """As many requests of the API key run as may."""
+
+    code = "too_many_concurrent"

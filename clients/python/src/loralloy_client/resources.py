@@ -120,6 +120,39 @@ class Ready(Record):
     resident: int
 
 
+class AuditEntry(Record):
+    """What an admin did.
+
+    Attributes:
+        time: seconds since 1970 (UTC).
+        actor: the id of the key that was used, ``cli``, or ``anonymous`` where none was needed.
+        action: as ``adapter.add``.
+        target: the name of what it was done to.
+        outcome: ``done``, or the code of the error that it ended in.
+        request_id: of the request that asked for it, or None.
+    """
+
+    id: int
+    time: float
+    actor: str
+    action: str
+    target: str
+    outcome: str
+    detail: dict[str, object]
+    request_id: str | None
+
+
+class AuditPage(Record):
+    """Entries of the audit log, the latest first.
+
+    Attributes:
+        has_more: whether there are older ones, which ``before=data[-1].id`` gives.
+    """
+
+    data: list[AuditEntry]
+    has_more: bool
+
+
 class AdapterList(Record):
     """Every adapter."""
 

@@ -1,0 +1,78 @@
+"""What each route needs, by method and route template: the exact one that will serve the request.
+
+Deny by default: a route that is not listed here is for admins alone. Neither the Host header nor
+the path's beginning decides anything; the app's own routes do, by the match that will be made.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
+
+from server.access.keys import Role
+
+
+class Right(Enum):
+    """What a caller must be allowed to do."""
+
+    NOTHING = "nothing"
+    """No key at all is needed."""
+    KNOCK = "knock"
+    """Any key: the answer is that there is no such route, or that it takes another method."""
+    USE = "use"
+    WATCH = "watch"
+    ADMINISTER = "administer"
+
+
+GRANTED: Mapping[Role, frozenset[Right]] = {
+    "metrics": frozenset({Right.NOTHING, Right.KNOCK, Right.WATCH}),
+    "user": frozenset({Right.NOTHING, Right.KNOCK, Right.USE}),
+    "admin": frozenset(Right),
+}
+
+RIGHTS: Mapping[tuple[str, str], Right] = {
+    ("GET", "/health"): Right.NOTHING,
+    ("GET", "/ready"): Right.NOTHING,
+    ("GET", "/metrics"): Right.WATCH,
+    ("GET", "/openapi.json"): Right.USE,
+    ("GET", "/docs"): Right.USE,
+    ("GET", "/docs/oauth2-redirect"): Right.USE,
+    ("POST", "/v1/chat/completions"): Right.USE,
+    ("POST", "/v1/completions"): Right.USE,
+    ("POST", "/v1/responses"): Right.USE,
+    ("GET", "/v1/responses/{response_id}"): Right.USE,
+    ("POST", "/v1/responses/{response_id}/cancel"): Right.USE,
+    ("POST", "/tokenize"): Right.USE,
+    ("POST", "/detokenize"): Right.USE,
+    ("POST", "/v1/route"): Right.USE,
+    ("GET", "/v1/traces/{request_id}"): Right.USE,
+    ("GET", "/v1/models"): Right.USE,
+    ("GET", "/v1/models/{name:path}"): Right.USE,
+    ("GET", "/v1/policies"): Right.USE,
+    ("GET", "/v1/policies/{name}"): Right.USE,
+    ("GET", "/v1/adapters"): Right.USE,
+    ("GET", "/v1/adapters/{name}"): Right.USE,
+    ("GET", "/v1/adapters/{name}/versions"): Right.USE,
+    ("POST", "/v1/adapters"): Right.ADMINISTER,
+    ("PUT", "/v1/adapters/{name}"): Right.ADMINISTER,
+    ("DELETE", "/v1/adapters/{name}"): Right.ADMINISTER,
+    ("POST", "/v1/adapters/{name}/restore"): Right.ADMINISTER,
+    ("GET", "/v1/audit"): Right.ADMINISTER,
+}
+
+
+def required(scope: Scope, routes: Iterable[BaseRoute]) -> Right:
+    """What a request needs.
+
+    Args:
+        scope: the request's, as the app's router will see it.
+        routes: the app's, in their order.
+    """
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is Match.FULL:
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            return RIGHTS.get((method, getattr(route, "path", "")), Right.ADMINISTER)
+    # Nothing will be done: the router answers 404, or 405 where only the method is wrong.
+    return Right.KNOCK

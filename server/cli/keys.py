@@ -1,0 +1,204 @@
+"""``loralloy keys``: make, list and revoke API keys, in the database itself.
+
+No server is needed, so that the first key can be made before one runs; one that runs takes a
+change up within a second.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from server.cli.trouble import Trouble
+
+if TYPE_CHECKING:
+    from server.access.keys import ApiKey, Role
+    from server.access.ledger import KeyLedger
+
+keys = typer.Typer(
+    help="Make, list and revoke API keys, also while a server runs.", no_args_is_help=True
+)
+
+DATA_DIR = typer.Option(
+    None, "--data-dir", help="The server's data folder. [~/.local/share/loralloy]"
+)
+CONFIG = typer.Option(
+    None, "--config", envvar="LORALLOY_CONFIG", help="The server's file of settings."
+)
+_SPAN = re.compile(r"([1-9]\d{0,5})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX_NOTE = 200
+
+
+@keys.command("create")
+def create_key(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    role: str = typer.Option(
+        "user", "--role", help="user: generate. admin: everything. metrics: /metrics alone."
+    ),
+    adapter: list[str] | None = typer.Option(
+        None,
+        "--adapter",
+        help="An adapter that it may use, or a pattern such as team-*; repeatable. [all]",
+    ),
+    note: str | None = typer.Option(None, "--note", help="Who or what it is for."),
+    expires: str | None = typer.Option(
+        None, "--expires", help="When it ends: 90d, 12h, or a date as 2027-01-31 (UTC). [never]"
+    ),
+    requests_per_minute: int | None = typer.Option(
+        None, "--requests-per-minute", min=1, max=1_000_000, help="[as the server's settings say]"
+    ),
+    max_concurrent: int | None = typer.Option(
+        None, "--max-concurrent", min=1, max=1_000_000, help="[as the server's settings say]"
+    ),
+    data_dir: Path | None = DATA_DIR,
+    config: Path | None = CONFIG,
+) -> None:
+    """Make a key and print it: once, since only its digest is kept."""
+    import time
+
+    from server.access.keys import AdapterRule, ApiKey, Quota, new_id, new_key
+
+    if note is not None and (not note.isprintable() or len(note) > _MAX_NOTE):
+        raise Trouble(f"a note is one line of at most {_MAX_NOTE} characters")
+    checked = _role(role)
+    told = ApiKey(
+        new_id(),
+        checked,
+        time.time(),
+        AdapterRule(_patterns(adapter, checked)),
+        note,
+        None if expires is None else _moment(expires).timestamp(),
+        quota=Quota(requests_per_minute, max_concurrent),
+    )
+    key = new_key()
+    with _ledger(data_dir, config) as ledger:
+        ledger.add(key, told, "cli")
+    typer.echo(
+        f"{told.id}: role {told.role}, {_adapters(told)}, expires {_time(told.expires)}. "
+        "This is the key; it is not shown again:",
+        err=True,
+    )
+    typer.echo(key)
+
+
+@keys.command("list")
+def list_keys(
+    revoked: bool = typer.Option(False, "--revoked", help="Also those that are revoked."),
+    data_dir: Path | None = DATA_DIR,
+    config: Path | None = CONFIG,
+) -> None:
+    """List the keys that were made here, never the keys themselves."""
+    with _ledger(data_dir, config) as ledger:
+        found = [key for key in ledger.all() if revoked or key.revoked is None]
+    console = Console()
+    if not found:
+        console.print("no keys; make one with: loralloy keys create --role admin")
+        return
+    table = Table(box=None, pad_edge=False)
+    columns = ["id", "role", "adapters", "created", "expires", "last used", "note"]
+    for column in [*columns, *(["revoked"] if revoked else [])]:
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    for key in found:
+        table.add_row(
+            key.id,
+            key.role,
+            _adapters(key),
+            *(_time(moment) for moment in (key.created, key.expires, key.last_used)),
+            key.note or "",
+            *([_time(key.revoked)] if revoked else []),
+        )
+    console.print(table)
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: str = typer.Argument(..., metavar="ID", help="The key's id, as 'list' shows it."),
+    data_dir: Path | None = DATA_DIR,
+    config: Path | None = CONFIG,
+) -> None:
+    """Take no more requests by a key. Answers that run end as they would have."""
+    with _ledger(data_dir, config) as ledger:
+        if not ledger.revoke(key_id, "cli"):
+            raise Trouble(
+                f"there is no key {key_id!r} to revoke; 'loralloy keys list' shows what there is"
+            )
+    Console().print(f"{key_id}: revoked", highlight=False, markup=False)
+
+
+@contextmanager
+def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyLedger"]:
+    from adapters.errors import AdapterError
+    from server.access.ledger import KeyLedger
+    from server.access.opening import registry_database
+    from server.errors import InvalidSettings
+    from server.settings import load_settings
+
+    try:
+        settings = load_settings({} if data_dir is None else {"data_dir": data_dir}, config)
+        database = registry_database(settings)
+        try:
+            yield KeyLedger(database)
+        finally:
+            database.dispose()
+    except (InvalidSettings, AdapterError) as error:
+        raise Trouble(str(error)) from None
+    except OSError as error:
+        raise Trouble(f"the data folder cannot be used: {error.strerror or error}") from None
+
+
+def _role(given: str) -> "Role":
+    from server.access.keys import ROLES
+
+    for role in ROLES:
+        if role == given:
+            return role
+    raise Trouble(f"there is no role {given!r}; there are {', '.join(ROLES)}")
+
+
+def _patterns(given: list[str] | None, role: "Role") -> tuple[str, ...] | None:
+    from server.access.keys import is_pattern
+
+    if not given:
+        return None
+    if role != "user":
+        raise Trouble(f"--adapter is for keys of role user; one of role {role} cannot be limited")
+    for pattern in given:
+        if not is_pattern(pattern):
+            raise Trouble(
+                f"{pattern!r} can be no adapter's name: names have a-z, 0-9, '.', '_' and '-', "
+                "and '*' stands for any of them"
+            )
+    return tuple(dict.fromkeys(given))
+
+
+def _moment(given: str) -> datetime:
+    """The time that ``90d`` or a date means."""
+    now = datetime.now(UTC)
+    span = _SPAN.fullmatch(given)
+    try:
+        if span is not None:
+            return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        moment = datetime.fromisoformat(given)
+    except (ValueError, OverflowError):
+        raise Trouble(f"{given!r} is no time; say 90d, 12h, or a date as 2027-01-31") from None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    if moment <= now:
+        raise Trouble(f"{given} has passed already")
+    return moment
+
+
+def _adapters(key: "ApiKey") -> str:
+    patterns = key.adapters.patterns
+    return "all adapters" if patterns is None else ", ".join(patterns) or "no adapters"
+
+
+def _time(moment: float | None) -> str:
+    if moment is None:
+        return "never"
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")

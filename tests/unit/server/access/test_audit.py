@@ -1,0 +1,101 @@
+"""The log of what admins did: added to, read page by page, pruned from its old end."""
+
+import asyncio
+import json
+import logging
+import sqlite3
+from types import SimpleNamespace
+
+import pytest
+
+from adapters.errors import AdapterExists
+from server.access.audit import AuditLog, Deed
+from server.access.keys import Caller
+from server.routes.deeds import audited
+from tests.support.access import database
+
+
+@pytest.fixture
+def log(tmp_path) -> AuditLog:
+    return AuditLog(database(tmp_path), keep=5)
+
+
+def targets(log: AuditLog, *page: int) -> list[str]:
+    return [entry.deed.target for entry in log.page(*page)]
+
+
+def test_entries_come_back_as_they_were_the_newest_first(log):
+    first = Deed("key-1", "adapter.add", "maths", detail={"digest": "d", "version": 1}, time=1.5)
+    second = Deed("cli", "key.revoke", "key-1", "done", request_id="r-1")
+    log.record(first)
+    log.record(second)
+    assert [entry.deed for entry in log.page(10)] == [second, first]
+
+
+def test_pages_follow_each_other(log):
+    for name in "abcd":
+        log.record(Deed("cli", "adapter.add", name))
+    newest = log.page(2)
+    assert [entry.deed.target for entry in newest] == ["d", "c"]
+    assert targets(log, 2, newest[-1].id) == ["b", "a"]
+    assert targets(log, 2, 1) == []
+
+
+def test_the_oldest_entries_go_and_numbers_are_never_used_again(log):
+    for number in range(12):
+        log.record(Deed("cli", "adapter.add", str(number)))
+    entries = log.page(100)
+    assert [entry.deed.target for entry in entries] == ["11", "10", "9", "8", "7"]
+    assert [entry.id for entry in entries] == [12, 11, 10, 9, 8]
+
+
+def test_an_entry_is_a_line_of_the_log_too(log, caplog, tmp_path):
+    with sqlite3.connect(tmp_path / "registry.db") as broken:
+        broken.execute("DROP TABLE audit")
+    with caplog.at_level(logging.INFO, "server.access.audit"):
+        log.record(Deed("key-1", "adapter.add", "maths\nx"))
+    line, lament = caplog.messages
+    assert json.loads(line.removeprefix("audit "))["target"] == "maths\nx"
+    assert "\n" not in line
+    assert "could not write the audit log" in lament
+
+
+def do(log: AuditLog, work=None) -> None:
+    """Something by an admin's request, done within the block that audits it."""
+    state = SimpleNamespace(caller=Caller("key-1"), request_id="r-1")
+    request = SimpleNamespace(state=state)
+    parts = SimpleNamespace(access=SimpleNamespace(audit=log))
+
+    async def run() -> None:
+        async with audited(request, parts, "adapter.add", "maths") as detail:
+            if work is not None:
+                await work()
+            detail["version"] = 1
+
+    asyncio.run(run())
+
+
+def test_what_is_done_is_noted_with_who_and_how(log):
+    do(log)
+    (entry,) = log.page(10)
+    deed = entry.deed
+    assert (deed.actor, deed.action, deed.target) == ("key-1", "adapter.add", "maths")
+    assert (deed.outcome, deed.detail, deed.request_id) == ("done", {"version": 1}, "r-1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (AdapterExists("taken"), "adapter_exists"),
+        (KeyError("x"), "internal_error"),
+        (asyncio.CancelledError(), "cancelled"),
+    ],
+)
+def test_what_fails_is_noted_with_how_it_ended(log, failure, outcome):
+    async def fail() -> None:
+        raise failure
+
+    with pytest.raises(type(failure)):
+        do(log, fail)
+    (entry,) = log.page(10)
+    assert (entry.deed.outcome, entry.deed.detail) == (outcome, {})

@@ -1,0 +1,224 @@
+"""Keys, what they see, and what is kept of them."""
+
+import sqlite3
+import time
+
+import pytest
+
+from adapters.errors import StorageFailed
+from server.access.audit import AuditLog
+from server.access.callers import STALE_S, Callers
+from server.access.keys import (
+    PREFIX,
+    AdapterRule,
+    ApiKey,
+    Quota,
+    digest_of,
+    is_pattern,
+    new_id,
+    new_key,
+)
+from server.access.ledger import KeyLedger
+from server.access.watch import EVERY_S, KeyWatch
+from server.errors import NotReady, Unauthorized
+from tests.support.access import callers_of, database, made
+
+
+@pytest.fixture
+def ledger(tmp_path) -> KeyLedger:
+    return KeyLedger(database(tmp_path))
+
+
+def bearer(key: str) -> str:
+    return f"Bearer {key}"
+
+
+def test_keys_are_long_random_words_with_a_prefix():
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert all(key.startswith(PREFIX) and len(key) == len(PREFIX) + 43 for key in keys)
+    assert all(key.isascii() and not any(c.isspace() for c in key) for key in keys)
+    assert len({new_id() for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("patterns", "seen", "hidden"),
+    [
+        (None, ["maths", "x\ny"], []),
+        ((), [], ["maths", ""]),
+        (("maths",), ["maths"], ["maths2", "mat", "MATHS", "maths\n", ""]),
+        (("team-*", "code"), ["team-", "team-a", "code"], ["team", "a-team-a", "codes"]),
+        (("*-v1.0",), ["maths-v1.0"], ["maths-v1x0"]),
+        (("*",), ["maths"], []),
+    ],
+)
+def test_a_rule_allows_names_and_patterns(patterns, seen, hidden):
+    rule = AdapterRule(patterns)
+    assert [rule.allows(name) for name in seen] == [True] * len(seen)
+    assert [rule.allows(name) for name in hidden] == [False] * len(hidden)
+
+
+def test_patterns_have_the_characters_of_names():
+    assert all(is_pattern(text) for text in ("maths", "*", "team-*", "a.b_c"))
+    assert not any(is_pattern(text) for text in ("", "A", "a?", "[ab]", "a/b", "a b", "x" * 65))
+
+
+def test_a_quota_says_what_the_default_leaves_open():
+    default = Quota(60, 4)
+    assert Quota().over(default) == default
+    assert Quota(5).over(default) == Quota(5, 4)
+    assert Quota(None, 1).over(Quota()) == Quota(None, 1)
+
+
+def test_the_database_keeps_no_key(ledger, tmp_path):
+    key, kept = made(ledger, "user", "team-*", note="for tests", quota=Quota(6, 2))
+    (again,) = ledger.all()
+    assert again == kept
+    raw = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert digest_of(key).encode() in raw
+    assert key.encode() not in raw
+    assert key.removeprefix(PREFIX).encode() not in raw
+
+
+def test_a_key_is_taken_until_it_is_revoked(ledger):
+    callers = callers_of()
+    watch = KeyWatch(ledger, callers)
+    assert callers.identify(None).role == "admin", "without any key this machine does everything"
+    key, kept = made(ledger, "user", "team-*")
+    watch.look()
+    caller = callers.identify(bearer(key))
+    assert (caller.id, caller.role, caller.sees) == (kept.id, "user", AdapterRule(("team-*",)))
+    assert ledger.revoke(kept.id, "cli")
+    watch.look()
+    with pytest.raises(Unauthorized):
+        callers.identify(bearer(key))
+    assert not ledger.revoke(kept.id, "cli"), "it is revoked already"
+    assert not ledger.revoke("key-none", "cli")
+
+
+def test_the_last_keys_end_does_not_open_the_door(ledger):
+    _, kept = made(ledger)
+    ledger.revoke(kept.id, "cli")
+    callers = callers_of()
+    KeyWatch(ledger, callers)
+    for header in (None, "Bearer x"):
+        with pytest.raises(Unauthorized):
+            callers.identify(header)
+
+
+def test_beyond_this_machine_nobody_comes_in_without_a_key():
+    with pytest.raises(Unauthorized):
+        callers_of(only_local=False).identify(None)
+
+
+def test_an_expired_key_is_not_taken(ledger):
+    late, _ = made(ledger, expires=time.time() - 1)
+    soon, _ = made(ledger, expires=time.time() + 60)
+    callers = callers_of()
+    KeyWatch(ledger, callers)
+    assert callers.identify(bearer(soon))
+    with pytest.raises(Unauthorized, match="expired"):
+        callers.identify(bearer(late))
+
+
+def test_keys_of_the_settings_stay_admins_beside_those_of_the_database(ledger):
+    key, _ = made(ledger, "user")
+    callers = callers_of("one", "two", quota=Quota(60))
+    KeyWatch(ledger, callers)
+    one, two = (callers.identify(bearer(key)) for key in ("one", "two"))
+    assert (one.role, two.role) == ("admin", "admin")
+    assert len({one.id, two.id, callers.identify(bearer(key)).id}) == 3, "three tenants"
+    assert one.quota == callers.identify(bearer(key)).quota == Quota(60)
+
+
+def test_the_watch_finds_what_another_process_changes_within_a_second(tmp_path):
+    callers = callers_of("always")
+    watch = KeyWatch(KeyLedger(database(tmp_path)), callers)
+    elsewhere = KeyLedger(database(tmp_path))
+    watch.start()
+    try:
+        key, kept = made(elsewhere)
+        wait_for(lambda: taken(callers, key))
+        elsewhere.revoke(kept.id, "cli")
+        wait_for(lambda: not taken(callers, key))
+    finally:
+        watch.stop()
+    assert EVERY_S <= 1
+
+
+def test_keys_made_and_revoked_between_two_looks_are_noticed(ledger):
+    callers = callers_of()
+    watch = KeyWatch(ledger, callers)
+    first, kept = made(ledger)
+    watch.look()
+    second, _ = made(ledger)
+    ledger.revoke(kept.id, "cli")
+    watch.look()
+    assert not taken(callers, first)
+    assert taken(callers, second)
+
+
+def test_when_a_key_was_last_used_is_noted(ledger):
+    used, kept = made(ledger)
+    made(ledger)
+    callers = callers_of()
+    watch = KeyWatch(ledger, callers)
+    before = time.time()
+    callers.identify(bearer(used))
+    watch.stop()
+    last = {key.id: key.last_used for key in ledger.all()}
+    assert last.pop(kept.id) >= before
+    assert list(last.values()) == [None]
+
+
+def test_keys_that_cannot_be_checked_any_more_are_not_taken(ledger, tmp_path, caplog):
+    key, _ = made(ledger)
+    now = [0.0]
+    callers = Callers(("given",), Quota(), only_local=True, clock=lambda: now[0])
+    watch = KeyWatch(ledger, callers)
+    with sqlite3.connect(tmp_path / "registry.db") as broken:
+        broken.execute("ALTER TABLE api_keys RENAME TO gone")
+    with pytest.raises(StorageFailed):
+        watch.look()
+    now[0] = STALE_S
+    assert taken(callers, key), "for a while the last answer counts"
+    now[0] += 1
+    with pytest.raises(NotReady):
+        callers.identify(bearer(key))
+    assert taken(callers, "given"), "the settings' keys need no database"
+    with sqlite3.connect(tmp_path / "registry.db") as mended:
+        mended.execute("ALTER TABLE gone RENAME TO api_keys")
+    watch.look()
+    assert taken(callers, key)
+
+
+def test_making_and_revoking_is_in_the_audit_log(tmp_path):
+    engine = database(tmp_path)
+    key, kept = made(KeyLedger(engine), "user", "team-*")
+    KeyLedger(engine).revoke(kept.id, "cli")
+    revoked, created = (entry.deed for entry in AuditLog(engine, 100).page(10))
+    assert (created.action, created.target, created.actor) == ("key.create", kept.id, "cli")
+    assert created.detail == {"role": "user", "adapters": ["team-*"], "expires": None}
+    assert (revoked.action, revoked.target) == ("key.revoke", kept.id)
+    assert key not in str(created)
+
+
+def test_a_key_says_whether_it_can_be_used():
+    key = ApiKey("key-1", "user", created=0.0, expires=10.0)
+    assert key.is_usable(9.9)
+    assert not key.is_usable(10.0)
+
+
+def taken(callers: Callers, key: str) -> bool:
+    try:
+        callers.identify(bearer(key))
+    except Unauthorized:
+        return False
+    return True
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

@@ -1,0 +1,88 @@
+"""How many requests a caller may send, and how many may run at once."""
+
+import pytest
+
+from server.access.keys import Caller, Quota
+from server.access.limits import Bucket, Limiter
+from server.errors import RateLimited, TooManyConcurrent
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limiter(clock) -> Limiter:
+    return Limiter(clock)
+
+
+def send(limiter: Limiter, caller: Caller, times: int = 1) -> None:
+    for _ in range(times):
+        with limiter.holding(caller):
+            pass
+
+
+def test_a_bucket_is_full_at_first_and_refilled_steadily():
+    bucket = Bucket(6, 6, 0.0)
+    assert [bucket.take(0.0) for _ in range(6)] == [0.0] * 6
+    assert bucket.take(0.0) == pytest.approx(10)
+    assert bucket.take(4.0) == pytest.approx(6)
+    assert bucket.take(10.0) == 0
+    assert bucket.take(1000.0) == 0
+    assert bucket.tokens == pytest.approx(5), "it never holds more than its size"
+
+
+def test_a_caller_beyond_its_rate_is_told_when_to_come_back(limiter, clock):
+    caller = Caller("a", quota=Quota(requests_per_minute=30))
+    send(limiter, caller, 30)
+    with pytest.raises(RateLimited, match="30 requests a minute") as refused:
+        send(limiter, caller)
+    assert refused.value.retry_after == 2
+    clock.now += refused.value.retry_after
+    send(limiter, caller)
+    with pytest.raises(RateLimited):
+        send(limiter, caller)
+    assert limiter.refused == 2
+
+
+def test_callers_do_not_take_from_each_other(limiter):
+    quota = Quota(1, 1)
+    one, two = Caller("one", quota=quota), Caller("two", quota=quota)
+    with limiter.holding(one), limiter.holding(two):
+        assert limiter.running == 2
+    send(limiter, Caller("three"), 1000)
+
+
+def test_as_many_run_at_once_as_may(limiter):
+    caller = Caller("a", quota=Quota(max_concurrent=2))
+    with limiter.holding(caller):
+        with limiter.holding(caller), pytest.raises(TooManyConcurrent) as refused:
+            send(limiter, caller)
+        assert refused.value.retry_after == 1
+        send(limiter, caller)
+    assert limiter.running == 0
+
+
+def test_a_place_is_given_back_whatever_happens(limiter):
+    caller = Caller("a", quota=Quota(max_concurrent=1))
+    for failure in (ValueError, KeyboardInterrupt):
+        with pytest.raises(failure), limiter.holding(caller):
+            raise failure
+        assert limiter.running == 0
+    send(limiter, caller)
+
+
+def test_buckets_that_are_full_again_are_forgotten(limiter, clock):
+    for number in range(3000):
+        send(limiter, Caller(f"key-{number}", quota=Quota(5)))
+        clock.now += 1
+    assert len(limiter._buckets) <= 1024
