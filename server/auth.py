@@ -23,7 +23,7 @@ from server.access.rights import GRANTED, Right, required
 from server.envelope import error_response
 from server.errors import ActionDenied, CrossOrigin, ServerError
 from server.guarded_body import GuardedBody
-from server.settings import LimitSettings
+from server.setting_groups import LimitSettings
 
 UPLOAD_PATHS = frozenset({"/v1/adapters"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +15,7 @@ from adapters.adapter import Adapter, RoutingData
 from adapters.errors import StorageFailed
 from adapters.files import CONFIG_FILE
 from adapters.registry import AdapterRegistry
-from router.centroids import Vector, centroid_of
 from router.config import DEFAULT_POLICY
-from router.errors import RoutingError
 from router.mixture import Combination
 from router.router import Router
 from server.access.keys import AdapterRule
@@ -28,7 +25,7 @@ from server.errors import AdapterLeaving, AdaptersBusy
 from server.metrics import Metrics
 from server.names import Names
 from server.residency import Residency
-from server.routing_data import read_routing
+from server.routing_data import measured, read_routing, usable_centroids
 from server.sight import Sights
 
 logger = logging.getLogger(__name__)
@@ -113,18 +110,18 @@ class Catalogue:
             EngineError: the engine refused it. Nothing is left behind.
         """
         self._refuse_leaving(name)
-        measured = await asyncio.to_thread(self._measured, routing)
+        routing = await asyncio.to_thread(measured, routing, self.router.encoder)
         async with self._changing:
-            adapter, created = await asyncio.to_thread(self.registry.add, name, folder, measured)
-            if not created and measured is not None:
-                adapter = await asyncio.to_thread(self.registry.set_routing, name, measured)
+            adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
+            if not created and routing is not None:
+                adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
             try:
                 await self._residency.warm({adapter.digest: adapter.path})
             except (EngineError, StorageFailed):
                 if created:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
                 raise
-            if created or measured is not None:
+            if created or routing is not None:
                 self._index(adapter)
             self.publish()
         return adapter, created
@@ -149,11 +146,11 @@ class Catalogue:
             AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
         """
         self._refuse_leaving(name)
-        measured = await asyncio.to_thread(self._measured, routing)
+        routing = await asyncio.to_thread(measured, routing, self.router.encoder)
         async with self._changing:
             before = self.registry.get(name)
             adapter, changed = await asyncio.to_thread(
-                self.registry.replace, name, folder, measured, expected
+                self.registry.replace, name, folder, routing, expected
             )
             await self._serve_version(adapter, before)
         return adapter, changed
@@ -271,32 +268,14 @@ class Catalogue:
         # Versions beyond those that are kept have gone, but a running request may still have one.
         await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
 
-    def _measured(self, routing: RoutingData | None) -> RoutingData | None:
-        """Routing data with the centroids that they amount to."""
-        if routing is None:
-            return None
-        encoder = self.router.encoder
-        centroids = centroid_of(encoder, routing)
-        if centroids is None:
-            return routing
-        rows = tuple(map(tuple, centroids.tolist()))
-        return replace(routing, centroids=rows, encoder=encoder.space.name)
-
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
 
     def _index_all(self, adapters: Collection[Adapter]) -> None:
         self.router.index.put_all(
-            (adapter.name, adapter.digest, self._centroid(adapter)) for adapter in adapters
+            (adapter.name, adapter.digest, usable_centroids(adapter, self.router.encoder))
+            for adapter in adapters
         )
-
-    def _centroid(self, adapter: Adapter) -> Vector | None:
-        """What the router scores an adapter by; None, and a warning, if its data are no use now."""
-        try:
-            return centroid_of(self.router.encoder, adapter.routing)
-        except RoutingError as error:
-            logger.warning("adapter %s is not routed to: %s", adapter.name, error)
-            return None
 
 
 def _adapter_folders(folder: Path) -> list[Path]:

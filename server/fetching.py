@@ -9,7 +9,7 @@ from adapters.store import AdapterStore
 
 
 class SlotLoader(Protocol):
-    """What loads adapters into slots."""
+    """What loads adapters into slots: the engine, or what stands before it."""
 
     async def load(self, digest: str, folder: Path) -> None:
         """Put an adapter into a free slot."""

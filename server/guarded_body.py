@@ -7,7 +7,7 @@ from starlette.types import Message, Receive, Send
 
 from server.envelope import error_response
 from server.errors import BodyTooLarge, BodyTooSlow, ServerError
-from server.settings import LimitSettings
+from server.setting_groups import LimitSettings
 
 _LENGTH_DIGITS = 18
 

@@ -32,7 +32,7 @@ from server.recording import Recording
 from server.report import Applied, Report
 from server.residency import Residency
 from server.resolve import Wish, resolve
-from server.settings import LimitSettings
+from server.setting_groups import LimitSettings
 from server.sight import unnamed
 from server.trace_store import TraceStore
 from server.traces import TraceHead, TraceStep

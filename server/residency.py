@@ -15,19 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from server.errors import AdapterLeaving, AdaptersBusy, MixtureTooLarge
-
-
-class Loader(Protocol):
-    """What residency needs of the engine."""
-
-    async def load(self, digest: str, folder: Path) -> None:
-        """Put an adapter into a free slot."""
-
-    async def unload(self, digest: str) -> None:
-        """Free an adapter's slot."""
+from server.fetching import SlotLoader
 
 
 @dataclass(eq=False, slots=True)
@@ -49,7 +39,7 @@ class Residency:
 
     def __init__(
         self,
-        loader: Loader,
+        loader: SlotLoader,
         capacity: int,
         *,
         max_waiting: int = 256,

@@ -6,15 +6,22 @@ there is one) and ``encoder`` (the name of the encoder that made them).
 """
 
 import json
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapters.adapter import RoutingData
+from adapters.adapter import Adapter, RoutingData
 from adapters.errors import InvalidRouting
 from adapters.strict_json import parse_json_object
 from adapters.vectors import Vectors, parse_vectors
+from router.centroids import Vector, centroid_of
+from router.encoders import Encoder
+from router.errors import RoutingError
 from router.fit import read_fitted
+
+logger = logging.getLogger(__name__)
 
 ROUTING_FILE = "router.json"
 CENTROID_FIELDS = ("centroids", "centroid")
@@ -29,6 +36,28 @@ def read_routing(folder: Path) -> RoutingData | None:
     """
     path = folder / ROUTING_FILE
     return read_fitted(path) if path.is_file() else None
+
+
+def measured(routing: RoutingData | None, encoder: Encoder) -> RoutingData | None:
+    """Routing data with the centroids that they amount to; None for none.
+
+    Raises:
+        RoutingError: they cannot be used with this encoder.
+    """
+    centroids = None if routing is None else centroid_of(encoder, routing)
+    if routing is None or centroids is None:
+        return routing
+    rows = tuple(map(tuple, centroids.tolist()))
+    return replace(routing, centroids=rows, encoder=encoder.space.name)
+
+
+def usable_centroids(adapter: Adapter, encoder: Encoder) -> Vector | None:
+    """What the router scores an adapter by; None, and a warning, if its data are no use now."""
+    try:
+        return centroid_of(encoder, adapter.routing)
+    except RoutingError as error:
+        logger.warning("adapter %s is not routed to: %s", adapter.name, error)
+        return None
 
 
 def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | None:

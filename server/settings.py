@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,88 +25,15 @@ from adapters.errors import StorageFailed
 from adapters.storage import Places, check_places
 from server.engine.config import EngineSettings
 from server.errors import InvalidSettings
-from server.storage_settings import StorageSettings
+from server.setting_groups import (
+    AccessSettings,
+    LimitSettings,
+    ResidencySettings,
+    StorageSettings,
+    TraceSettings,
+)
 
-_MIB = 2**20
 _PROJECT = Path(__file__).resolve().parent.parent
-
-
-class LimitSettings(BaseModel):
-    """How much one request may ask for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_body_bytes: int = Field(
-        default=16 * _MIB, ge=1024, description="Largest JSON body, in bytes."
-    )
-    max_upload_bytes: int = Field(
-        default=1280 * _MIB,
-        ge=1024,
-        description="Largest upload of an adapter, all parts together.",
-    )
-    max_body_wait_s: float = Field(
-        default=30.0,
-        gt=0,
-        description="Longest wait for a body, in seconds, beside what min_body_rate allows.",
-    )
-    min_body_rate: int = Field(
-        default=1024, ge=1, description="A body's lowest speed in the long run, in bytes a second."
-    )
-    max_choices: int = Field(default=64, ge=1, description="Most answers to one prompt (n).")
-    max_prompts: int = Field(
-        default=64, ge=1, description="Most prompts in one completions request."
-    )
-
-
-class ResidencySettings(BaseModel):
-    """How requests wait for the engine's adapter slots."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_waiting: int = Field(default=256, ge=0, description="Most requests that wait for a slot.")
-    max_wait_s: float = Field(
-        default=30.0, gt=0, description="Longest wait for a slot, in seconds."
-    )
-    max_drain_s: float = Field(
-        default=60.0,
-        gt=0,
-        description="Longest wait of a removal for running requests, in seconds.",
-    )
-
-
-class TraceSettings(BaseModel):
-    """How many traces of re-weighed answers are kept, and for how long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_traces: int = Field(default=256, ge=1, description="Most traces, running ones included.")
-    max_steps: int = Field(
-        default=131072,
-        ge=1,
-        description="Most steps of all traces together, each some hundred bytes.",
-    )
-    max_trace_steps: int = Field(
-        default=8192, ge=1, description="Most steps of one trace, all its choices together."
-    )
-    keep_s: float = Field(
-        default=600.0, gt=0, description="How long a finished trace is kept, in seconds."
-    )
-
-
-class AccessSettings(BaseModel):
-    """What API keys may ask for that say nothing of it themselves, and how long a memory is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    requests_per_minute: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Most requests of a key in a minute."
-    )
-    max_concurrent: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Most requests of a key at the same time."
-    )
-    audit_rows: int = Field(
-        default=100_000, ge=1, description="Most entries of the audit log; the oldest go."
-    )
 
 
 class Settings(BaseSettings):

@@ -15,7 +15,7 @@ from threading import Lock
 from adapters.errors import shown
 from server.errors import TraceNotFound
 from server.recording import Recording
-from server.settings import TraceSettings
+from server.setting_groups import TraceSettings
 from server.traces import Trace, TraceHead, TraceStep
 
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient, WebSocketDisconnect
 
 from server.auth import Guard
 from server.errors import Unauthorized
-from server.settings import LimitSettings
+from server.setting_groups import LimitSettings
 from tests.support.access import callers_of, guarded
 
 

@@ -13,14 +13,14 @@ from server import envelope
 from server import errors as server_errors
 from server.engine import errors as engine_errors
 from server.engine.config import EngineSettings
-from server.settings import (
+from server.setting_groups import (
     AccessSettings,
     LimitSettings,
     ResidencySettings,
-    Settings,
+    StorageSettings,
     TraceSettings,
 )
-from server.storage_settings import StorageSettings
+from server.settings import Settings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")

@@ -17,7 +17,7 @@ from server.access.watch import KeyWatch
 from server.app import _ENGINE_ROUTES, _OWN_PAGES
 from server.auth import Guard
 from server.routes import adapters, audit, health, models, policies, route, traces
-from server.settings import LimitSettings
+from server.setting_groups import LimitSettings
 from tests.support.access import callers_of, database, made
 
 MODULES = (adapters, audit, health, models, policies, route, traces)

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from server.auth import Guard
-from server.settings import LimitSettings
+from server.setting_groups import LimitSettings
 from tests.support.access import guarded
 from tests.support.running_server import free_port
 
