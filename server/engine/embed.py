@@ -6,7 +6,6 @@ serves, ``shutdown``.
 """
 
 import asyncio
-import itertools
 import logging
 import os
 from argparse import Namespace
@@ -17,12 +16,12 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from adapters.peft_format import module_scalings, read_config
 from server.engine.config import EngineSettings
 from server.engine.counts import EngineCounts
-from server.engine.errors import EngineFull, EngineLoadError, EngineStartError
+from server.engine.errors import EngineStartError
 from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
+from server.engine.slots import Slots
 from server.engine.threads import listed, thread_environment
 from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
@@ -100,12 +99,10 @@ class EmbeddedEngine:
         self.client = client
         self._arguments = arguments
         self._app: FastAPI | None = None
-        self._ids: dict[str, int] = {}
-        self._next_id = itertools.count(1)
-        self._loading = asyncio.Lock()
         self._usage = Usage()
+        self._slots = Slots(client, settings.max_loras, self._usage)
         self._told: dict[str, Any] = {}
-        client.adapter_ids = self._ids
+        client.adapter_ids = self._slots.ids
         client.usage = self._usage
         client.policies = WorkerPolicies(self._call)
         client.traces = TraceReceiver()
@@ -175,56 +172,15 @@ class EmbeddedEngine:
 
     def resident(self) -> frozenset[str]:
         """Digests of the adapters in slots."""
-        return frozenset(self._ids)
+        return frozenset(self._slots.ids)
 
     async def load(self, digest: str, folder: Path) -> None:
-        """Put an adapter into a free slot.
-
-        Running requests pause for the copy, a few milliseconds a megabyte.
-
-        Args:
-            digest: the adapter's digest.
-            folder: its validated, immutable folder, absolute.
-
-        Raises:
-            EngineFull: no slot is free.
-            EngineLoadError: vLLM refused it; the slots are as before.
-        """
-        from vllm.lora.request import LoRARequest
-
-        async with self._loading:
-            if digest in self._ids:
-                return
-            if len(self._ids) >= self.settings.max_loras:
-                raise EngineFull(f"all {self.settings.max_loras} slots are taken")
-            rank = read_config(folder).max_rank
-            scalings = set(module_scalings(folder).values())
-            adapter_id = next(self._next_id)
-            request = LoRARequest(lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder))
-            try:
-                await self.client.add_lora(request)
-                await self.client.pin_lora(adapter_id)
-                await self.client.collective_rpc(
-                    "loralloy_put", args=(adapter_id, rank, scalings.pop())
-                )
-            except Exception as error:
-                # vLLM raises plain Exception for a failed call, and leaves a half-written slot
-                # behind: take it out again.
-                await self.client.remove_lora(adapter_id)
-                raise EngineLoadError(f"the engine refused adapter {digest[:12]}") from error
-            self._ids[digest] = adapter_id
+        """Put an adapter into a free slot: see :meth:`Slots.load`."""
+        await self._slots.load(digest, folder)
 
     async def unload(self, digest: str) -> None:
-        """Free an adapter's slot once no running request uses it; nothing happens if it has none.
-
-        New requests must not name it any more: the server's leases see to that.
-        """
-        await self._usage.ended(digest)
-        async with self._loading:
-            adapter_id = self._ids.pop(digest, None)
-            if adapter_id is not None:
-                await self.client.remove_lora(adapter_id)
-                await self.client.collective_rpc("loralloy_drop", args=(adapter_id,))
+        """Free an adapter's slot once no running request uses it: see :meth:`Slots.unload`."""
+        await self._slots.unload(digest)
 
     async def follow_with(self, encoder: str, static: str | None = None) -> None:
         """Name the encoders by which running requests are weighed again; they load meanwhile.
@@ -252,7 +208,7 @@ class EmbeddedEngine:
                 problems.append(f"worker {number} has layers that bypass the bank")
             if not worker["hooked"]:
                 problems.append(f"worker {number} has no per-step hook")
-            if sorted(self._ids.values()) != worker["known"]:
+            if sorted(self._slots.ids.values()) != worker["known"]:
                 problems.append(f"worker {number} knows adapters {worker['known']} only")
         return ProbeReport(tuple(problems), workers)
 

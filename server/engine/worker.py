@@ -13,6 +13,7 @@ from server.engine.hook import LOG_ATTRIBUTE, SlotTable
 from server.engine.kernels.operator import installed_kernel
 from server.engine.plugin import HOOK_MARK
 from server.engine.reweigher import Reweigher
+from server.engine.staging import Staging
 from server.engine.threads import keep_to
 from server.engine.trace_channel import TraceSender
 
@@ -39,6 +40,18 @@ class BankWorker:
     def loralloy_keep_to(self, cores: tuple[int, ...]) -> None:
         """Compute on these processor cores alone."""
         keep_to(cores)
+
+    def loralloy_stage(self, adapter_id: int, name: str, folder: str) -> None:
+        """Begin to read an adapter that ``add_lora`` will put into a slot."""
+        staging(self.model_runner).begin(adapter_id, name, folder)
+
+    def loralloy_staged(self, adapter_id: int) -> bool:
+        """Whether ``add_lora`` need not wait for the adapter any more."""
+        return staging(self.model_runner).is_ready(adapter_id)
+
+    def loralloy_unstage(self, adapter_id: int) -> None:
+        """Forget an adapter that goes into no slot after all."""
+        staging(self.model_runner).drop(adapter_id)
 
     def loralloy_put(self, adapter_id: int, rank: int, scaling: float) -> None:
         """Record rank and scaling of an adapter that ``add_lora`` has put into a slot."""
@@ -117,6 +130,15 @@ def slot_table(runner: Any) -> SlotTable:
         table = SlotTable()
         runner.loralloy_slots = table
     return table
+
+
+def staging(runner: Any) -> Staging:
+    """The runner's staging, made on first use."""
+    found = getattr(runner, "loralloy_staging", None)
+    if not isinstance(found, Staging):
+        found = Staging(runner.lora_manager)
+        runner.loralloy_staging = found
+    return found
 
 
 def reweigher(runner: Any) -> Reweigher:

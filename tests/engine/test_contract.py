@@ -67,6 +67,11 @@ def test_signature(where: str) -> None:
         ("lora/layers/base_linear.py", "self.lora_a_stacked[s_index][index] = 0"),
         ("lora/layers/base_linear.py", "self.lora_b_stacked[s_index][index] = 0"),
         ("lora/model_manager.py", "self.lora_index_to_id: list[int | None]"),
+        # Reading ahead (server/engine/staging.py): packing again finds nothing to do.
+        ("lora/worker_manager.py", "lora = self._load_adapter(lora_request)"),
+        ("lora/model_manager.py", "def _create_merged_loras_inplace(self, lora_model: LoRAModel)"),
+        ("lora/model_manager.py", "if not has_replacement:\n                continue"),
+        ("lora/lora_weights.py", "if self.scaling == 1:"),
         ("v1/worker/gpu_model_runner.py", "self.set_active_loras("),
         ("platforms/cpu.py", "compilation_config.mode = CompilationMode.NONE"),
         ("compilation/decorators.py", "torch.compiler.load_compiled_function("),

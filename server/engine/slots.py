@@ -1,0 +1,97 @@
+"""The engine's adapter slots, as the server fills and empties them.
+
+An adapter goes in in two parts: every worker reads and packs its file in a thread while steps go on
+(``server.engine.staging``); then, between two steps, what was read is copied into a slot.
+"""
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+from adapters.peft_format import module_scalings, read_config
+from server.engine.errors import EngineFull, EngineLoadError
+from server.engine.usage import Usage
+
+_STAGED_POLL_S = 0.02
+
+
+class Slots:
+    """Adapters in slots, by digest. For one event loop.
+
+    Args:
+        client: vLLM's engine client.
+        capacity: slots of the engine.
+        usage: which adapters running requests use.
+
+    Attributes:
+        ids: digest → vLLM's id of the adapter, for those in slots.
+    """
+
+    def __init__(self, client: Any, capacity: int, usage: Usage) -> None:
+        self.ids: dict[str, int] = {}
+        self._client = client
+        self._capacity = capacity
+        self._usage = usage
+        self._next_id = itertools.count(1)
+        self._moving = asyncio.Lock()
+
+    async def load(self, digest: str, folder: Path) -> None:
+        """Put an adapter into a free slot.
+
+        Running requests pause for the copy into the slot alone.
+
+        Args:
+            digest: the adapter's digest.
+            folder: its validated, immutable folder, absolute.
+
+        Raises:
+            EngineFull: no slot is free.
+            EngineLoadError: vLLM refused it; the slots are as before.
+        """
+        from vllm.lora.request import LoRARequest
+
+        async with self._moving:
+            if digest in self.ids:
+                return
+            if len(self.ids) >= self._capacity:
+                raise EngineFull(f"all {self._capacity} slots are taken")
+            rank = read_config(folder).max_rank
+            scalings = set(module_scalings(folder).values())
+            adapter_id = next(self._next_id)
+            request = LoRARequest(lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder))
+            try:
+                await self._stage(adapter_id, digest, folder)
+                await self._client.add_lora(request)
+                await self._client.pin_lora(adapter_id)
+                await self._call("loralloy_put", adapter_id, rank, scalings.pop())
+            except BaseException as error:
+                # vLLM raises plain Exception for a failed call, and leaves a half-written slot
+                # behind: take it out again. So must whoever is cancelled half-way.
+                await self._call("loralloy_unstage", adapter_id)
+                await self._client.remove_lora(adapter_id)
+                if not isinstance(error, Exception):
+                    raise
+                raise EngineLoadError(f"the engine refused adapter {digest[:12]}") from error
+            self.ids[digest] = adapter_id
+
+    async def unload(self, digest: str) -> None:
+        """Free an adapter's slot once no running request uses it; nothing happens if it has none.
+
+        New requests must not name it any more: the server's leases see to that.
+        """
+        await self._usage.ended(digest)
+        async with self._moving:
+            adapter_id = self.ids.pop(digest, None)
+            if adapter_id is not None:
+                await self._client.remove_lora(adapter_id)
+                await self._call("loralloy_drop", adapter_id)
+
+    async def _stage(self, adapter_id: int, digest: str, folder: Path) -> None:
+        """Have every worker read the adapter, and wait until all of them have."""
+        await self._call("loralloy_stage", adapter_id, digest, str(folder))
+        while not all(await self._call("loralloy_staged", adapter_id)):  # noqa: ASYNC110
+            await asyncio.sleep(_STAGED_POLL_S)
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        return await self._client.collective_rpc(method, args=arguments)
