@@ -39,6 +39,7 @@ from server.routes import adapters, audit, health, models, policies, route, trac
 from server.routes.state import Parts
 from server.settings import Settings
 from server.trace_store import TraceStore
+from server.watched import watch_callers, watch_engine, watch_slots, watch_traces
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +104,11 @@ async def create_app(
     app.state.parts = Parts(
         settings, engine, catalogue, residency, metrics, upload_limits(settings), store, access
     )
-    _watch(metrics, residency, catalogue)
-    _watch_callers(metrics, access)
-    _watch_traces(metrics, store)
-    _watch_engine(metrics, engine)
+    engine.tell_tokens(metrics.count_tokens)
+    watch_slots(metrics, residency, catalogue)
+    watch_callers(metrics, access)
+    watch_traces(metrics, store)
+    watch_engine(metrics, engine)
     return app
 
 
@@ -196,57 +198,6 @@ async def _follow_others(parts: Parts) -> None:
 
 def _is_served(route: BaseRoute) -> bool:
     return isinstance(route, Route) and (route.path in _OWN_PAGES | _ENGINE_ROUTES)
-
-
-def _watch(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None:
-    metrics.watch("resident_adapters", "Adapters in slots.", lambda: len(residency.resident))
-    metrics.watch("adapter_slots", "Slots of the engine.", lambda: residency.capacity)
-    metrics.watch(
-        "leases", "Leases held, one for each adapter of each request.", lambda: residency.leases
-    )
-    metrics.watch("waiting_requests", "Requests that wait for a slot.", lambda: residency.waiting)
-    metrics.watch("adapters", "Adapters in the store.", lambda: len(catalogue.names.adapters))
-
-
-def _watch_callers(metrics: Metrics, access: Access) -> None:
-    limiter = access.limiter
-    metrics.watch("running_calls", "Requests that are being served.", lambda: limiter.running)
-    metrics.watch_total(
-        "limited_calls", "Requests beyond the limits of their API key.", lambda: limiter.refused
-    )
-
-
-def _watch_traces(metrics: Metrics, store: TraceStore) -> None:
-    metrics.watch("traces", "Traces in memory, running or kept.", lambda: store.traces)
-    metrics.watch("running_traces", "Traces whose answer is being made.", lambda: store.running)
-    metrics.watch("trace_steps", "Steps of all traces.", lambda: store.steps)
-
-
-def _watch_engine(metrics: Metrics, engine: EmbeddedEngine) -> None:
-    watch, watch_total = metrics.watch, metrics.watch_total
-    watch(
-        "adapter_uses",
-        "Uses of adapters by requests in the engine, one for each adapter of each.",
-        lambda: engine.counts.adapter_uses,
-    )
-    watch(
-        "following_requests",
-        "Requests whose weights follow their answer.",
-        lambda: engine.counts.following_requests,
-    )
-    watch(
-        "open_traces",
-        "Requests whose weighings are listened to.",
-        lambda: engine.counts.open_traces,
-    )
-    watch("worker_policies", "Policies in a worker.", lambda: engine.counts.worker_policies)
-    watch("gate_logs", "Requests whose weighings a worker holds.", lambda: engine.counts.gate_logs)
-    watch_total("weighings", "Weighings of running requests.", lambda: engine.counts.weighings)
-    watch_total(
-        "failed_weighings",
-        "Weighings of running requests that left the weights as they were.",
-        lambda: engine.counts.failed_weighings,
-    )
 
 
 def _version() -> str:

@@ -1,6 +1,8 @@
 """What the server counts of its own, beside vLLM's metrics. Labels are bounded."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from prometheus_client import REGISTRY as SHARED
 from prometheus_client import (
@@ -17,6 +19,7 @@ from server.report import Applied
 
 MAX_ADAPTER_LABELS = 256
 _OTHER = "other"
+_ADAPTERS = (1.01, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 16.0)
 _MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -56,6 +59,18 @@ class Metrics:
             ("adapter",),
             registry=self._registry,
         )
+        self.tokens = Counter(
+            "loralloy_adapter_tokens",
+            "Generated tokens by adapter, each shared out by weight; adapter '' is the base model.",
+            ("adapter",),
+            registry=self._registry,
+        )
+        self.effective = Histogram(
+            "loralloy_effective_adapters",
+            "Adapters that a mixture amounts to: exp of the entropy of its weights.",
+            buckets=_ADAPTERS,
+            registry=self._registry,
+        )
         self.fallbacks = Counter(
             "loralloy_fallbacks",
             "Prompts for which a policy's fallback answered.",
@@ -89,12 +104,30 @@ class Metrics:
                     self.fallbacks.labels(policy).inc()
             for member in one.mixture.members:
                 self.weight.labels(self._label(member.name)).inc(member.weight)
+            if one.mixture.members:
+                weights = [member.weight for member in one.mixture.members]
+                self.effective.observe(effective_number(weights))
+
+    def count_tokens(self, weights: Mapping[str, float], base_share: float, tokens: int) -> None:
+        """Count tokens that adapters of these weights made, beside a share of the base model."""
+        whole = sum(weights.values()) + base_share
+        if not tokens:
+            return
+        if whole <= 0:
+            self.tokens.labels("").inc(tokens)
+            return
+        if base_share > 0:
+            self.tokens.labels("").inc(tokens * base_share / whole)
+        for name, weight in weights.items():
+            self.tokens.labels(self._label(name)).inc(tokens * weight / whole)
 
     def forget(self, adapter: str) -> None:
         """Drop the series of an adapter that is gone."""
         if adapter in self._named:
             self._named.discard(adapter)
-            self.weight.remove(adapter)
+            for series in (self.weight, self.tokens):
+                with suppress(KeyError):  # it was named without having made a token yet
+                    series.remove(adapter)
 
     def exposition(self) -> bytes:
         """Ours and vLLM's, in Prometheus' text format."""
@@ -106,3 +139,10 @@ class Metrics:
                 return _OTHER
             self._named.add(adapter)
         return adapter
+
+
+def effective_number(weights: Iterable[float]) -> float:
+    """exp(−Σ p ln p) with p = w / Σ w: 1 for one adapter, n for n equal ones."""
+    present = [weight for weight in weights if weight > 0]
+    whole = sum(present)
+    return math.exp(-sum(w / whole * math.log(w / whole) for w in present))

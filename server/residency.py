@@ -11,7 +11,7 @@ requests whose members are all resident pass. So nobody starves, and no slot idl
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,9 @@ class Residency:
 
     Attributes:
         capacity: slots of the engine.
+        hits: requests whose adapters all were in slots, since the start.
+        misses: requests that had to wait for a load or a slot.
+        evictions: adapters that made room for another one.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Residency:
         self._changed = asyncio.Event()
         self._moving = asyncio.Lock()
         self._pump: asyncio.Task[None] | None = None
+        self.hits = self.misses = self.evictions = 0
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -105,7 +109,9 @@ class Residency:
     async def acquire(self, folders: Mapping[str, Path]) -> None:
         """Lease adapters; :meth:`release` must follow. Errors as in :meth:`lease`."""
         if self.try_acquire(folders):
+            self.hits += bool(folders)
             return
+        self.misses += 1
         if len(self._queue) >= self._max_waiting:
             raise AdaptersBusy(
                 f"all {self.capacity} adapter slots are in use and {len(self._queue)} requests "
@@ -232,6 +238,7 @@ class Residency:
             idle = next((digest for digest in others if not self._leases[digest]), None)
             if idle is not None:
                 await self._unload(idle)
+                self.evictions += 1
                 continue
             lacking = sum(digest not in self._resident for digest in ticket.folders)
             self._leaving = set(sorted(others, key=lambda d: self._leases[d])[:lacking])
@@ -272,7 +279,9 @@ class Residency:
         return max(1, min(30, round(self._max_wait_s / 4)))
 
     async def _load(self, digest: str, folder: Path) -> None:
-        await _timed(self._loader.load(digest, folder), self._on_load)
+        started = asyncio.get_running_loop().time()
+        await self._loader.load(digest, folder)
+        self._on_load(asyncio.get_running_loop().time() - started)
         self._resident[digest] = None
 
     async def _unload(self, digest: str) -> None:
@@ -285,10 +294,3 @@ class Residency:
 
 def _leaving_error() -> AdapterLeaving:
     return AdapterLeaving("an adapter of this request has just been removed; ask without it")
-
-
-async def _timed(work: Awaitable[None], report: Callable[[float], None]) -> None:
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    await work
-    report(loop.time() - started)

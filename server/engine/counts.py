@@ -1,4 +1,4 @@
-"""What the engine counts of requests whose weights follow their answer."""
+"""What the engine counts of requests, and of its steps."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ class EngineCounts:
         gate_logs: requests whose weighings the worker holds.
         weighings: weighings of running requests since the start.
         failed_weighings: those that left the weights as they were.
+        steps: steps of the engine since the start.
+        mixed_steps: those in which some token had an adapter.
+        step_mixtures: unlike mixtures in each step, summed; the base model alone is none.
     """
 
     adapter_uses: int
@@ -26,3 +29,6 @@ class EngineCounts:
     gate_logs: int
     weighings: int
     failed_weighings: int
+    steps: int
+    mixed_steps: int
+    step_mixtures: int

@@ -23,6 +23,7 @@ from server.engine.kernels.build import build, find_compiler
 from server.engine.plugin import KERNEL_VARIABLE
 from server.engine.slots import Slots
 from server.engine.threads import listed, thread_environment
+from server.engine.token_count import OnTokens
 from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
 from server.engine.worker_policies import WorkerPolicies
@@ -106,6 +107,7 @@ class EmbeddedEngine:
         client.usage = self._usage
         client.policies = WorkerPolicies(self._call)
         client.traces = TraceReceiver()
+        client.on_tokens = lambda weights, base_share, tokens: None
 
     @classmethod
     async def start(
@@ -182,6 +184,10 @@ class EmbeddedEngine:
         """Free an adapter's slot once no running request uses it: see :meth:`Slots.unload`."""
         await self._slots.unload(digest)
 
+    def tell_tokens(self, to: OnTokens) -> None:
+        """Say who is told of what made the tokens of each answer."""
+        self.client.on_tokens = to
+
     async def follow_with(self, encoder: str, static: str | None = None) -> None:
         """Name the encoders by which running requests are weighed again; they load meanwhile.
 
@@ -234,6 +240,9 @@ class EmbeddedEngine:
             gate_logs=told.get("gate_logs", 0),
             weighings=told.get("weighings", 0),
             failed_weighings=told.get("failed_weighings", 0),
+            steps=told.get("steps", 0),
+            mixed_steps=told.get("mixed_steps", 0),
+            step_mixtures=told.get("step_mixtures", 0),
         )
 
     async def shutdown(self) -> None:

@@ -32,13 +32,15 @@ class AdapterNotInSlot(RuntimeError):
 class SlotTable:
     """What a worker knows of the adapters in its slots, beyond vLLM's own tables.
 
-    ``ranks`` and ``scalings`` are keyed by vLLM's integer id of the adapter.
+    ``ranks`` and ``scalings`` are keyed by vLLM's integer id of the adapter. ``mixtures`` is the
+    sum over steps of the unlike mixtures in each.
     """
 
     ranks: dict[int, int] = field(default_factory=dict)
     scalings: dict[int, float] = field(default_factory=dict)
     steps: int = 0
     mixed_steps: int = 0
+    mixtures: int = 0
 
     def slot_gates(
         self, weighed: Weighed, combination: Combination, slot_of: Mapping[int, int]
@@ -116,18 +118,21 @@ def fill_step(
         for name, count in zip(runner.input_batch.req_ids, lengths, strict=False)
     ]
     reweigher.fill(_due(rows))
+    unlike: set[tuple[Weighed, str]] = set()
     requests: list[SlotGates | None] = []
     counts: list[int] = []
     ranks: dict[int, int] = {}
     for row in rows:
+        combination = row.mixture.get("combination", "cat")
         for weighed, count in _weighed(row):
-            requests.append(
-                table.slot_gates(weighed, row.mixture.get("combination", "cat"), slot_of)
-            )
+            requests.append(table.slot_gates(weighed, combination, slot_of))
             counts.append(count)
+            if weighed:
+                unlike.add((weighed, combination))
             ranks.update({slot_of[adapter]: table.ranks[adapter] for adapter, _ in weighed})
     table.steps += 1
     table.mixed_steps += bool(ranks)
+    table.mixtures += len(unlike)
     gates.fill(requests, counts, ranks)
 
 

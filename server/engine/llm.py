@@ -25,6 +25,7 @@ from server.engine.gate_log import Follow
 from server.engine.hook import EXTRA_KEY
 from server.engine.plan import GenerationPlan, current_plan
 from server.engine.telling import Telling
+from server.engine.token_count import OnTokens, TokenCount
 from server.engine.trace_channel import TraceReceiver
 from server.engine.usage import Usage
 from server.engine.worker_policies import WorkerPolicies, policy_key
@@ -102,12 +103,14 @@ class MixingLLM(AsyncLLM):
         usage: which adapters running requests use. Set by the embedding engine.
         policies: the policies in the workers. Set by the embedding engine.
         traces: where the workers tell weighings. Set by the embedding engine.
+        on_tokens: told of what made the tokens of each answer. Set by the embedding engine.
     """
 
     adapter_ids: Mapping[str, int]
     usage: Usage
     policies: WorkerPolicies
     traces: TraceReceiver
+    on_tokens: OnTokens
 
     async def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
@@ -119,14 +122,32 @@ class MixingLLM(AsyncLLM):
         """
         plan = current_plan.get()
         part = Part.of(plan, request_id)
+        is_delta = sampling_params.output_kind is RequestOutputKind.DELTA
+        count = TokenCount(is_delta=is_delta)
         with self.usage.holding(part.digests):
             async with self._following(plan, part, request_id) as telling:
                 outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
-                async with aclosing(outputs):
-                    async for output in outputs:
-                        if telling is not None:
-                            await _tell(telling, output, sampling_params)
-                        yield output
+                try:
+                    async with aclosing(outputs):
+                        async for output in outputs:
+                            for choice in output.outputs:
+                                self._count(count, telling, choice)
+                            if telling is not None:
+                                await _caught_up(telling, output)
+                            yield output
+                finally:
+                    if telling is None:
+                        mixture = part.mixture
+                        self.on_tokens(mixture.weights, mixture.base_share, count.total)
+
+    def _count(self, count: TokenCount, telling: Telling | None, choice: Any) -> None:
+        """Count one choice's new tokens; those of weights that follow the answer step by step."""
+        before, fresh = count.new(choice)
+        if telling is None:
+            return
+        telling.generated(choice.index, before + fresh)
+        for step in telling.steps(choice.index, before, fresh):
+            self.on_tokens(step.weights, step.base_share, 1)
 
     def _ids(self, digests: Iterable[str]) -> dict[str, int]:
         return {digest: self.adapter_ids[digest] for digest in digests}
@@ -212,11 +233,8 @@ class MixingLLM(AsyncLLM):
         return salt if part.following is None else f"{salt}-{uuid4().hex}"
 
 
-async def _tell(telling: Telling, output: Any, params: SamplingParams) -> None:
-    """Count an output's tokens, and let the weighings that made them arrive before it goes on."""
-    is_delta = params.output_kind is RequestOutputKind.DELTA
-    for choice in output.outputs:
-        telling.generated(choice.index, len(choice.token_ids), is_delta=is_delta)
+async def _caught_up(telling: Telling, output: Any) -> None:
+    """Let the weighings that made an output's tokens arrive before it goes on."""
     for _ in range(MAX_WAITS):
         if not any(telling.is_behind(choice.index) for choice in output.outputs):
             return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from router.router import Following
 from server.engine.gate_log import Weighed
 from server.recording import Recording
+from server.traces import TraceStep
 
 
 class Telling:
@@ -51,10 +52,14 @@ class Telling:
         last = max(0, self._tokens[child] - 1)
         return self._numbers[child] < last // self._following.stride
 
-    def generated(self, child: int, tokens: int, *, is_delta: bool) -> None:
-        """Tokens of a choice: so many more, or so many in all."""
-        self._tokens[child] = tokens + (self._tokens[child] if is_delta else 0)
-        self._recording.generated(self._tokens[child], choice=self._first + child)
+    def generated(self, child: int, tokens: int) -> None:
+        """So many tokens of a choice there are by now."""
+        self._tokens[child] = tokens
+        self._recording.generated(tokens, choice=self._first + child)
+
+    def steps(self, child: int, first: int, count: int) -> list[TraceStep]:
+        """What each of some tokens of a choice got, as far as is known."""
+        return self._recording.steps(first, count, choice=self._first + child)
 
     def _share(self, weights: Mapping[str, float]) -> float:
         """The base model's share: the policy's own, but for a fallback, which takes all."""

@@ -116,6 +116,7 @@ class BankWorker:
             "modules": len(manager.modules),
             "steps": table.steps,
             "mixed_steps": table.mixed_steps,
+            "step_mixtures": table.mixtures,
             "policies": len(weigher.policies),
             "weighings": weigher.weighings,
             "failed_weighings": weigher.failures,

@@ -41,12 +41,20 @@ def test_without_a_share_rounding_makes_none():
     assert recording.latest().base_share == 0.0
 
 
-def test_tokens_add_up_or_come_in_all():
+def test_tokens_are_told_by_choice():
     telling, recording = told(prompt=1)
-    for count in (1, 3, 0):
-        telling.generated(0, count, is_delta=True)
-    telling.generated(1, 9, is_delta=False)
+    telling.generated(0, 1)
+    telling.generated(0, 4)
+    telling.generated(1, 9)
     assert [choice.tokens for choice in recording.trace.choices] == [None, None, 4, 9]
+
+
+def test_each_token_has_its_step():
+    telling, _ = told(prompt=1)
+    telling.weighed(1, 0, ((7, 1.0),))
+    telling.weighed(1, 1, ((9, 1.0),))
+    names = [list(step.weights) for step in telling.steps(1, 0, 4)]
+    assert names == [["maths"], ["maths"], ["code"], ["code"]]
 
 
 @pytest.mark.parametrize(("child", "adapter"), [(2, 7), (0, 8)])

@@ -1,6 +1,8 @@
+import pytest
+
 from router.mixture import Member, Mixture
 from router.router import RouteDecision
-from server.metrics import MAX_ADAPTER_LABELS, Metrics
+from server.metrics import MAX_ADAPTER_LABELS, Metrics, effective_number
 from server.report import Applied
 
 
@@ -55,3 +57,28 @@ def test_two_servers_in_one_process_do_not_clash():
     first, second = Metrics(), Metrics()
     first.count([applied("a")])
     assert value(second, 'loralloy_adapter_weight_total{adapter="a"}') == 0
+
+
+def test_tokens_are_shared_out_by_weight():
+    metrics = Metrics()
+    metrics.count_tokens({"a": 0.6, "b": 0.2}, 0.2, 10)
+    metrics.count_tokens({"a": 0.3, "b": 0.3}, 0.0, 4)  # weights need not sum to one; tokens do
+    metrics.count_tokens({}, 1.0, 5)
+    metrics.count_tokens({}, 0.0, 1)
+    metrics.count_tokens({"a": 1.0}, 0.0, 0)
+    told = {
+        name: value(metrics, f'loralloy_adapter_tokens_total{{adapter="{name}"}}')
+        for name in ("a", "b", "")
+    }
+    assert told == pytest.approx({"a": 8.0, "b": 4.0, "": 8.0})
+    metrics.forget("a")
+    assert value(metrics, 'loralloy_adapter_tokens_total{adapter="a"}') == 0
+    metrics.forget("a")
+
+
+@pytest.mark.parametrize(
+    ("weights", "number"),
+    [([1.0], 1.0), ([0.3], 1.0), ([0.3] * 4, 4.0), ([0.5, 0.5, 0.0], 2.0), ([0.9, 0.1], 1.3841)],
+)
+def test_a_mixture_amounts_to_so_many_adapters(weights: list[float], number: float):
+    assert effective_number(weights) == pytest.approx(number, abs=1e-4)
