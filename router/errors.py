@@ -73,9 +73,13 @@ class InvalidPolicy(RoutingError):
 
 
 class NoStaticEncoder(RoutingError):
-    """A policy asks for the static encoder, and there is none for the base model and encoder."""
+    """A policy asks for the static encoder, and there is none for the base model and encoder.
+
+    ``field`` is the policy's option at fault.
+    """
 
     code = "no_static_encoder"
+    field: ClassVar[str] = "encoder"
 
     def __init__(self, policy: str, encoder: str) -> None:
         super().__init__(

@@ -41,7 +41,11 @@ class NamedEngine(Protocol):
 
 
 class Catalogue:
-    """The adapters of one server, and what may be done with them. One event loop only."""
+    """The adapters of one server, and what may be done with them. One event loop only.
+
+    Attributes:
+        changing: held while names change, so that changes take turns.
+    """
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class Catalogue:
         self._residency = residency
         self._metrics = metrics
         self._leaving: set[str] = set()
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
         self._default_policy = default_policy
         self._names = Names(self.base, {}, router.policies, default_policy)
         self._sights = Sights()
@@ -111,7 +115,7 @@ class Catalogue:
         """
         self._refuse_leaving(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
-        async with self._changing:
+        async with self.changing:
             adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
             if not created and routing is not None:
                 adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
@@ -147,7 +151,7 @@ class Catalogue:
         """
         self._refuse_leaving(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
-        async with self._changing:
+        async with self.changing:
             before = self.registry.get(name)
             adapter, changed = await asyncio.to_thread(
                 self.registry.replace, name, folder, routing, expected
@@ -162,7 +166,7 @@ class Catalogue:
             VersionNotFound: it has no such version.
         """
         self._refuse_leaving(name)
-        async with self._changing:
+        async with self.changing:
             before = self.registry.get(name)
             adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
             await self._serve_version(adapter, before)
@@ -184,7 +188,7 @@ class Catalogue:
             async with AsyncExitStack() as drained:
                 for digest in await asyncio.to_thread(self.registry.only_of, name):
                     await drained.enter_async_context(self._residency.removing(digest, max_drain_s))
-                async with self._changing:
+                async with self.changing:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
                     self.router.remove_adapter(name)
         finally:
@@ -215,7 +219,7 @@ class Catalogue:
         Raises:
             StorageFailed: the database or the store refused; the next time takes it up.
         """
-        async with self._changing:
+        async with self.changing:
             seen = await asyncio.to_thread(self.registry.refresh)
             if not seen:
                 return

@@ -1,6 +1,7 @@
 """What the server counts of its own, beside vLLM's metrics. Labels are bounded."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from prometheus_client import REGISTRY as SHARED
 from prometheus_client import (
@@ -16,6 +17,7 @@ from prometheus_client.registry import Collector
 from server.report import Applied
 
 MAX_ADAPTER_LABELS = 256
+MAX_POLICY_LABELS = 256
 _OTHER = "other"
 _MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -37,6 +39,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._named: set[str] = set()
+        self._policies: set[str] = {""}
         self.routing = Histogram(
             "loralloy_routing_seconds",
             "Time from a request's text to its mixture.",
@@ -80,7 +83,7 @@ class Metrics:
     def count(self, applied: Iterable[Applied]) -> None:
         """Count the prompts of one request."""
         for one in applied:
-            policy = one.mixture.policy or ""
+            policy = self._policy_label(one.mixture.policy or "")
             self.prompts.labels(policy).inc()
             if one.decision is not None:
                 seconds = (one.decision.encode_ms + one.decision.weigh_ms) / 1e3
@@ -96,9 +99,24 @@ class Metrics:
             self._named.discard(adapter)
             self.weight.remove(adapter)
 
+    def forget_policy(self, policy: str) -> None:
+        """Drop the series of a policy that is gone."""
+        if policy in self._policies:
+            self._policies.discard(policy)
+            for metric in (self.routing, self.prompts, self.fallbacks):
+                with suppress(KeyError):  # not every policy has all of them
+                    metric.remove(policy)
+
     def exposition(self) -> bytes:
         """Ours and vLLM's, in Prometheus' text format."""
         return generate_latest(self._registry) + generate_latest(SHARED)
+
+    def _policy_label(self, policy: str) -> str:
+        if policy not in self._policies:
+            if len(self._policies) > MAX_POLICY_LABELS:
+                return _OTHER
+            self._policies.add(policy)
+        return policy
 
     def _label(self, adapter: str) -> str:
         if adapter not in self._named:

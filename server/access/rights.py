@@ -58,6 +58,9 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("PUT", "/v1/adapters/{name}"): Right.ADMINISTER,
     ("DELETE", "/v1/adapters/{name}"): Right.ADMINISTER,
     ("POST", "/v1/adapters/{name}/restore"): Right.ADMINISTER,
+    ("PUT", "/v1/policies/{name}"): Right.ADMINISTER,
+    ("DELETE", "/v1/policies/{name}"): Right.ADMINISTER,
+    ("GET", "/v1/policies/{name}/versions"): Right.ADMINISTER,
     ("GET", "/v1/audit"): Right.ADMINISTER,
 }
 

@@ -1,7 +1,6 @@
 """Adapters over HTTP: upload, replace, restore, list, show, remove."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from adapters.snapshot import unknown
 from server.access.keys import Caller
 from server.errors import InvalidRequest
 from server.routes.deeds import audited
+from server.routes.preconditions import expected_tag
 from server.routes.state import CallerOf, Parts, PartsOf
 from server.routing_data import CENTROID_FIELDS, parse_routing
 
@@ -29,7 +29,7 @@ _TEXT_FIELDS = ("examples", "description", *CENTROID_FIELDS, "encoder")
 _FIELDS = frozenset({"name", "file", "config", "archive", *_TEXT_FIELDS})
 _MAX_TEXT_BYTES = 2**26
 _SHOWN_EXAMPLES = 3
-_TAG = re.compile(r'"([0-9a-f]{64})"')
+_DIGEST_CHARACTERS = 64
 
 Form = dict[str, UploadFile | str]
 
@@ -65,7 +65,7 @@ async def replace_adapter(
     With ``If-Match: "DIGEST"`` only if that is its content now (412 otherwise). Routing data that
     are not given stay. Running requests keep the content that they began with.
     """
-    expected = _expected(request)
+    expected = expected_tag(request, _DIGEST_CHARACTERS)
     parts.catalogue.registry.get(name)
     async with (
         _form(request, _FIELDS - {"name"}) as form,
@@ -99,7 +99,7 @@ async def restore_adapter(
     name: str, body: Restore, request: Request, response: Response, parts: PartsOf
 ) -> dict[str, Any]:
     """Make an earlier content of a name its next version; ``If-Match`` as for a replacement."""
-    expected = _expected(request)
+    expected = expected_tag(request, _DIGEST_CHARACTERS)
     async with audited(request, parts, "adapter.restore", name) as detail:
         adapter = await parts.catalogue.restore(name, body.digest, expected)
         detail |= _version(adapter)
@@ -174,19 +174,6 @@ def _check_seen(name: str, caller: Caller) -> None:
 def _tagged(adapter: Adapter, response: Response, parts: Parts) -> dict[str, Any]:
     response.headers["ETag"] = f'"{adapter.digest}"'
     return told(adapter, parts)
-
-
-def _expected(request: Request) -> str | None:
-    """The digest of If-Match; None where any content will do."""
-    given = request.headers.get("if-match")
-    if given is None or given.strip() == "*":
-        return None
-    tag = _TAG.fullmatch(given.strip())
-    if tag is None:
-        raise InvalidRequest(
-            "If-Match must hold one digest in quotes, as ETag gives it, or *", param="If-Match"
-        )
-    return tag[1]
 
 
 @asynccontextmanager

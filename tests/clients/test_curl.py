@@ -50,6 +50,9 @@ RUNS: dict[str, tuple[list[str], str]] = {
     "adapters-remove": (["by-curl"], '"deleted":true'),
     "policies-list": ([], '"id":"auto"'),
     "policies-get": (["auto"], '"kind":"softmax"'),
+    "policies-put": (["put-by-curl"], '"temperature":0.2'),
+    "policies-versions": (["put-by-curl"], '"number":1'),
+    "policies-remove": (["put-by-curl"], '"deleted":true'),
     "traces": (["traced-by-curl"], '"stride":2'),
     "audit": ([], '"action":"adapter.remove","target":"by-curl","outcome":"done"'),
     "health": ([], '"status":"ok"'),
@@ -77,6 +80,7 @@ def prepared(server):
         http.post("/v1/completions", json=body, headers={"X-Request-Id": "traced-by-curl"})
         yield server
         http.delete("/v1/adapters/by-curl")
+        http.delete("/v1/policies/put-by-curl")
 
 
 def test_every_script_is_run_and_listed():

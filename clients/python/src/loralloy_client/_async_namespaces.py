@@ -17,7 +17,10 @@ from loralloy_client.resources import (
     ModelList,
     Policy,
     PolicyList,
+    PolicyVersion,
+    PolicyVersionList,
     RemovedAdapter,
+    RemovedPolicy,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +91,37 @@ class AsyncPolicies:
     async def get(self, name: str) -> Policy:
         """One policy."""
         return await self._connection.send(requests.get("/v1/policies", name), Policy)
+
+    async def put(
+        self, name: str, options: requests.Json, *, expected: str | None = None
+    ) -> Policy:
+        """Add a policy or replace one; requests that come from now on get it.
+
+        Args:
+            name: what requests will call it.
+            options: as a file of policies has them, with ``kind``.
+            expected: the version that it must have now; None for any, or none at all.
+
+        Raises:
+            InvalidPolicy: ``param`` is the option at fault.
+            PolicyNameTaken: an adapter or the base model has the name.
+            PolicyVersionConflict: it has another version than the expected one.
+        """
+        return await self._connection.send(requests.put_policy(name, options, expected), Policy)
+
+    async def versions(self, name: str) -> builtins.list[PolicyVersion]:
+        """What was put under a name, the latest first; nothing for a policy of the file."""
+        request = requests.get("/v1/policies", name, "versions")
+        return (await self._connection.send(request, PolicyVersionList)).data
+
+    async def remove(self, name: str, *, expected: str | None = None) -> RemovedPolicy:
+        """Remove a policy that was put; the server's file may have one of that name.
+
+        Raises:
+            PolicyNotRemovable: it is of the server's file.
+            PolicyVersionConflict: it has another version than the expected one.
+        """
+        return await self._connection.send(requests.remove_policy(name, expected), RemovedPolicy)
 
 
 class AsyncModels:

@@ -36,7 +36,7 @@ BY_STATUS: Mapping[int, type[APIError]] = {
     405: errors.MethodNotAllowed,
     408: errors.BodyTooSlow,
     409: errors.Conflict,
-    412: errors.VersionConflict,
+    412: errors.PreconditionFailed,
     413: errors.BodyTooLarge,
     415: errors.UnsupportedMediaType,
     422: errors.InvalidRequest,

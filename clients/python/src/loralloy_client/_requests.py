@@ -139,6 +139,31 @@ def remove(name: str) -> Request:
     return Request("DELETE", _path("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
 
 
+def put_policy(name: str, options: Json, expected: str | None) -> Request:
+    """A policy, new or in place of another one."""
+    return Request(
+        "PUT",
+        _path("/v1/policies", name),
+        body=dict(options),
+        headers=_if_match(expected),
+        repeat=Repeat.UNLESS_SENT,
+    )
+
+
+def remove_policy(name: str, expected: str | None) -> Request:
+    """The removal of a policy."""
+    return Request(
+        "DELETE",
+        _path("/v1/policies", name),
+        headers=_if_match(expected),
+        repeat=Repeat.UNLESS_SENT,
+    )
+
+
+def _if_match(expected: str | None) -> dict[str, str]:
+    return {} if expected is None else {"If-Match": f'"{expected}"'}
+
+
 def _path(path: str, *names: str) -> str:
     if not all(names):
         raise ValueError(f"{path} needs a name, which is empty")

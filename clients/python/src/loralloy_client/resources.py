@@ -58,14 +58,41 @@ class RemovedAdapter(Record):
 
 
 class Policy(Record):
-    """A policy; its options are attributes too, such as ``temperature``."""
+    """A policy; its options are attributes too, such as ``temperature``.
+
+    Attributes:
+        source: ``api`` if it was put over HTTP, ``file`` if it is of the server's file.
+    """
 
     id: str
     version: str
     kind: str
+    source: str | None = None
     description: str | None = None
     scope: str = "prompt"
     combination: str = "cat"
+
+
+class PolicyVersion(Record):
+    """A version that a policy has, or had; its options can be put again."""
+
+    number: int
+    version: str
+    created: int
+    options: dict[str, object]
+
+
+class RemovedPolicy(Record):
+    """What is said of a policy that is gone.
+
+    Attributes:
+        file_version: version of the file's policy of that name, which counts again; None if there
+            is none.
+    """
+
+    id: str
+    deleted: bool
+    file_version: str | None
 
 
 class Model(Record):
@@ -163,6 +190,12 @@ class PolicyList(Record):
     """Every policy."""
 
     data: list[Policy]
+
+
+class PolicyVersionList(Record):
+    """The versions of one policy."""
+
+    data: list[PolicyVersion]
 
 
 class ModelList(Record):
