@@ -223,6 +223,14 @@ class EmptyAdapter(InvalidAdapter):
 
 
 class InvalidRouting(InvalidAdapter):
-    """Examples, description or centroid that the router could not use."""
+    """Examples, description or centroid that the router could not use.
+
+    Attributes:
+        field: which of them is at fault, if one is.
+    """
 
     code = "adapter_routing_invalid"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field

@@ -120,12 +120,14 @@ class InvalidCentroid(RoutingError):
     """A given centroid is not a vector that cosines can be taken with."""
 
     code = "invalid_centroid"
+    field: ClassVar[str] = "centroids"
 
 
 class CentroidMismatch(RoutingError):
     """A centroid was made by another encoder, and there is no text to make a new one from."""
 
     code = "centroid_mismatch"
+    field: ClassVar[str] = "centroids"
 
 
 class NoExamples(RoutingError):

@@ -113,7 +113,7 @@ class Catalogue:
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
         """
-        self._refuse_leaving(name)
+        self.refuse_leaving(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
         async with self.changing:
             adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
@@ -149,7 +149,7 @@ class Catalogue:
             VersionConflict: it has another digest.
             AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
         """
-        self._refuse_leaving(name)
+        self.refuse_leaving(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
         async with self.changing:
             before = self.registry.get(name)
@@ -165,7 +165,7 @@ class Catalogue:
         Raises:
             VersionNotFound: it has no such version.
         """
-        self._refuse_leaving(name)
+        self.refuse_leaving(name)
         async with self.changing:
             before = self.registry.get(name)
             adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
@@ -256,7 +256,17 @@ class Catalogue:
         if combination != "cat":
             await asyncio.to_thread(check_ranks, self.registry, combination, members)
 
-    def _refuse_leaving(self, name: str) -> None:
+    def show(self, adapter: Adapter) -> None:
+        """Let the router have what is known of an adapter now, and requests its name."""
+        self._index(adapter)
+        self.publish()
+
+    def refuse_leaving(self, name: str) -> None:
+        """Let a name through that is not being removed.
+
+        Raises:
+            AdaptersBusy: it is.
+        """
         if name in self._leaving:
             raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
 
@@ -267,8 +277,7 @@ class Catalogue:
         except (EngineError, StorageFailed):
             await asyncio.to_thread(self.registry.restore, before.name, before.digest)
             raise
-        self._index(adapter)
-        self.publish()
+        self.show(adapter)
         # Versions beyond those that are kept have gone, but a running request may still have one.
         await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
 

@@ -16,6 +16,9 @@ JSON_BODY: Final[dict[str, Any]] = {
 """What OpenAPI's schema says of such a route."""
 
 
+FORM: Final = "multipart/form-data"
+
+
 async def json_object(request: Request, max_bytes: int | None = None) -> dict[str, Any]:
     """The body.
 

@@ -44,6 +44,7 @@ RUNS: dict[str, tuple[list[str], str]] = {
         ["by-curl", "ADAPTER", "@sums; and, more"],
         '"description":"@sums; and, more"',
     ),
+    "adapters-describe": (["by-curl", "@more; sums"], '"description":"@more; sums"'),
     "adapters-replace": (["by-curl", "OTHER"], '"version":2'),
     "adapters-versions": (["by-curl"], '"number":1'),
     "adapters-restore": (["by-curl", "DIGEST"], '"version":3'),

@@ -13,6 +13,8 @@ from loralloy_client._options import RoutingData
 from loralloy_client.resources import (
     Adapter,
     AdapterList,
+    AdapterVersion,
+    AdapterVersionList,
     Model,
     ModelList,
     Policy,
@@ -71,6 +73,75 @@ class AsyncAdapters:
         request = await asyncio.to_thread(
             requests.push, name, path, (config, weights), routing, progress
         )
+        return await self._connection.send(request, Adapter)
+
+    async def replace(
+        self,
+        name: str,
+        path: requests.PathOrText | None = None,
+        *,
+        config: requests.PathOrText | None = None,
+        weights: requests.PathOrText | None = None,
+        expected: str | None = None,
+        progress: Progress | None = None,
+        **routing: Unpack[RoutingData],
+    ) -> Adapter:
+        """Give an adapter new content as its next version; running requests keep theirs.
+
+        Args:
+            name: the adapter's name.
+            path: as for ``push``.
+            config: as for ``push``.
+            weights: as for ``push``.
+            expected: the digest that it must have now; None for any.
+            progress: as for ``push``.
+            routing: as for ``push``; without any they stay as they are.
+
+        Raises:
+            ValueError, OSError, InvalidAdapter: as for ``push``.
+            VersionConflict: it has another digest than the expected one.
+        """
+        request = await asyncio.to_thread(
+            requests.replacement, name, path, (config, weights), routing, progress, expected
+        )
+        return await self._connection.send(request, Adapter)
+
+    async def versions(self, name: str) -> builtins.list[AdapterVersion]:
+        """The contents that an adapter has had, the latest first."""
+        request = requests.get("/v1/adapters", name, "versions")
+        return (await self._connection.send(request, AdapterVersionList)).data
+
+    async def restore(self, name: str, digest: str, *, expected: str | None = None) -> Adapter:
+        """Make an earlier content of an adapter its next version.
+
+        Args:
+            name: the adapter's name.
+            digest: of the version, or its first 8 characters or more.
+            expected: the digest that it must have now; None for any.
+
+        Raises:
+            VersionNotFound: it has no such version.
+            VersionConflict: it has another digest than the expected one.
+        """
+        request = requests.restoration(name, digest, expected)
+        return await self._connection.send(request, Adapter)
+
+    async def describe(
+        self, name: str, *, expected: str | None = None, **routing: Unpack[RoutingData]
+    ) -> Adapter:
+        """Tell the router what an adapter is for; its content stays.
+
+        Args:
+            name: the adapter's name.
+            expected: the digest that it must have now; None for any.
+            routing: what changes, as for ``push``; None takes away what there was.
+
+        Raises:
+            OSError: the file of examples cannot be read.
+            InvalidRouting: ``param`` is the field at fault.
+            VersionConflict: it has another digest than the expected one.
+        """
+        request = requests.description(name, routing, expected)
         return await self._connection.send(request, Adapter)
 
     async def remove(self, name: str) -> RemovedAdapter:

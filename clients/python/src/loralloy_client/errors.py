@@ -15,9 +15,8 @@
         ├── NotFound                 404: model, adapter, policy, trace
         ├── MethodNotAllowed         405
         ├── BodyTooSlow              408
-        ├── Conflict                 409: AdapterExists, PolicyNameTaken, PolicyNotRemovable
-        ├── PreconditionFailed       412: somebody else has changed it meanwhile:
-        │                            VersionConflict, PolicyVersionConflict
+        ├── Conflict                 409: AdapterExists; more in loralloy_client.policy_errors
+        ├── PreconditionFailed       412: somebody else has changed it: VersionConflict
         ├── BodyTooLarge             413
         ├── UnsupportedMediaType     415
         ├── ServerFailed             500
@@ -181,18 +180,6 @@ class AdapterExists(Conflict):
     code = "adapter_exists"
 
 
-class PolicyNameTaken(Conflict):
-    """The base model or an adapter has the name that the policy is to have."""
-
-    code = "policy_name_taken"
-
-
-class PolicyNotRemovable(Conflict):
-    """The policy comes from the server's file of policies."""
-
-    code = "policy_not_removable"
-
-
 class PreconditionFailed(APIError):
     """What was to be changed is not what was expected any more; look at it again."""
 
@@ -201,12 +188,6 @@ class VersionConflict(PreconditionFailed):
     """The adapter's content is not the expected one any more."""
 
     code = "adapter_version_conflict"
-
-
-class PolicyVersionConflict(PreconditionFailed):
-    """The policy's version is not the expected one any more."""
-
-    code = "policy_version_conflict"
 
 
 class BodyTooSlow(APIError):

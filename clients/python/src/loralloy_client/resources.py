@@ -29,12 +29,14 @@ class Adapter(Record):
         id: its name, which requests give as ``model``.
         digest: of its content: equal for equal weights.
         parent: the base model's name.
+        version: number of this content among those that the name has had.
         resident: whether it is in a slot of the engine now.
         leases: running requests that use it.
     """
 
     id: str
     digest: str
+    version: int
     created: int
     parent: str
     base_model: str | None
@@ -47,6 +49,14 @@ class Adapter(Record):
     resident: bool
     leases: int
     routing: Routing
+
+
+class AdapterVersion(Record):
+    """A content that an adapter has, or had."""
+
+    number: int
+    digest: str
+    created: int
 
 
 class RemovedAdapter(Record):
@@ -184,6 +194,12 @@ class AdapterList(Record):
     """Every adapter."""
 
     data: list[Adapter]
+
+
+class AdapterVersionList(Record):
+    """The contents of one adapter."""
+
+    data: list[AdapterVersion]
 
 
 class PolicyList(Record):
