@@ -67,9 +67,17 @@ class AdapterExists(AdapterError):
 
 
 class VersionNotFound(AdapterError):
-    """The name has, or still has, no version of this digest."""
+    """The name has, or still has, no version of this digest.
+
+    Attributes:
+        field: of a request, which named it; None if none did.
+    """
 
     code = "adapter_version_not_found"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class VersionConflict(AdapterError):

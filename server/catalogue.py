@@ -13,7 +13,7 @@ from typing import Protocol
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import StorageFailed
-from adapters.files import CONFIG_FILE
+from adapters.files import adapter_folders
 from adapters.registry import AdapterRegistry
 from router.config import DEFAULT_POLICY
 from router.mixture import Combination
@@ -23,7 +23,7 @@ from server.combinations import check_ranks
 from server.engine.errors import EngineError
 from server.errors import AdapterLeaving, AdaptersBusy
 from server.metrics import Metrics
-from server.names import Names
+from server.names import Names, plain
 from server.residency import Residency
 from server.routing_data import measured, read_routing, usable_centroids
 from server.sight import Sights
@@ -64,6 +64,7 @@ class Catalogue:
         self._metrics = metrics
         self._leaving: set[str] = set()
         self.changing = asyncio.Lock()
+        self._collecting = asyncio.Lock()
         self._default_policy = default_policy
         self._names = Names(self.base, {}, router.policies, default_policy)
         self._sights = Sights()
@@ -200,7 +201,7 @@ class Catalogue:
     async def import_folder(self, folder: Path) -> list[str]:
         """Add every adapter of a folder (one subfolder each) whose name is free; say which."""
         added: list[str] = []
-        for entry in await asyncio.to_thread(_adapter_folders, folder):
+        for entry in await asyncio.to_thread(adapter_folders, folder):
             if entry.name not in self.names.adapters:
                 routing = await asyncio.to_thread(read_routing, entry)
                 await self.add(entry.name, entry, routing)
@@ -243,9 +244,12 @@ class Catalogue:
         earlier = {digest for _, digest in members} - {
             adapter.digest for adapter in self.names.adapters.values()
         }
-        missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
+        missing: list[str] = []
+        if earlier:
+            async with self._collecting:  # what is there now stays: it is leased before the next
+                missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
         for name, digest in members:
-            if name not in self.names.adapters or digest in missing:
+            if plain(name) not in self.names.adapters or digest in missing:
                 raise AdapterLeaving(f"adapter {name!r} has just been removed")
         return {digest: store.path(digest) for _, digest in members}
 
@@ -279,7 +283,8 @@ class Catalogue:
             raise
         self.show(adapter)
         # Versions beyond those that are kept have gone, but a running request may still have one.
-        await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
+        async with self._collecting:
+            await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
 
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
@@ -289,9 +294,3 @@ class Catalogue:
             (adapter.name, adapter.digest, usable_centroids(adapter, self.router.encoder))
             for adapter in adapters
         )
-
-
-def _adapter_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry for entry in folder.iterdir() if (entry / CONFIG_FILE).is_file())

@@ -14,6 +14,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from server.names import plain
 from server.report import Applied
 
 MAX_ADAPTER_LABELS = 256
@@ -91,7 +92,7 @@ class Metrics:
                 if one.decision.fallback is not None:
                     self.fallbacks.labels(policy).inc()
             for member in one.mixture.members:
-                self.weight.labels(self._label(member.name)).inc(member.weight)
+                self.weight.labels(self._label(plain(member.name))).inc(member.weight)
 
     def forget(self, adapter: str) -> None:
         """Drop the series of an adapter that is gone."""
