@@ -67,9 +67,17 @@ class AdapterExists(AdapterError):
 
 
 class VersionNotFound(AdapterError):
-    """The name has, or still has, no version of this digest."""
+    """The name has, or still has, no version of this digest.
+
+    Attributes:
+        field: of a request, which named it; None if none did.
+    """
 
     code = "adapter_version_not_found"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class VersionConflict(AdapterError):
@@ -223,6 +231,14 @@ class EmptyAdapter(InvalidAdapter):
 
 
 class InvalidRouting(InvalidAdapter):
-    """Examples, description or centroid that the router could not use."""
+    """Examples, description or centroid that the router could not use.
+
+    Attributes:
+        field: which of them is at fault, if one is.
+    """
 
     code = "adapter_routing_invalid"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field

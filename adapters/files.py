@@ -64,3 +64,10 @@ def storage_errors(doing: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or "input/output error"
         raise StorageFailed(f"could not {doing}: {reason}") from error
+
+
+def adapter_folders(folder: Path) -> list[Path]:
+    """The subfolders that look like an adapter's, by name; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if (entry / CONFIG_FILE).is_file())

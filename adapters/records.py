@@ -115,25 +115,31 @@ def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
     Raises:
         InvalidRouting: too many or too long texts, too many centroids, or one that is no direction.
     """
-    texts = [*routing.examples, *([routing.description] if routing.description else [])]
+    texts = [("examples", text) for text in routing.examples]
+    if routing.description:
+        texts.append(("description", routing.description))
     if len(routing.examples) > limits.max_examples:
         raise InvalidRouting(
-            f"{len(routing.examples)} examples were given; {limits.max_examples} are kept at most"
+            f"{len(routing.examples)} examples were given; {limits.max_examples} are kept at most",
+            "examples",
         )
-    for text in texts:
+    for field, text in texts:
         if not text.strip() or len(text) > limits.max_example_chars or not _is_unicode(text):
             raise InvalidRouting(
                 "each example and the description must be valid Unicode of 1 to "
-                f"{limits.max_example_chars} characters, not only blanks"
+                f"{limits.max_example_chars} characters, not only blanks",
+                field,
             )
     if len(routing.centroids) > limits.max_centroids:
         raise InvalidRouting(
             f"{len(routing.centroids)} centroids were given; an adapter has"
-            f" {limits.max_centroids} at most"
+            f" {limits.max_centroids} at most",
+            "centroids",
         )
     if not all(map(_is_direction, routing.centroids)):
         raise InvalidRouting(
-            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0"
+            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0",
+            "centroids",
         )
     return routing
 

@@ -134,10 +134,10 @@ class AdapterRegistry(AdapterLookup):
             VersionConflict: its digest is not the expected one.
             InvalidAdapter: as :meth:`add`; the old content then stays.
         """
-        self._now(name, expected)
+        self.now(name, expected)
         facts = validate(folder, self._base, self._limits)
         with self._writing, self._ledger.publishing():
-            now = self._now(name, expected)
+            now = self.now(name, expected)
             kept = check_routing(routing or now.routing, self._limits)
             digest, _ = self._store.put(folder, facts)
             if digest == now.digest:
@@ -162,7 +162,7 @@ class AdapterRegistry(AdapterLookup):
             InvalidAdapter: that content does not fit the base model or the limits of now.
         """
         with self._writing, self._ledger.publishing():
-            now = self._now(name, expected)
+            now = self.now(name, expected)
             earlier = self.version(name, digest)
             if earlier.digest == now.digest:
                 return now
@@ -172,17 +172,17 @@ class AdapterRegistry(AdapterLookup):
             self._put(adapter, now.version)
             return adapter
 
-    def set_routing(self, name: str, routing: RoutingData) -> Adapter:
-        """Replace what the router may know of an adapter.
+    def set_routing(self, name: str, routing: RoutingData, expected: str | None = None) -> Adapter:
+        """Replace what the router may know of an adapter; ``expected`` as for :meth:`replace`.
 
         Raises:
             AdapterNotFound: there is no such adapter.
             InvalidRouting: the data cannot be used.
-            VersionConflict: it has been changed by another server.
+            VersionConflict: its digest is another one, or has been changed by another server.
         """
         check_routing(routing, self._limits)
         with self._writing:
-            adapter = replace(self.get(name), routing=routing)
+            adapter = replace(self.now(name, expected), routing=routing)
             self._ledger.set_routing(name, adapter.version, routing)
             self._show(adapter)
             return adapter
@@ -235,7 +235,8 @@ class AdapterRegistry(AdapterLookup):
             self._revision = changes.revision
             return seen
 
-    def _now(self, name: str, expected: str | None) -> Adapter:
+    def now(self, name: str, expected: str | None) -> Adapter:
+        """The adapter of a name. Arguments and errors as for :meth:`replace`."""
         now = self.get(name)
         if expected is not None and now.digest != expected:
             raise VersionConflict(

@@ -73,31 +73,39 @@ def load_policies(path: Path) -> dict[str, PolicyConfig]:
     return policies
 
 
-def parse_policy(name: str, raw: object) -> PolicyConfig:
+def parse_policy(name: str, raw: object, at: Location | None = None) -> PolicyConfig:
     """One policy from plain values.
+
+    Args:
+        name: what requests will call it.
+        raw: its options.
+        at: where they stand, for the field of an error; ``policies.NAME`` by default.
 
     Raises:
         InvalidPolicy: with a field such as ``policies.auto.top_k``.
     """
-    at: Location = ("policies", name)
-    check_policy_name(name)
+    check_policy_name(name, ("name",) if at is not None else None)
+    at = ("policies", name) if at is None else at
     if not isinstance(raw, Mapping):
         raise InvalidPolicy([_problem(at, "must be a mapping of options, beginning with 'kind'")])
     return _validated(raw, at)
 
 
-def check_policy_name(name: str) -> None:
+def check_policy_name(name: str, at: Location | None = None) -> None:
     """Let a usable name through.
+
+    Args:
+        name: the name.
+        at: where it stands, for the field of an error; ``policies.NAME`` by default.
 
     Raises:
         InvalidPolicy: the name has a wrong form, or means something else.
     """
+    at = ("policies", name) if at is None else at
     if not NAME_PATTERN.fullmatch(name):
-        raise InvalidPolicy([_problem(("policies", name), f"a policy's name must be {NAME_RULE}")])
+        raise InvalidPolicy([_problem(at, f"a policy's name must be {NAME_RULE}")])
     if name in RESERVED_NAMES:
-        raise InvalidPolicy(
-            [_problem(("policies", name), f"{name!r} is reserved; choose another name")]
-        )
+        raise InvalidPolicy([_problem(at, f"{name!r} is reserved; choose another name")])
 
 
 def parse_overrides(raw: object) -> RoutingOverrides:

@@ -73,9 +73,13 @@ class InvalidPolicy(RoutingError):
 
 
 class NoStaticEncoder(RoutingError):
-    """A policy asks for the static encoder, and there is none for the base model and encoder."""
+    """A policy asks for the static encoder, and there is none for the base model and encoder.
+
+    ``field`` is the policy's option at fault.
+    """
 
     code = "no_static_encoder"
+    field: ClassVar[str] = "encoder"
 
     def __init__(self, policy: str, encoder: str) -> None:
         super().__init__(
@@ -116,12 +120,14 @@ class InvalidCentroid(RoutingError):
     """A given centroid is not a vector that cosines can be taken with."""
 
     code = "invalid_centroid"
+    field: ClassVar[str] = "centroids"
 
 
 class CentroidMismatch(RoutingError):
     """A centroid was made by another encoder, and there is no text to make a new one from."""
 
     code = "centroid_mismatch"
+    field: ClassVar[str] = "centroids"
 
 
 class NoExamples(RoutingError):

@@ -33,6 +33,8 @@ from server.fetching import Fetching
 from server.metrics import Metrics
 from server.mixing import Mixer, Mixing
 from server.naming import Naming
+from server.policies.book import PolicyBook
+from server.policies.desk import PolicyDesk
 from server.prompts import Decode
 from server.residency import Residency
 from server.routes import adapters, audit, health, models, policies, route, traces
@@ -64,6 +66,7 @@ async def create_app(
     router: Router,
     registry: AdapterRegistry,
     access: Access,
+    book: PolicyBook,
 ) -> FastAPI:
     """Put the app together around a running engine."""
     metrics = Metrics()
@@ -75,6 +78,8 @@ async def create_app(
         on_load=metrics.loads.observe,
     )
     catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
+    desk = PolicyDesk(catalogue, book, metrics)
+    desk.open()
     store = TraceStore(settings.traces)
     mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store)
     app: FastAPI = FastAPI(
@@ -102,7 +107,15 @@ async def create_app(
         app.include_router(module.router)
     handle_errors(app)
     app.state.parts = Parts(
-        settings, engine, catalogue, residency, metrics, upload_limits(settings), store, access
+        settings,
+        engine,
+        catalogue,
+        residency,
+        metrics,
+        upload_limits(settings),
+        store,
+        access,
+        desk,
     )
     engine.tell_tokens(metrics.count_tokens)
     watch_slots(metrics, residency, catalogue)
@@ -188,6 +201,7 @@ async def _follow_others(parts: Parts) -> None:
             continue
         try:
             await parts.catalogue.refresh()
+            await parts.policies.refresh()
         except (AdapterError, RoutingError) as error:
             if str(error) != told:  # once, not at every look
                 logger.warning("other servers' changes are not seen: %s", error)

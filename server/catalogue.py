@@ -13,7 +13,7 @@ from typing import Protocol
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import StorageFailed
-from adapters.files import CONFIG_FILE
+from adapters.files import adapter_folders
 from adapters.registry import AdapterRegistry
 from router.config import DEFAULT_POLICY
 from router.mixture import Combination
@@ -23,7 +23,7 @@ from server.combinations import check_ranks
 from server.engine.errors import EngineError
 from server.errors import AdapterLeaving, AdaptersBusy
 from server.metrics import Metrics
-from server.names import Names
+from server.names import Names, plain
 from server.residency import Residency
 from server.routing_data import measured, read_routing, usable_centroids
 from server.sight import Sights
@@ -41,7 +41,11 @@ class NamedEngine(Protocol):
 
 
 class Catalogue:
-    """The adapters of one server, and what may be done with them. One event loop only."""
+    """The adapters of one server, and what may be done with them. One event loop only.
+
+    Attributes:
+        changing: held while names change, so that changes take turns.
+    """
 
     def __init__(
         self,
@@ -59,7 +63,8 @@ class Catalogue:
         self._residency = residency
         self._metrics = metrics
         self._leaving: set[str] = set()
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
+        self._collecting = asyncio.Lock()
         self._default_policy = default_policy
         self._names = Names(self.base, {}, router.policies, default_policy)
         self._sights = Sights()
@@ -109,9 +114,9 @@ class Catalogue:
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
         """
-        self._refuse_leaving(name)
+        self.refuse_leaving(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
-        async with self._changing:
+        async with self.changing:
             adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
             if not created and routing is not None:
                 adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
@@ -145,9 +150,9 @@ class Catalogue:
             VersionConflict: it has another digest.
             AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
         """
-        self._refuse_leaving(name)
+        self.refuse_leaving(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
-        async with self._changing:
+        async with self.changing:
             before = self.registry.get(name)
             adapter, changed = await asyncio.to_thread(
                 self.registry.replace, name, folder, routing, expected
@@ -161,8 +166,8 @@ class Catalogue:
         Raises:
             VersionNotFound: it has no such version.
         """
-        self._refuse_leaving(name)
-        async with self._changing:
+        self.refuse_leaving(name)
+        async with self.changing:
             before = self.registry.get(name)
             adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
             await self._serve_version(adapter, before)
@@ -184,7 +189,7 @@ class Catalogue:
             async with AsyncExitStack() as drained:
                 for digest in await asyncio.to_thread(self.registry.only_of, name):
                     await drained.enter_async_context(self._residency.removing(digest, max_drain_s))
-                async with self._changing:
+                async with self.changing:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
                     self.router.remove_adapter(name)
         finally:
@@ -196,7 +201,7 @@ class Catalogue:
     async def import_folder(self, folder: Path) -> list[str]:
         """Add every adapter of a folder (one subfolder each) whose name is free; say which."""
         added: list[str] = []
-        for entry in await asyncio.to_thread(_adapter_folders, folder):
+        for entry in await asyncio.to_thread(adapter_folders, folder):
             if entry.name not in self.names.adapters:
                 routing = await asyncio.to_thread(read_routing, entry)
                 await self.add(entry.name, entry, routing)
@@ -215,7 +220,7 @@ class Catalogue:
         Raises:
             StorageFailed: the database or the store refused; the next time takes it up.
         """
-        async with self._changing:
+        async with self.changing:
             seen = await asyncio.to_thread(self.registry.refresh)
             if not seen:
                 return
@@ -239,9 +244,12 @@ class Catalogue:
         earlier = {digest for _, digest in members} - {
             adapter.digest for adapter in self.names.adapters.values()
         }
-        missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
+        missing: list[str] = []
+        if earlier:
+            async with self._collecting:  # what is there now stays: it is leased before the next
+                missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
         for name, digest in members:
-            if name not in self.names.adapters or digest in missing:
+            if plain(name) not in self.names.adapters or digest in missing:
                 raise AdapterLeaving(f"adapter {name!r} has just been removed")
         return {digest: store.path(digest) for _, digest in members}
 
@@ -252,7 +260,17 @@ class Catalogue:
         if combination != "cat":
             await asyncio.to_thread(check_ranks, self.registry, combination, members)
 
-    def _refuse_leaving(self, name: str) -> None:
+    def show(self, adapter: Adapter) -> None:
+        """Let the router have what is known of an adapter now, and requests its name."""
+        self._index(adapter)
+        self.publish()
+
+    def refuse_leaving(self, name: str) -> None:
+        """Let a name through that is not being removed.
+
+        Raises:
+            AdaptersBusy: it is.
+        """
         if name in self._leaving:
             raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
 
@@ -263,10 +281,10 @@ class Catalogue:
         except (EngineError, StorageFailed):
             await asyncio.to_thread(self.registry.restore, before.name, before.digest)
             raise
-        self._index(adapter)
-        self.publish()
+        self.show(adapter)
         # Versions beyond those that are kept have gone, but a running request may still have one.
-        await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
+        async with self._collecting:
+            await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
 
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
@@ -276,9 +294,3 @@ class Catalogue:
             (adapter.name, adapter.digest, usable_centroids(adapter, self.router.encoder))
             for adapter in adapters
         )
-
-
-def _adapter_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry for entry in folder.iterdir() if (entry / CONFIG_FILE).is_file())

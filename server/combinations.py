@@ -8,6 +8,7 @@ from adapters.peft_format import module_scalings
 from adapters.registry import AdapterRegistry
 from router.mixture import Combination
 from server.errors import RanksDiffer
+from server.names import plain
 
 
 def check_ranks(
@@ -22,7 +23,7 @@ def check_ranks(
     """
     ranks: set[int] = set()
     for name, digest in members:
-        adapter = registry.version(name, digest)
+        adapter = registry.version(plain(name), digest)
         ranks.update(adapter.ranks)
         with registry.store.held(digest) as folder:
             is_even = len(adapter.ranks) == 1 and has_one_scaling(folder)

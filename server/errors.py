@@ -14,6 +14,9 @@
     │       └── MixtureTooLarge          more members than the engine has slots
     ├── ModelNotFound            no base model, adapter or policy of that name
     ├── AdapterLeaving           the adapter is being removed
+    ├── PolicyNameTaken          the base model or an adapter has the name
+    ├── PolicyNotRemovable       the policy is of the file of policies
+    ├── PolicyVersionConflict    the policy's version is not the expected one
     ├── TraceNotFound            no trace under that request id
     ├── Unauthorized             no API key, or a wrong one
     ├── CrossOrigin              a foreign web page calls a server without keys
@@ -126,6 +129,24 @@ class AdapterLeaving(ServerError):
     """The adapter is being removed and takes no further requests."""
 
     code = "adapter_not_found"
+
+
+class PolicyNameTaken(ServerError):
+    """The base model or an adapter has the name that a policy is to have."""
+
+    code = "policy_name_taken"
+
+
+class PolicyNotRemovable(ServerError):
+    """The policy comes from the file of policies, which the server does not write."""
+
+    code = "policy_not_removable"
+
+
+class PolicyVersionConflict(ServerError):
+    """The policy's version is not the expected one any more."""
+
+    code = "policy_version_conflict"
 
 
 class TraceNotFound(ServerError):

@@ -19,6 +19,7 @@ from server.access.opening import open_access
 from server.app import create_app, upload_limits
 from server.engine.embed import EmbeddedEngine
 from server.engine.errors import EngineStartError
+from server.policies.book import PolicyBook
 from server.prepare import cache_dir
 from server.routes.state import Parts
 from server.serve import Announce, Sources
@@ -57,11 +58,12 @@ async def launch(
     base = read_base_model(sources.model, name)
     storage = open_storage(settings.places)
     access = open_access(settings, storage.database)
+    book = PolicyBook(storage.database, policies)
     registry = AdapterRegistry(
         settings.data_dir,
         base,
         upload_limits(settings),
-        lambda: frozenset(policies),
+        lambda: book.names,
         storage,
     )
     engine_settings = settings.engine.model_copy(
@@ -80,7 +82,7 @@ async def launch(
             static=_static_encoder(sources),
         )
         await engine.follow_with(sources.encoder, sources.static_encoder)
-        app = await create_app(settings, engine, router, registry, access)
+        app = await create_app(settings, engine, router, registry, access, book)
     except BaseException:
         await engine.shutdown()
         raise

@@ -15,9 +15,11 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from server.names import plain
 from server.report import Applied
 
 MAX_ADAPTER_LABELS = 256
+MAX_POLICY_LABELS = 256
 _OTHER = "other"
 _ADAPTERS = (1.01, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 16.0)
 _MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -40,6 +42,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._named: set[str] = set()
+        self._policies: set[str] = {""}
         self.routing = Histogram(
             "loralloy_routing_seconds",
             "Time from a request's text to its mixture.",
@@ -95,7 +98,7 @@ class Metrics:
     def count(self, applied: Iterable[Applied]) -> None:
         """Count the prompts of one request."""
         for one in applied:
-            policy = one.mixture.policy or ""
+            policy = self._policy_label(one.mixture.policy or "")
             self.prompts.labels(policy).inc()
             if one.decision is not None:
                 seconds = (one.decision.encode_ms + one.decision.weigh_ms) / 1e3
@@ -103,7 +106,7 @@ class Metrics:
                 if one.decision.fallback is not None:
                     self.fallbacks.labels(policy).inc()
             for member in one.mixture.members:
-                self.weight.labels(self._label(member.name)).inc(member.weight)
+                self.weight.labels(self._label(plain(member.name))).inc(member.weight)
             if one.mixture.members:
                 weights = [member.weight for member in one.mixture.members]
                 self.effective.observe(effective_number(weights))
@@ -119,7 +122,7 @@ class Metrics:
         if base_share > 0:
             self.tokens.labels("").inc(tokens * base_share / whole)
         for name, weight in weights.items():
-            self.tokens.labels(self._label(name)).inc(tokens * weight / whole)
+            self.tokens.labels(self._label(plain(name))).inc(tokens * weight / whole)
 
     def forget(self, adapter: str) -> None:
         """Drop the series of an adapter that is gone."""
@@ -129,9 +132,24 @@ class Metrics:
                 with suppress(KeyError):  # it was named without having made a token yet
                     series.remove(adapter)
 
+    def forget_policy(self, policy: str) -> None:
+        """Drop the series of a policy that is gone."""
+        if policy in self._policies:
+            self._policies.discard(policy)
+            for metric in (self.routing, self.prompts, self.fallbacks):
+                with suppress(KeyError):  # not every policy has all of them
+                    metric.remove(policy)
+
     def exposition(self) -> bytes:
         """Ours and vLLM's, in Prometheus' text format."""
         return generate_latest(self._registry) + generate_latest(SHARED)
+
+    def _policy_label(self, policy: str) -> str:
+        if policy not in self._policies:
+            if len(self._policies) > MAX_POLICY_LABELS:
+                return _OTHER
+            self._policies.add(policy)
+        return policy
 
     def _label(self, adapter: str) -> str:
         if adapter not in self._named:

@@ -27,6 +27,7 @@ from server.envelope import OURS, error_response
 from server.errors import AdapterLeaving, InvalidRequest
 from server.fields import Cleaned, UsageWish, clean, counting, parse_object
 from server.metrics import Metrics
+from server.pinned import names_for
 from server.prompts import Api, Decode, count_prompts, read_prompts
 from server.recording import Recording
 from server.report import Applied, Report
@@ -190,7 +191,7 @@ class Mixing:
                 param="prompt",
             )
         cleaned = clean(body, self._mixer.limits.max_choices)
-        wish = resolve(body, catalogue.seen_by(sees))
+        wish = resolve(body, await names_for(catalogue, sees, body))
         if wish.mixture is not None:
             applied = [Applied(wish.mixture)] * count
         else:

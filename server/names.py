@@ -1,11 +1,17 @@
 """The names that a request can give, as whoever sends it sees them."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from adapters.adapter import Adapter
 from router.config import DEFAULT_POLICY
 from server.errors import ActionDenied
+
+AT: Final = "@"
+"""Between an adapter's name and the digest of one of its versions."""
+
+SHOWN_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +19,8 @@ class Names:
     """What can be named: the base model, the adapters that take requests, the policies.
 
     ``default_policy`` serves requests that name no model. ``barred`` are policies that need an
-    adapter which whoever asks may not use.
+    adapter which whoever asks may not use. ``versions`` are those that one request names as
+    ``name@digest``, by what it says; None where there is no such version.
     """
 
     base: str
@@ -21,6 +28,7 @@ class Names:
     policies: Collection[str]
     default_policy: str = DEFAULT_POLICY
     barred: Collection[str] = frozenset()
+    versions: Mapping[str, Adapter | None] = field(default_factory=dict)
 
     @property
     def usable(self) -> list[str]:
@@ -35,6 +43,16 @@ class Names:
         """
         if name in self.barred:
             raise barred(name)
+
+
+def version_name(adapter: Adapter) -> str:
+    """What one version of an adapter is called in answers; requests can say it again."""
+    return f"{adapter.name}{AT}{adapter.digest[:SHOWN_DIGITS]}"
+
+
+def plain(name: str) -> str:
+    """The adapter's name, without a version's digest."""
+    return name.partition(AT)[0]
 
 
 def barred(policy: str) -> ActionDenied:

@@ -12,6 +12,7 @@ from server.catalogue import Catalogue
 from server.disconnect import ClientGone
 from server.envelope import OURS, error_response
 from server.fields import parse_object
+from server.pinned import names_for
 from server.resolve import read_model
 
 PATHS = frozenset({"/tokenize", "/detokenize"})
@@ -32,7 +33,8 @@ class Naming:
         try:
             body = parse_object(await read_json(scope, receive))
             if body.get("model"):
-                names = self._catalogue.seen_by(scope["state"]["caller"].sees)
+                sees = scope["state"]["caller"].sees
+                names = await names_for(self._catalogue, sees, {"model": body["model"]})
                 # Every name has the base model's tokenizer.
                 body["model"] = read_model(body["model"], names).model
         except ClientGone:

@@ -9,30 +9,29 @@ The only place that knows the ways to say it:
     adapter_id: name                                                   as LoRAX says it
     merged_adapters: {"ids", "weights", "merge_strategy"}              as LoRAX says it
 
+An adapter's name may be followed by ``@`` and a digest's beginning: one of its versions.
 A field that names adapters or a policy wins over ``model``; two of them contradict each other.
 LoRAX's ``linear`` multiplies sums of factors, cross terms included; here it means the exact
 weighted sum, which is what its users want of it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.errors import shown
+from adapters.errors import VersionNotFound, shown
 from router.config import RoutingOverrides, parse_overrides
-from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
+from router.mixture import BASE_MODEL, Combination, Member, Mixture
 from server.errors import (
     EmptyMixture,
     InvalidMixture,
     InvalidRequest,
-    InvalidWeight,
     MixtureConflict,
     ModelNotFound,
 )
-from server.names import Names
-
-MAX_WEIGHT = 1000
-"""Far beyond any use, and far from overflowing half precision. The router's limit too."""
+from server.mixture_fields import read_combination, read_object, read_weight
+from server.names import AT, Names, plain, version_name
 
 OUR_FIELDS = frozenset(
     {
@@ -67,6 +66,7 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
 
     Raises:
         ModelNotFound: a name stands for nothing here.
+        VersionNotFound: an adapter has no version of that digest.
         InvalidMixture: weights that cannot be applied, or fields that contradict each other.
         InvalidRequest: a field of the wrong type.
         ActionDenied: a policy that this caller cannot use.
@@ -111,15 +111,32 @@ def read_model(model: object, names: Names) -> Wish:
         return Wish(model, BASE_MODEL)
     if model in names.policies:
         return Wish(model, policy=model)
-    name = model
-    if model.startswith(f"{names.base}:"):
-        name = model.removeprefix(f"{names.base}:").removeprefix(":")
-    return Wish(name, Mixture.of([_member(name, 1.0, "model", names)]))
+    name = without_base(model, names)
+    return Wish(plain(name), Mixture.of([_member(name, 1.0, "model", names)]))
+
+
+def without_base(model: str, names: Names) -> str:
+    """An adapter's name, whether or not the base model's stands before it."""
+    said = model.removeprefix(f"{names.base}:")
+    return model if said == model else said.removeprefix(":")
+
+
+def versions_named(body: Mapping[str, Any]) -> set[str]:
+    """What a body may mean as ``name@digest``, in whichever field."""
+    mixture, lora, merged = body.get("mixture"), body.get("lora"), body.get("merged_adapters")
+    said: list[object] = [body.get("model"), body.get("adapter_id")]
+    if isinstance(mixture, Mapping) and isinstance(mixture.get("adapters"), Mapping):
+        said += mixture["adapters"]
+    if isinstance(lora, list):
+        said += [entry.get("id") for entry in lora if isinstance(entry, Mapping)]
+    if isinstance(merged, Mapping) and isinstance(merged.get("ids"), list):
+        said += merged["ids"]
+    return {one for one in said if isinstance(one, str) and AT in one}
 
 
 def _model_of(mixture: Mixture, field: str, names: Names) -> str:
     """A single adapter goes by its name; a mixture has none, so it goes by the base model's."""
-    return mixture.members[0].name if field == "adapter_id" else names.base
+    return plain(mixture.members[0].name) if field == "adapter_id" else names.base
 
 
 def _policy(name: object, names: Names) -> str:
@@ -141,7 +158,7 @@ def _overrides(raw: object) -> RoutingOverrides | None:
 
 
 def _read_mixture(raw: object, names: Names) -> Mixture:
-    fields = _object(raw, "mixture", {"adapters", "combination"})
+    fields = read_object(raw, "mixture", {"adapters", "combination"})
     adapters = fields.get("adapters")
     if not isinstance(adapters, Mapping):
         raise InvalidMixture(
@@ -149,7 +166,7 @@ def _read_mixture(raw: object, names: Names) -> Mixture:
         )
     weights = {str(name): weight for name, weight in adapters.items()}
     places = {name: f"mixture.adapters.{name}" for name in weights}
-    return _mixture(weights, places, _combination(fields.get("combination")), names)
+    return _mixture(weights, places, read_combination(fields.get("combination")), names)
 
 
 def _read_lora(raw: object, names: Names) -> Mixture:
@@ -159,7 +176,7 @@ def _read_lora(raw: object, names: Names) -> Mixture:
     places: dict[str, str] = {}
     for number, item in enumerate(raw):
         place = f"lora[{number}]"
-        entry = _object(item, place, {"id", "scale"})
+        entry = read_object(item, place, {"id", "scale"})
         name = entry.get("id")
         if not isinstance(name, str):
             raise InvalidMixture(f"'{place}.id' must be an adapter's name", param=f"{place}.id")
@@ -177,7 +194,7 @@ def _read_adapter_id(raw: object, names: Names) -> Mixture:
 
 def _read_merged(raw: object, names: Names) -> Mixture:
     known = {"ids", "weights", "merge_strategy", "density", "majority_sign_method"}
-    fields = _object(raw, "merged_adapters", known)
+    fields = read_object(raw, "merged_adapters", known)
     ids, weights = fields.get("ids"), fields.get("weights")
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
         raise InvalidMixture(
@@ -220,54 +237,31 @@ def _mixture(
             param=field,
         )
     members = [
-        _member(name, _weight(weight, places[name]), places[name], names)
+        _member(name, read_weight(weight, places[name]), places[name], names)
         for name, weight in weights.items()
     ]
+    twice = [name for name, count in Counter(one.name for one in members).items() if count > 1]
+    if twice:
+        raise InvalidMixture(f"version {twice[0]!r} is named twice", param=field)
     return Mixture.of(members, combination=combination)
 
 
 def _member(name: str, weight: float, param: str, names: Names) -> Member:
-    adapter = names.adapters.get(name)
+    adapter, version = names.adapters.get(name), names.versions.get(name)
+    if version is not None:
+        return Member(version_name(version), version.digest, weight)
+    if name in names.versions:
+        raise VersionNotFound(
+            f"there is no one version {shown(name)}; GET /v1/adapters/{plain(name)}/versions lists "
+            "those that are kept, which are named by 8 characters of their digest or more",
+            param,
+        )
     if adapter is None:
         told = "model, adapter or policy" if param == "model" else "adapter"
         raise ModelNotFound(
             f"there is no {told} {shown(name)}; GET /v1/models lists what there is", param=param
         )
     return Member(name, adapter.digest, weight)
-
-
-def _weight(raw: object, param: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise InvalidWeight(f"'{param}' must be a number, not {shown(raw)}", param=param)
-    if not 0 <= raw <= MAX_WEIGHT:
-        raise InvalidWeight(
-            f"'{param}' is {shown(raw)}; a weight is a number from 0 to {MAX_WEIGHT}", param=param
-        )
-    return float(raw)
-
-
-def _combination(raw: object) -> Combination:
-    for combination in COMBINATIONS:
-        if raw == combination:
-            return combination
-    if raw is None:
-        return "cat"
-    raise InvalidMixture(
-        f"there is no combination {shown(raw)}; there are {', '.join(COMBINATIONS)}",
-        param="mixture.combination",
-    )
-
-
-def _object(raw: object, place: str, known: Collection[str]) -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping):
-        raise InvalidMixture(f"'{place}' must be an object", param=place)
-    for key in raw:
-        if key not in known:
-            raise InvalidMixture(
-                f"'{place}' has no field {shown(key)}; it has {', '.join(sorted(known))}",
-                param=place,
-            )
-    return raw
 
 
 _READERS: Mapping[str, Callable[[Any, Names], Mixture]] = {

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 ROUTING_FILE = "router.json"
 CENTROID_FIELDS = ("centroids", "centroid")
+ROUTING_FIELDS = ("examples", "description", *CENTROID_FIELDS, "encoder")
+_TEXTS = frozenset({"examples", "description", "encoder"})
 _TEXT_KEYS = ("text", "prompt", "instruction", "input", "question")
 
 
@@ -80,11 +82,55 @@ def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | No
         document["description"] = texts["description"]
     given = [field for field in CENTROID_FIELDS if field in texts]
     if len(given) > 1:
-        raise InvalidRouting("give either 'centroids' or 'centroid'")
+        raise InvalidRouting("give either 'centroids' or 'centroid'", "centroid")
     for field in given:
         document["centroids"] = _vectors(field, texts[field])
         document["encoder"] = texts.get("encoder", encoder)
     return _routing(document) if document else None
+
+
+def changed_routing(before: RoutingData, fields: Mapping[str, bytes], encoder: str) -> RoutingData:
+    """Routing data of which some are given anew, and the others stay.
+
+    Centroids that are not given stay only if nothing that they are measured from has changed: the
+    examples, or without any the description. Otherwise there are none, and they are to be measured.
+
+    Args:
+        before: what there was.
+        fields: as for :func:`parse_routing`; an empty one takes away what there was.
+        encoder: as there.
+
+    Raises:
+        InvalidRouting: one of them cannot be read.
+    """
+    given = parse_routing(fields, encoder) or RoutingData()
+    if "encoder" in fields and not given.centroids:
+        raise InvalidRouting("'encoder' says which one made 'centroids', but none came", "encoder")
+    examples = given.examples if "examples" in fields else before.examples
+    description = given.description if "description" in fields else before.description
+    told = RoutingData(examples, description, given.centroids, given.encoder)
+    measures = {"examples", *CENTROID_FIELDS} | (set() if examples else {"description"})
+    if given.centroids or measures & fields.keys():
+        return told
+    return replace(told, centroids=before.centroids, encoder=before.encoder)
+
+
+def fields_of(body: Mapping[str, Any]) -> dict[str, bytes]:
+    """The fields of a JSON object, as a form has them; null takes away what there was.
+
+    Raises:
+        InvalidRouting: one has a wrong type.
+    """
+    fields: dict[str, bytes] = {}
+    for name, value in body.items():
+        if isinstance(value, list) and name in ("examples", *CENTROID_FIELDS):
+            fields[name] = json.dumps(value).encode()
+        elif value is None or (isinstance(value, str) and name in _TEXTS):
+            fields[name] = (value or "").encode()
+        else:
+            wanted = "a text" if name in _TEXTS else "a list"
+            raise InvalidRouting(f"'{name}' must be {wanted}, or null", name)
+    return fields
 
 
 def parse_examples(text: str) -> list[str]:
@@ -109,7 +155,8 @@ def _example(item: object, number: int) -> str:
         if texts:
             return "\n".join(texts)
     raise InvalidRouting(
-        f"example {number + 1} must be a text, or an object with one of {', '.join(_TEXT_KEYS)}"
+        f"example {number + 1} must be a text, or an object with one of {', '.join(_TEXT_KEYS)}",
+        "examples",
     )
 
 
@@ -119,16 +166,16 @@ def _json_line(line: str, number: int) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
-        raise InvalidRouting(f"example {number + 1} is not valid JSON") from None
+        raise InvalidRouting(f"example {number + 1} is not valid JSON", "examples") from None
 
 
 def _json_list(field: str, text: str) -> list[Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidRouting(f"'{field}' is not valid JSON") from None
+        raise InvalidRouting(f"'{field}' is not valid JSON", field) from None
     if not isinstance(value, list):
-        raise InvalidRouting(f"'{field}' must be a JSON list")
+        raise InvalidRouting(f"'{field}' must be a JSON list", field)
     return value
 
 
@@ -136,17 +183,19 @@ def _vectors(field: str, text: str) -> Vectors:
     try:
         return parse_vectors(_json_list(field, text))
     except ValueError:
-        raise InvalidRouting(f"'{field}' must be a list of numbers, or of such lists") from None
+        raise InvalidRouting(
+            f"'{field}' must be a list of numbers, or of such lists", field
+        ) from None
 
 
 def _routing(document: Mapping[str, Any]) -> RoutingData:
     examples, centroids = document.get("examples") or (), document.get("centroids", ())
     description, encoder = document.get("description"), document.get("encoder")
     if not isinstance(examples, list | tuple) or not all(isinstance(e, str) for e in examples):
-        raise InvalidRouting("'examples' must be texts")
+        raise InvalidRouting("'examples' must be texts", "examples")
     for name, value in (("description", description), ("encoder", encoder)):
         if value is not None and not isinstance(value, str):
-            raise InvalidRouting(f"'{name}' must be a text")
+            raise InvalidRouting(f"'{name}' must be a text", name)
     return RoutingData(tuple(examples), description, centroids, encoder)
 
 
@@ -154,4 +203,4 @@ def _utf8(name: str, raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidRouting(f"'{name}' is not UTF-8 text") from None
+        raise InvalidRouting(f"'{name}' is not UTF-8 text", name) from None

@@ -56,8 +56,12 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", "/v1/adapters/{name}/versions"): Right.USE,
     ("POST", "/v1/adapters"): Right.ADMINISTER,
     ("PUT", "/v1/adapters/{name}"): Right.ADMINISTER,
+    ("PATCH", "/v1/adapters/{name}"): Right.ADMINISTER,
     ("DELETE", "/v1/adapters/{name}"): Right.ADMINISTER,
     ("POST", "/v1/adapters/{name}/restore"): Right.ADMINISTER,
+    ("PUT", "/v1/policies/{name}"): Right.ADMINISTER,
+    ("DELETE", "/v1/policies/{name}"): Right.ADMINISTER,
+    ("GET", "/v1/policies/{name}/versions"): Right.ADMINISTER,
     ("GET", "/v1/audit"): Right.ADMINISTER,
 }
 

@@ -43,6 +43,10 @@ class Client:
         """The answer to a JSON body (``json=``) or a form (``data=``, ``files=``)."""
         return self._call("POST", path, **body)
 
+    def send(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 - JSON
+        """The answer to any other method; ``headers=`` besides what :meth:`post` takes."""
+        return self._call(method, path, **body)
+
     def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed answer."""
         with (

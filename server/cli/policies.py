@@ -1,36 +1,123 @@
-"""``loralloy policies``: check a file of policies without a server."""
+"""``loralloy policies``: check a file of policies; the policies of a running server."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-policies = typer.Typer(help="Check files of policies.", no_args_is_help=True)
+from server.cli import client
+from server.cli.trouble import Trouble
+
+if TYPE_CHECKING:
+    from router.policies import PolicyConfig
+
+policies = typer.Typer(
+    help="Check files of policies; list, show, put and remove those of a running server.",
+    no_args_is_help=True,
+)
+
+_FILE = typer.Argument(..., help="A YAML file of policies.", exists=True, dir_okay=False)
+_NAME = typer.Argument(..., help="The policy's name.")
+_EXPECT = typer.Option(
+    None, "--expect", metavar="VERSION", help="Only if this is its version now, as 'list' has it."
+)
 
 
 @policies.callback()
 def _group() -> None:
-    """Check files of policies."""
+    """Check files of policies; list, show, put and remove those of a running server."""
 
 
 @policies.command("check")
-def check_policies(
-    file: Path = typer.Argument(..., help="A YAML file of policies.", exists=True, dir_okay=False),
-) -> None:
+def check_policies(file: Path = _FILE) -> None:
     """Check a file of policies; faults are told with their lines."""
+    found = _read(file)
+    table = _table("policy", "kind", "version", "description")
+    for name, policy in found.items():
+        table.add_row(name, policy.kind, policy.version, policy.description or "")
+    Console().print(table)
+
+
+@policies.command("list")
+def list_policies(url: str = client.URL, key: str | None = client.KEY) -> None:
+    """List the policies of a running server."""
+    table = _table("policy", "kind", "version", "from", "description")
+    for one in client.Client(url, key).get("/v1/policies")["data"]:
+        table.add_row(
+            one["id"], one["kind"], one["version"], one["source"], one["description"] or ""
+        )
+    Console().print(table)
+
+
+@policies.command("show")
+def show_policy(
+    name: str = _NAME,
+    versions: bool = typer.Option(False, "--versions", help="What was put under the name so far."),
+    url: str = client.URL,
+    key: str | None = client.KEY,
+) -> None:
+    """Show one policy as JSON."""
+    path = _path(name) + ("/versions" if versions else "")
+    Console().print_json(data=client.Client(url, key).get(path))
+
+
+@policies.command("put")
+def put_policy(
+    name: str = _NAME,
+    file: Path = _FILE,
+    expect: str | None = _EXPECT,
+    url: str = client.URL,
+    key: str | None = client.KEY,
+) -> None:
+    """Give a running server one policy of a file; it serves at once, and after a restart."""
+    found = _read(file)
+    if name not in found:
+        raise Trouble(f"{file} has no policy {name!r}; it has {', '.join(sorted(found))}")
+    policy = found[name]
+    options = policy.model_dump(mode="json", exclude_unset=True) | {"kind": policy.kind}
+    told = client.Client(url, key).send("PUT", _path(name), json=options, headers=_match(expect))
+    Console().print(f"{name}: kind {told['kind']}, version {told['version']}", highlight=False)
+
+
+@policies.command("remove")
+def remove_policy(
+    name: str = _NAME,
+    expect: str | None = _EXPECT,
+    url: str = client.URL,
+    key: str | None = client.KEY,
+) -> None:
+    """Remove a policy that was put; the server's file may have one of that name."""
+    told = client.Client(url, key).send("DELETE", _path(name), headers=_match(expect))
+    left = told["file_version"]
+    now = "" if left is None else f"; the file's counts again, version {left}"
+    Console().print(f"{name}: removed{now}", highlight=False)
+
+
+def _read(file: Path) -> "dict[str, PolicyConfig]":
     from router.config import load_policies
     from router.errors import InvalidPolicy
 
     try:
-        found = load_policies(file)
+        return load_policies(file)
     except InvalidPolicy as error:
         for problem in error.problems:
             typer.echo(f"{file}: {problem}", err=True)
         raise typer.Exit(1) from None
+
+
+def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("policy", "kind", "version", "description"):
+    for column in columns:
         table.add_column(column)
-    for name, policy in found.items():
-        table.add_row(name, policy.kind, policy.version, policy.description or "")
-    Console().print(table)
+    return table
+
+
+def _path(name: str) -> str:
+    return f"/v1/policies/{quote(name, safe='')}"
+
+
+def _match(version: str | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}

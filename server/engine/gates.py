@@ -58,6 +58,26 @@ def gates_of(
     raise ValueError(f"unknown combination {combination!r}; use cat, linear or linear_peft04")
 
 
+def by_slot(slots: Sequence[int], gates: Gates) -> tuple[tuple[int, ...], Gates]:
+    """Each slot once: members in one slot, which are one content under several names, add up.
+
+    Args:
+        slots: one for each member.
+        gates: the members' gates.
+
+    Returns:
+        The slots in their order, and the gates of each.
+    """
+    if len(set(slots)) == len(slots):
+        return tuple(slots), gates
+    inner: dict[int, float] = {}
+    outer: dict[int, float] = {}
+    for slot, left, right in zip(slots, gates.inner, gates.outer, strict=True):
+        inner[slot] = inner.get(slot, 0.0) + left
+        outer[slot] = outer.get(slot, 0.0) + right if gates.crossed else right
+    return tuple(inner), Gates(tuple(inner.values()), tuple(outer.values()), gates.crossed)
+
+
 def apply_gates(
     z: torch.Tensor, inner: torch.Tensor, outer: torch.Tensor, crossed: torch.Tensor
 ) -> torch.Tensor:

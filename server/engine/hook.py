@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from router.mixture import Combination
 from server.engine.gate_log import Follow, GateLog, Weighed
-from server.engine.gates import gates_of
+from server.engine.gates import by_slot, gates_of
 from server.engine.reweigher import Due, Reweigher
 from server.engine.step import SlotGates, StepGates
 
@@ -59,7 +59,8 @@ class SlotTable:
         gates = gates_of(
             [weight for _, weight in weighed], [self.scalings[i] for i in ids], combination
         )
-        return SlotGates(tuple(slot_of[i] for i in ids), gates.inner, gates.outer, gates.crossed)
+        slots, gates = by_slot([slot_of[i] for i in ids], gates)
+        return SlotGates(slots, gates.inner, gates.outer, gates.crossed)
 
 
 @dataclass(frozen=True, slots=True)

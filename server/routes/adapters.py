@@ -1,37 +1,27 @@
-"""Adapters over HTTP: upload, replace, restore, list, show, remove."""
+"""Adapters over HTTP: upload, replace, describe, restore, list, show, remove."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 
-from adapters.adapter import Adapter, RoutingData
-from adapters.archive import place_files, unpack_archive
+from adapters.adapter import Adapter
 from adapters.names import check_name
 from adapters.snapshot import unknown
 from server.access.keys import Caller
+from server.describing import describe
 from server.errors import InvalidRequest
 from server.routes.deeds import audited
+from server.routes.forms import FIELDS, ROUTING_BODY, form_of, read_routing_fields, staged
+from server.routes.preconditions import expected_tag
 from server.routes.state import CallerOf, Parts, PartsOf
-from server.routing_data import CENTROID_FIELDS, parse_routing
 
 router = APIRouter(tags=["adapters"])
 
-_TEXT_FIELDS = ("examples", "description", *CENTROID_FIELDS, "encoder")
-_FIELDS = frozenset({"name", "file", "config", "archive", *_TEXT_FIELDS})
-_MAX_TEXT_BYTES = 2**26
 _SHOWN_EXAMPLES = 3
-_TAG = re.compile(r'"([0-9a-f]{64})"')
-
-Form = dict[str, UploadFile | str]
+_DIGEST_CHARACTERS = 64
 
 
 @router.post("/v1/adapters", status_code=201)
@@ -41,14 +31,14 @@ async def add_adapter(request: Request, response: Response, parts: PartsOf) -> d
     For the router: ``examples``, ``description``, or ``centroids``. 201 for a new adapter, 200 for
     the same content again.
     """
-    async with _form(request, _FIELDS) as form:
+    async with form_of(request, FIELDS) as form:
         name = form.get("name")
         if not isinstance(name, str):
             raise InvalidRequest("the field 'name' is missing", param="name")
         check_name(name)
         async with (
             audited(request, parts, "adapter.add", name) as detail,
-            _staged(form, parts) as (stage, routing),
+            staged(form, parts) as (stage, routing),
         ):
             adapter, created = await parts.catalogue.add(name, stage, routing)
             detail |= {**_version(adapter), "created": created}
@@ -65,15 +55,33 @@ async def replace_adapter(
     With ``If-Match: "DIGEST"`` only if that is its content now (412 otherwise). Routing data that
     are not given stay. Running requests keep the content that they began with.
     """
-    expected = _expected(request)
+    expected = expected_tag(request, _DIGEST_CHARACTERS)
     parts.catalogue.registry.get(name)
     async with (
-        _form(request, _FIELDS - {"name"}) as form,
+        form_of(request, FIELDS - {"name"}) as form,
         audited(request, parts, "adapter.replace", name) as detail,
-        _staged(form, parts) as (stage, routing),
+        staged(form, parts) as (stage, routing),
     ):
         adapter, _ = await parts.catalogue.replace(name, stage, routing, expected)
         detail |= _version(adapter)
+    return _tagged(adapter, response, parts)
+
+
+@router.patch("/v1/adapters/{name}", openapi_extra=ROUTING_BODY)
+async def describe_adapter(
+    name: str, request: Request, response: Response, parts: PartsOf
+) -> dict[str, Any]:
+    """Change what the router knows of an adapter: ``examples``, ``description``, ``centroids``.
+
+    As a form or as JSON; what is not given stays, and an empty field or null takes away. The
+    content and its version stay; ``If-Match`` as for a replacement.
+    """
+    expected = expected_tag(request, _DIGEST_CHARACTERS)
+    parts.catalogue.registry.get(name)
+    fields = await read_routing_fields(request)
+    async with audited(request, parts, "adapter.describe", name) as detail:
+        adapter = await describe(parts.catalogue, name, fields, expected)
+        detail |= {**_version(adapter), "fields": sorted(fields)}
     return _tagged(adapter, response, parts)
 
 
@@ -99,7 +107,7 @@ async def restore_adapter(
     name: str, body: Restore, request: Request, response: Response, parts: PartsOf
 ) -> dict[str, Any]:
     """Make an earlier content of a name its next version; ``If-Match`` as for a replacement."""
-    expected = _expected(request)
+    expected = expected_tag(request, _DIGEST_CHARACTERS)
     async with audited(request, parts, "adapter.restore", name) as detail:
         adapter = await parts.catalogue.restore(name, body.digest, expected)
         detail |= _version(adapter)
@@ -174,93 +182,3 @@ def _check_seen(name: str, caller: Caller) -> None:
 def _tagged(adapter: Adapter, response: Response, parts: Parts) -> dict[str, Any]:
     response.headers["ETag"] = f'"{adapter.digest}"'
     return told(adapter, parts)
-
-
-def _expected(request: Request) -> str | None:
-    """The digest of If-Match; None where any content will do."""
-    given = request.headers.get("if-match")
-    if given is None or given.strip() == "*":
-        return None
-    tag = _TAG.fullmatch(given.strip())
-    if tag is None:
-        raise InvalidRequest(
-            "If-Match must hold one digest in quotes, as ETag gives it, or *", param="If-Match"
-        )
-    return tag[1]
-
-
-@asynccontextmanager
-async def _form(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
-    """The parts of a multipart body, which go when the block is left."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "multipart/form-data":
-        raise InvalidRequest("send the adapter as multipart/form-data")
-    try:
-        parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
-    except MultiPartException as error:
-        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
-    try:
-        yield _checked(parsed.multi_items(), known)
-    finally:
-        await parsed.close()
-
-
-@asynccontextmanager
-async def _staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingData | None]]:
-    """The two files in a folder, and the routing data; the folder goes whatever happens."""
-    texts = {field: await _bytes(form[field]) for field in _TEXT_FIELDS if field in form}
-    space = parts.catalogue.router.encoder.space
-    routing = await asyncio.to_thread(parse_routing, texts, space.name)
-    with parts.catalogue.registry.store.staging() as stage:
-        if "archive" in form:
-            archive = _file(form, "archive")
-            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.limits)
-        else:
-            weights, config = _file(form, "file"), _file(form, "config")
-            await asyncio.to_thread(
-                place_files,
-                config.file,
-                weights.file,
-                stage,
-                parts.limits,
-                weights.filename or "",
-            )
-        yield stage, routing
-
-
-def _checked(items: list[tuple[str, UploadFile | str]], known: Collection[str]) -> Form:
-    """The parts of the form, each at most once and none unknown."""
-    form: Form = {}
-    for field, value in items:
-        if field not in known:
-            raise InvalidRequest(
-                f"there is no field {field[:64]!r}; there are {', '.join(sorted(known))}",
-                param=field[:64],
-            )
-        if field in form:
-            raise InvalidRequest(f"the field {field!r} is given twice", param=field)
-        form[field] = value
-    if "archive" in form and ("file" in form or "config" in form):
-        raise InvalidRequest("give either 'archive', or 'file' and 'config'", param="archive")
-    return form
-
-
-def _file(form: Form, field: str) -> UploadFile:
-    value = form.get(field)
-    if value is None:
-        raise InvalidRequest(
-            f"the file {field!r} is missing; give 'file' and 'config', or 'archive'", param=field
-        )
-    if isinstance(value, str):
-        raise InvalidRequest(f"{field!r} must be a file, not a text", param=field)
-    return value
-
-
-async def _bytes(value: UploadFile | str) -> bytes:
-    """A text field may also come as a file."""
-    if isinstance(value, str):
-        return value.encode()
-    data = await value.read(_MAX_TEXT_BYTES + 1)
-    if len(data) > _MAX_TEXT_BYTES:
-        raise InvalidRequest(f"{value.filename or 'a text'} is larger than {_MAX_TEXT_BYTES} bytes")
-    return data

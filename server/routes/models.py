@@ -4,8 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from adapters.adapter import Adapter
 from adapters.errors import shown
 from server.errors import ModelNotFound
+from server.names import version_name
+from server.pinned import names_for
+from server.resolve import read_model
 from server.routes.state import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["models"])
@@ -22,7 +26,10 @@ async def list_models(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
 @router.get("/v1/models/{name:path}")
 async def get_model(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """One of them."""
-    names = parts.catalogue.seen_by(caller.sees)
+    names = await names_for(parts.catalogue, caller.sees, {"model": name})
+    if name in names.versions:
+        read_model(name, names)
+        return _model(name, parts, names.versions[name])
     if name != names.base and name not in names.adapters and name not in names.policies:
         raise ModelNotFound(
             f"there is no model {shown(name)}; GET /v1/models lists what there is", param="model"
@@ -31,9 +38,10 @@ async def get_model(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, An
     return _model(name, parts)
 
 
-def _model(name: str, parts: Parts) -> dict[str, Any]:
+def _model(name: str, parts: Parts, version: Adapter | None = None) -> dict[str, Any]:
     names = parts.catalogue.names  # what the caller sees is settled
-    adapter = names.adapters.get(name)
+    adapter = version or names.adapters.get(name)
+    name = name if version is None else version_name(version)
     kind = "base" if name == names.base else "policy" if adapter is None else "adapter"
     return {
         "id": name,

@@ -1,17 +1,25 @@
-"""The policies, read only, as far as the caller can use them."""
+"""Policies over HTTP: list, show, put, remove. Callers see those that they can use."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from router.policies import PolicyConfig
+from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
 from server.names import barred
+from server.routes.deeds import audited
+from server.routes.json_body import JSON_BODY, json_object
+from server.routes.preconditions import if_match
 from server.routes.state import CallerOf, Parts, PartsOf
 from server.sight import needed, shown_options
 
 router = APIRouter(tags=["policies"])
+
+MAX_BYTES = 2**20
+"""Of one policy, whose every version is kept for a while."""
 
 
 @router.get("/v1/policies")
@@ -19,16 +27,74 @@ async def list_policies(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every policy with its options."""
     policies, seen = parts.catalogue.router.policies, _seen(parts, caller)
     usable = {name: one for name, one in policies.items() if _is_usable(one, seen)}
-    return {"object": "list", "data": [_told(name, one, seen) for name, one in usable.items()]}
+    data = [{**_told(name, one, seen), **_origin(name, parts)} for name, one in usable.items()]
+    return {"object": "list", "data": data}
 
 
 @router.get("/v1/policies/{name}")
-async def get_policy(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
-    """One policy."""
+async def get_policy(
+    name: str, response: Response, parts: PartsOf, caller: CallerOf
+) -> dict[str, Any]:
+    """One policy; its version is its ``ETag``."""
     policy, seen = parts.catalogue.router.policy(name), _seen(parts, caller)
     if not _is_usable(policy, seen):
         raise barred(name)
-    return _told(name, policy, seen)
+    response.headers["ETag"] = f'"{policy.version}"'
+    return {**_told(name, policy, seen), **_origin(name, parts)}
+
+
+@router.put(
+    "/v1/policies/{name}",
+    openapi_extra=JSON_BODY,
+    responses={201: {"description": "The name is new."}},
+)
+async def put_policy(
+    name: str, request: Request, response: Response, parts: PartsOf
+) -> dict[str, Any]:
+    """Add a policy or replace one; the body has its options, as a file of policies has them.
+
+    With ``If-Match: "VERSION"`` only if that is its version now (412 otherwise). 201 for a new
+    name. Running requests keep the policy that they began with.
+    """
+    expected = if_match(request, VERSION_LENGTH)
+    options = await json_object(request, MAX_BYTES)
+    async with audited(request, parts, "policy.put", name) as detail:
+        policy, is_new = await parts.policies.put(name, options, expected)
+        detail |= {"version": policy.version, "created": is_new}
+    response.status_code = 201 if is_new else 200
+    response.headers["ETag"] = f'"{policy.version}"'
+    return {**_told(name, policy, None), **_origin(name, parts)}
+
+
+@router.get("/v1/policies/{name}/versions")
+async def list_policy_versions(name: str, parts: PartsOf) -> dict[str, Any]:
+    """The options that were put under a name and are kept, the latest first."""
+    rows = await asyncio.to_thread(parts.policies.book.versions, name)
+    data = [
+        {
+            "number": row.number,
+            "object": "version",
+            "version": row.version,
+            "created": int(row.created),
+            "options": row.options,
+        }
+        for row in rows
+    ]
+    return {"object": "list", "data": data}
+
+
+@router.delete("/v1/policies/{name}")
+async def remove_policy(name: str, request: Request, parts: PartsOf) -> dict[str, Any]:
+    """Remove what was put under a name; the file's policy, if there is one, counts again.
+
+    409 for a policy of the file. ``If-Match`` as for a change.
+    """
+    expected = if_match(request, VERSION_LENGTH)
+    async with audited(request, parts, "policy.remove", name) as detail:
+        left = await parts.policies.remove(name, expected)
+        file_version = None if left is None else left.version
+        detail |= {"file_version": file_version}
+    return {"id": name, "object": "policy", "deleted": True, "file_version": file_version}
 
 
 def _seen(parts: Parts, caller: Caller) -> Collection[str] | None:
@@ -47,3 +113,8 @@ def _told(name: str, policy: PolicyConfig, seen: Collection[str] | None) -> dict
         "version": policy.version,
         **shown_options(policy, seen),
     }
+
+
+def _origin(name: str, parts: Parts) -> dict[str, str]:
+    """Whether the policy was put over HTTP, or comes from the file."""
+    return {"source": parts.policies.book.source(name)}

@@ -12,6 +12,7 @@ from server.access.opening import Access
 from server.catalogue import Catalogue
 from server.engine.embed import EmbeddedEngine
 from server.metrics import Metrics
+from server.policies.desk import PolicyDesk
 from server.residency import Residency
 from server.settings import Settings
 from server.trace_store import TraceStore
@@ -34,6 +35,7 @@ class Parts:
     limits: Limits
     traces: TraceStore
     access: Access
+    policies: PolicyDesk
     started: float = field(default_factory=time.time)
     ready: bool = False
 

@@ -44,12 +44,16 @@ RUNS: dict[str, tuple[list[str], str]] = {
         ["by-curl", "ADAPTER", "@sums; and, more"],
         '"description":"@sums; and, more"',
     ),
+    "adapters-describe": (["by-curl", "@more; sums"], '"description":"@more; sums"'),
     "adapters-replace": (["by-curl", "OTHER"], '"version":2'),
     "adapters-versions": (["by-curl"], '"number":1'),
     "adapters-restore": (["by-curl", "DIGEST"], '"version":3'),
     "adapters-remove": (["by-curl"], '"deleted":true'),
     "policies-list": ([], '"id":"auto"'),
     "policies-get": (["auto"], '"kind":"softmax"'),
+    "policies-put": (["put-by-curl"], '"temperature":0.2'),
+    "policies-versions": (["put-by-curl"], '"number":1'),
+    "policies-remove": (["put-by-curl"], '"deleted":true'),
     "traces": (["traced-by-curl"], '"stride":2'),
     "audit": ([], '"action":"adapter.remove","target":"by-curl","outcome":"done"'),
     "health": ([], '"status":"ok"'),
@@ -77,6 +81,7 @@ def prepared(server):
         http.post("/v1/completions", json=body, headers={"X-Request-Id": "traced-by-curl"})
         yield server
         http.delete("/v1/adapters/by-curl")
+        http.delete("/v1/policies/put-by-curl")
 
 
 def test_every_script_is_run_and_listed():

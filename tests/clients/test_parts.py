@@ -38,6 +38,7 @@ else:
     raise SystemExit("the hook does not work")
 import loralloy_client
 import loralloy_client.adapter_errors
+import loralloy_client.policy_errors
 import loralloy_client.request_errors
 print(loralloy_client.Loralloy("http://127.0.0.1:1").chat.__name__)
 """

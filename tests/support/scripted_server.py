@@ -82,7 +82,7 @@ def scripted(*answers: Answer) -> Iterator[Scripted]:
             if not answer.is_cut:
                 self.wfile.write(b"0\r\n\r\n")
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - names of the base class
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of the base class
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: the test has ``seen``."""

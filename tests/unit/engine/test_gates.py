@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from server.engine.gates import apply_gates, bank_update, gates_of
+from server.engine.gates import apply_gates, bank_update, by_slot, gates_of
 
 WEIGHTS = (0.5, 0.3, 0.2)
 SCALINGS = (2.0, 0.5, 4.0)
@@ -83,3 +83,26 @@ def test_refuses_what_has_no_meaning() -> None:
         gates_of((1.0,), (1.0,), "mean")
     with pytest.raises(ValueError, match="scalings above 0"):
         gates_of((1.0,), (0.0,), "linear")
+
+
+@pytest.mark.parametrize("combination", ["cat", "linear", "linear_peft04"])
+def test_one_content_under_two_names_counts_for_both(factors, combination: str) -> None:
+    """The same definition, where the last member is the first one's content again."""
+    a, b = (torch.stack([one[0], one[1], one[0]]) for one in factors)
+    scalings = (2.0, 0.5, 2.0)
+    slots, gates = by_slot([1, 0, 1], gates_of(WEIGHTS, scalings, combination))
+    assert slots == (1, 0)
+    pairs = list(zip(WEIGHTS, scalings, strict=True))
+    if combination == "cat":
+        update = sum(w * s * b[k] @ a[k] for k, (w, s) in enumerate(pairs))
+    elif combination == "linear":
+        update = sum(math.sqrt(w * s) * b[k] for k, (w, s) in enumerate(pairs)) @ sum(
+            math.sqrt(w * s) * a[k] for k, (w, s) in enumerate(pairs)
+        )
+    else:
+        update = sum(b) @ sum(w * s * a[k] for k, (w, s) in enumerate(pairs))
+    x = torch.randn(5, IN, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    told = [torch.tensor([one] * 5) for one in (gates.inner, gates.outer, gates.crossed)]
+    stored = torch.stack([s * b[k].T for k, s in enumerate(scalings[:2])])
+    got = bank_update(x, a[:2], stored, tuple(told))
+    assert torch.allclose(got.double(), x @ update.T, atol=1e-4, rtol=1e-5)

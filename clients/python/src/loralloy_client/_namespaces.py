@@ -12,11 +12,16 @@ from loralloy_client._options import RoutingData
 from loralloy_client.resources import (
     Adapter,
     AdapterList,
+    AdapterVersion,
+    AdapterVersionList,
     Model,
     ModelList,
     Policy,
     PolicyList,
+    PolicyVersion,
+    PolicyVersionList,
     RemovedAdapter,
+    RemovedPolicy,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +72,73 @@ class Adapters:
         request = requests.push(name, path, (config, weights), routing, progress)
         return self._connection.send(request, Adapter)
 
+    def replace(
+        self,
+        name: str,
+        path: requests.PathOrText | None = None,
+        *,
+        config: requests.PathOrText | None = None,
+        weights: requests.PathOrText | None = None,
+        expected: str | None = None,
+        progress: Progress | None = None,
+        **routing: Unpack[RoutingData],
+    ) -> Adapter:
+        """Give an adapter new content as its next version; running requests keep theirs.
+
+        Args:
+            name: the adapter's name.
+            path: as for ``push``.
+            config: as for ``push``.
+            weights: as for ``push``.
+            expected: the digest that it must have now; None for any.
+            progress: as for ``push``.
+            routing: as for ``push``; without any they stay as they are.
+
+        Raises:
+            ValueError, OSError, InvalidAdapter: as for ``push``.
+            VersionConflict: it has another digest than the expected one.
+        """
+        request = requests.replacement(name, path, (config, weights), routing, progress, expected)
+        return self._connection.send(request, Adapter)
+
+    def versions(self, name: str) -> builtins.list[AdapterVersion]:
+        """The contents that an adapter has had, the latest first."""
+        request = requests.get("/v1/adapters", name, "versions")
+        return self._connection.send(request, AdapterVersionList).data
+
+    def restore(self, name: str, digest: str, *, expected: str | None = None) -> Adapter:
+        """Make an earlier content of an adapter its next version.
+
+        Args:
+            name: the adapter's name.
+            digest: of the version, or its first 8 characters or more.
+            expected: the digest that it must have now; None for any.
+
+        Raises:
+            VersionNotFound: it has no such version.
+            VersionConflict: it has another digest than the expected one.
+        """
+        request = requests.restoration(name, digest, expected)
+        return self._connection.send(request, Adapter)
+
+    def describe(
+        self, name: str, *, expected: str | None = None, **routing: Unpack[RoutingData]
+    ) -> Adapter:
+        """Tell the router what an adapter is for; its content stays.
+
+        Args:
+            name: the adapter's name.
+            expected: the digest that it must have now; None for any.
+            routing: what changes, as for ``push``; None takes away what there was.
+
+        Raises:
+            OSError: the file of examples cannot be read.
+            InvalidRouting: ``param`` is the field at fault.
+            VersionConflict: it has another digest than the expected one.
+        """
+        request = requests.description(name, routing, expected)
+        return self._connection.send(request, Adapter)
+
     def remove(self, name: str) -> RemovedAdapter:
         """Remove an adapter, once running requests are done with it."""
         return self._connection.send(requests.remove(name), RemovedAdapter)
@@ -85,6 +157,35 @@ class Policies:
     def get(self, name: str) -> Policy:
         """One policy."""
         return self._connection.send(requests.get("/v1/policies", name), Policy)
+
+    def put(self, name: str, options: requests.Json, *, expected: str | None = None) -> Policy:
+        """Add a policy or replace one; requests that come from now on get it.
+
+        Args:
+            name: what requests will call it.
+            options: as a file of policies has them, with ``kind``.
+            expected: the version that it must have now; None for any, or none at all.
+
+        Raises:
+            InvalidPolicy: ``param`` is the option at fault.
+            PolicyNameTaken: an adapter or the base model has the name.
+            PolicyVersionConflict: it has another version than the expected one.
+        """
+        return self._connection.send(requests.put_policy(name, options, expected), Policy)
+
+    def versions(self, name: str) -> builtins.list[PolicyVersion]:
+        """What was put under a name, the latest first; nothing for a policy of the file."""
+        request = requests.get("/v1/policies", name, "versions")
+        return self._connection.send(request, PolicyVersionList).data
+
+    def remove(self, name: str, *, expected: str | None = None) -> RemovedPolicy:
+        """Remove a policy that was put; the server's file may have one of that name.
+
+        Raises:
+            PolicyNotRemovable: it is of the server's file.
+            PolicyVersionConflict: it has another version than the expected one.
+        """
+        return self._connection.send(requests.remove_policy(name, expected), RemovedPolicy)
 
 
 class Models:

@@ -106,10 +106,13 @@ def route(said: str | Messages, policy: str | None, routing: Json | None) -> Req
     return Request("POST", "/v1/route", body=given)
 
 
+Pair = tuple[PathOrText | None, PathOrText | None]
+
+
 def push(
     name: str,
     path: PathOrText | None,
-    pair: tuple[PathOrText | None, PathOrText | None],
+    pair: Pair,
     routing: RoutingData,
     progress: Progress | None,
 ) -> Request:
@@ -119,9 +122,59 @@ def push(
         ValueError: both a path and a pair of files are given, or neither.
         FileNotFoundError: a file is missing.
     """
+    form = _upload({"name": name}, path, pair, routing, progress)
+    return Request("POST", "/v1/adapters", form=form, repeat=Repeat.UNLESS_SENT)
+
+
+def replacement(
+    name: str,
+    path: PathOrText | None,
+    pair: Pair,
+    routing: RoutingData,
+    progress: Progress | None,
+    expected: str | None,
+) -> Request:
+    """New content for an adapter; errors as in :func:`push`."""
+    form = _upload({}, path, pair, routing, progress)
+    place, headers = _path("/v1/adapters", name), _if_match(expected)
+    return Request("PUT", place, form=form, headers=headers, repeat=Repeat.UNLESS_SENT)
+
+
+def description(name: str, routing: RoutingData, expected: str | None) -> Request:
+    """New routing data for an adapter; None takes away what there was.
+
+    Raises:
+        OSError: the file of examples cannot be read.
+    """
+    _check(routing, RoutingData.__optional_keys__)
+    body = {
+        key: value.read_text("utf-8") if isinstance(value, Path) else value
+        for key, value in routing.items()
+    }
+    place, headers = _path("/v1/adapters", name), _if_match(expected)
+    return Request("PATCH", place, body=body, headers=headers, repeat=Repeat.UNLESS_SENT)
+
+
+def restoration(name: str, digest: str, expected: str | None) -> Request:
+    """An adapter's way back to an earlier content."""
+    return Request(
+        "POST",
+        _path("/v1/adapters", name, "restore"),
+        body={"digest": digest},
+        headers=_if_match(expected),
+        repeat=Repeat.UNLESS_SENT,
+    )
+
+
+def _upload(
+    texts: dict[str, str],
+    path: PathOrText | None,
+    pair: Pair,
+    routing: RoutingData,
+    progress: Progress | None,
+) -> Form:
     _check(routing, RoutingData.__optional_keys__)
     files = _adapter_files(path, pair)
-    texts: dict[str, str] = {"name": name}
     if path is not None and (beside := Path(path) / ROUTING_FILE).is_file():
         texts |= _routing_beside(beside)
     for key, value in routing.items():
@@ -130,13 +183,37 @@ def push(
             files[key] = value
         elif value is not None:
             texts[key] = _as_text(value)
-    form = Form(texts, files, progress)
-    return Request("POST", "/v1/adapters", form=form, repeat=Repeat.UNLESS_SENT)
+    return Form(texts, files, progress)
 
 
 def remove(name: str) -> Request:
     """The removal of an adapter."""
     return Request("DELETE", _path("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
+
+
+def put_policy(name: str, options: Json, expected: str | None) -> Request:
+    """A policy, new or in place of another one."""
+    return Request(
+        "PUT",
+        _path("/v1/policies", name),
+        body=dict(options),
+        headers=_if_match(expected),
+        repeat=Repeat.UNLESS_SENT,
+    )
+
+
+def remove_policy(name: str, expected: str | None) -> Request:
+    """The removal of a policy."""
+    return Request(
+        "DELETE",
+        _path("/v1/policies", name),
+        headers=_if_match(expected),
+        repeat=Repeat.UNLESS_SENT,
+    )
+
+
+def _if_match(expected: str | None) -> dict[str, str]:
+    return {} if expected is None else {"If-Match": f'"{expected}"'}
 
 
 def _path(path: str, *names: str) -> str:
@@ -188,9 +265,7 @@ def _mixture(given: Mixture | Mapping[str, float]) -> Json:
     return {"adapters": dict(given)}
 
 
-def _adapter_files(
-    path: PathOrText | None, pair: tuple[PathOrText | None, PathOrText | None]
-) -> dict[str, Path]:
+def _adapter_files(path: PathOrText | None, pair: Pair) -> dict[str, Path]:
     config, weights = pair
     if path is None:
         if config is None or weights is None:

@@ -15,8 +15,8 @@
         ├── NotFound                 404: model, adapter, policy, trace
         ├── MethodNotAllowed         405
         ├── BodyTooSlow              408
-        ├── Conflict                 409: AdapterExists
-        ├── VersionConflict          412: somebody else has changed the adapter meanwhile
+        ├── Conflict                 409: AdapterExists; more in loralloy_client.policy_errors
+        ├── PreconditionFailed       412: somebody else has changed it: VersionConflict
         ├── BodyTooLarge             413
         ├── UnsupportedMediaType     415
         ├── ServerFailed             500
@@ -180,7 +180,11 @@ class AdapterExists(Conflict):
     code = "adapter_exists"
 
 
-class VersionConflict(APIError):
+class PreconditionFailed(APIError):
+    """What was to be changed is not what was expected any more; look at it again."""
+
+
+class VersionConflict(PreconditionFailed):
     """The adapter's content is not the expected one any more."""
 
     code = "adapter_version_conflict"

@@ -29,12 +29,14 @@ class Adapter(Record):
         id: its name, which requests give as ``model``.
         digest: of its content: equal for equal weights.
         parent: the base model's name.
+        version: number of this content among those that the name has had.
         resident: whether it is in a slot of the engine now.
         leases: running requests that use it.
     """
 
     id: str
     digest: str
+    version: int
     created: int
     parent: str
     base_model: str | None
@@ -49,6 +51,14 @@ class Adapter(Record):
     routing: Routing
 
 
+class AdapterVersion(Record):
+    """A content that an adapter has, or had."""
+
+    number: int
+    digest: str
+    created: int
+
+
 class RemovedAdapter(Record):
     """What is said of an adapter that is gone."""
 
@@ -58,14 +68,41 @@ class RemovedAdapter(Record):
 
 
 class Policy(Record):
-    """A policy; its options are attributes too, such as ``temperature``."""
+    """A policy; its options are attributes too, such as ``temperature``.
+
+    Attributes:
+        source: ``api`` if it was put over HTTP, ``file`` if it is of the server's file.
+    """
 
     id: str
     version: str
     kind: str
+    source: str | None = None
     description: str | None = None
     scope: str = "prompt"
     combination: str = "cat"
+
+
+class PolicyVersion(Record):
+    """A version that a policy has, or had; its options can be put again."""
+
+    number: int
+    version: str
+    created: int
+    options: dict[str, object]
+
+
+class RemovedPolicy(Record):
+    """What is said of a policy that is gone.
+
+    Attributes:
+        file_version: version of the file's policy of that name, which counts again; None if there
+            is none.
+    """
+
+    id: str
+    deleted: bool
+    file_version: str | None
 
 
 class Model(Record):
@@ -159,10 +196,22 @@ class AdapterList(Record):
     data: list[Adapter]
 
 
+class AdapterVersionList(Record):
+    """The contents of one adapter."""
+
+    data: list[AdapterVersion]
+
+
 class PolicyList(Record):
     """Every policy."""
 
     data: list[Policy]
+
+
+class PolicyVersionList(Record):
+    """The versions of one policy."""
+
+    data: list[PolicyVersion]
 
 
 class ModelList(Record):

@@ -1,0 +1,205 @@
+"""A whole server but for the engine: real registry, router, residency, guard and routes.
+
+What generates is played by a route that tells which mixture reached it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient
+
+from adapters.base_model import read_base_model
+from adapters.limits import Limits
+from adapters.registry import AdapterRegistry
+from adapters.storage import Places, open_storage
+from router.encoders.base import Encoder
+from router.index import CentroidIndex
+from router.policies import PolicyConfig
+from router.router import Router
+from server.access.keys import Quota
+from server.access.ledger import KeyLedger
+from server.access.limits import Limiter
+from server.access.opening import Access
+from server.access.watch import KeyWatch
+from server.auth import Guard
+from server.catalogue import Catalogue
+from server.engine.plan import current_plan
+from server.error_shape import ErrorShape, handle_errors
+from server.fetching import Fetching
+from server.metrics import Metrics
+from server.mixing import Mixer, Mixing
+from server.naming import Naming
+from server.policies.book import PolicyBook
+from server.policies.desk import PolicyDesk
+from server.residency import Residency
+from server.routes import adapters, audit, models, policies, route
+from server.routes.state import Parts
+from server.setting_groups import LimitSettings, TraceSettings
+from server.settings import Settings
+from server.trace_store import TraceStore
+from tests.support.access import callers_of
+from tests.support.tiny_llama import BASE_NAME
+
+ADMIN = "the admin's key"
+
+
+@dataclass
+class Engine:
+    """What the catalogue and the slots need of one."""
+
+    model_name: str = BASE_NAME
+    named: set[str] = field(default_factory=set)
+    held: dict[str, Path] = field(default_factory=dict)
+
+    def set_models(self, names) -> None:
+        self.named = set(names)
+
+    async def load(self, digest: str, folder: Path) -> None:
+        assert (folder / "adapter_model.safetensors").is_file()
+        self.held[digest] = folder
+
+    async def unload(self, digest: str) -> None:
+        del self.held[digest]
+
+
+@dataclass(frozen=True)
+class BareServer:
+    """A running one.
+
+    Attributes:
+        http: as the admin.
+        parts: what its routes work with.
+        engine: what was loaded and named.
+        keys: for more keys.
+    """
+
+    http: TestClient
+    parts: Parts
+    engine: Engine
+    keys: KeyLedger
+
+    def holding(self, key: str) -> dict[str, str]:
+        """The headers of whoever holds a key."""
+        return {"Authorization": f"Bearer {key}"}
+
+    def push(self, name: str, folder: Path, **fields: Any) -> dict[str, Any]:
+        """Upload an adapter."""
+        answer = self.http.post(
+            "/v1/adapters", data={"name": name, **fields}, files=files_of(folder)
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def replace(self, name: str, folder: Path) -> dict[str, Any]:
+        """Give an adapter new content."""
+        answer = self.http.put(f"/v1/adapters/{name}", files=files_of(folder))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def applied(self, **body: Any) -> dict[str, Any]:
+        """What reaches the engine of a completion: model, and (name, digest, weight)s."""
+        answer = self.http.post("/v1/completions", json={"prompt": "one two", **body})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+def files_of(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """The two files of an adapter, as a form has them."""
+    names = {"config": "adapter_config.json", "file": "adapter_model.safetensors"}
+    return {field: (name, (folder / name).read_bytes()) for field, name in names.items()}
+
+
+@contextmanager
+def bare_server(
+    folder: Path,
+    base: Path,
+    encoder: Encoder,
+    from_file: dict[str, PolicyConfig],
+    *,
+    places: Places | None = None,
+    slots: int = 4,
+) -> Iterator[BareServer]:
+    """Serve until the block is left."""
+    storage = open_storage(places or Places(folder / "data"))
+    book = PolicyBook(storage.database, from_file)
+    limits = Limits(max_versions=3)
+    shapes = read_base_model(base, BASE_NAME)
+    registry = AdapterRegistry(folder / "data", shapes, limits, lambda: book.names, storage)
+    engine, metrics = Engine(), Metrics()
+    router = Router(encoder, CentroidIndex(), from_file, max_members=slots)
+    residency = Residency(Fetching(engine, registry.store), slots)
+    catalogue = Catalogue(engine, router, registry, residency, metrics)
+    desk = PolicyDesk(catalogue, book, metrics)
+    desk.open()
+    ledger, callers = KeyLedger(storage.database), callers_of(ADMIN, quota=Quota())
+    access = Access(callers, Limiter(), KeyWatch(ledger, callers), _audit(storage.database))
+    traces = TraceStore(TraceSettings())
+    parts = Parts(
+        Settings(data_dir=folder / "data"),
+        SimpleNamespace(settings=None),
+        catalogue,
+        residency,
+        metrics,
+        limits,
+        traces,
+        access,
+        desk,
+    )
+    app = _app(parts, Mixer(catalogue, residency, metrics, LimitSettings(), str, traces))
+    with TestClient(app, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
+        yield BareServer(http, parts, engine, ledger)
+
+
+def _audit(database):
+    from server.access.audit import AuditLog
+
+    return AuditLog(database, 1000)
+
+
+def _app(parts: Parts, mixer: Mixer) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await parts.catalogue.open()
+        yield
+        await parts.residency.close()
+        parts.catalogue.registry.close()
+
+    access = parts.access
+    app: FastAPI = FastAPI(
+        lifespan=lifespan,
+        middleware=[
+            Middleware(
+                Guard,
+                callers=access.callers,
+                limiter=access.limiter,
+                limits=LimitSettings(),
+                routes=lambda: app.router.routes,
+            ),
+            Middleware(ErrorShape),
+            Middleware(Naming, catalogue=parts.catalogue),
+            Middleware(Mixing, mixer=mixer),
+        ],
+    )
+    for path in ("/v1/completions", "/tokenize"):
+        app.add_api_route(path, _echo, methods=["POST"])
+    for module in (models, adapters, policies, route, audit):
+        app.include_router(module.router)
+    handle_errors(app)
+    app.state.parts = parts
+    return app
+
+
+async def _echo(request: Request) -> dict[str, Any]:
+    """Plays the engine."""
+    plan = current_plan.get()
+    mixtures = plan.mixtures if plan is not None else ()
+    return {
+        "model": (await request.json()).get("model"),
+        "reached": [[m.name, m.digest, m.weight] for one in mixtures for m in one.members],
+    }
