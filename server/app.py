@@ -35,9 +35,11 @@ from server.mixing import Mixer, Mixing
 from server.naming import Naming
 from server.prompts import Decode
 from server.residency import Residency
-from server.routes import adapters, audit, health, models, policies, route, traces
+from server.routes import adapters, audit, health, imports, loading, models, policies, route, traces
 from server.routes.state import Parts
 from server.settings import Settings
+from server.sources.fetch import Fetcher
+from server.sources.imports import Imports
 from server.trace_store import TraceStore
 
 logger = logging.getLogger(__name__)
@@ -97,11 +99,13 @@ async def create_app(
     )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
-    for module in (health, models, adapters, policies, route, traces, audit):
+    for module in (health, models, adapters, imports, loading, policies, route, traces, audit):
         app.include_router(module.router)
     handle_errors(app)
+    bounds = upload_limits(settings)
+    importing = Imports(catalogue, Fetcher(settings.sources, bounds))
     app.state.parts = Parts(
-        settings, engine, catalogue, residency, metrics, upload_limits(settings), store, access
+        settings, engine, catalogue, residency, metrics, bounds, store, access, importing
     )
     _watch(metrics, residency, catalogue)
     _watch_callers(metrics, access)
@@ -149,6 +153,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await parts.imports.jobs.close()
         await parts.residency.close()
         await parts.engine.shutdown()
         await asyncio.to_thread(parts.access.watch.stop)

@@ -58,6 +58,12 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("PUT", "/v1/adapters/{name}"): Right.ADMINISTER,
     ("DELETE", "/v1/adapters/{name}"): Right.ADMINISTER,
     ("POST", "/v1/adapters/{name}/restore"): Right.ADMINISTER,
+    ("POST", "/v1/imports"): Right.ADMINISTER,
+    ("GET", "/v1/jobs"): Right.ADMINISTER,
+    ("GET", "/v1/jobs/{job_id}"): Right.ADMINISTER,
+    ("DELETE", "/v1/jobs/{job_id}"): Right.ADMINISTER,
+    ("POST", "/v1/load_lora_adapter"): Right.ADMINISTER,
+    ("POST", "/v1/unload_lora_adapter"): Right.ADMINISTER,
     ("GET", "/v1/audit"): Right.ADMINISTER,
 }
 

@@ -14,6 +14,7 @@ from server.engine.embed import EmbeddedEngine
 from server.metrics import Metrics
 from server.residency import Residency
 from server.settings import Settings
+from server.sources.imports import Imports
 from server.trace_store import TraceStore
 
 
@@ -34,6 +35,7 @@ class Parts:
     limits: Limits
     traces: TraceStore
     access: Access
+    imports: Imports
     started: float = field(default_factory=time.time)
     ready: bool = False
 
