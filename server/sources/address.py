@@ -139,7 +139,7 @@ def _check_host(host: str) -> None:
     if _NUMBER.fullmatch(host.rpartition(".")[2]) is None:
         return
     try:
-        ipaddress.IPv4Address(host)
+        ipaddress.ip_address(host)
     except ValueError:
         raise _invalid(
             f"{shown(host)} is an unusual spelling of an IP address; write it as 192.0.2.1"

@@ -55,7 +55,7 @@ class Request:
 
 def get(path: str, *names: str, **query: str) -> Request:
     """Read what is behind a path; each of ``names`` is one more step of it."""
-    return Request("GET", _path(path, *names), query=query)
+    return Request("GET", path_of(path, *names), query=query)
 
 
 def probe(path: str) -> Request:
@@ -81,7 +81,7 @@ def audit(limit: int, before: int | None) -> Request:
 
 def chat(messages: str | Messages, options: ChatOptions, *, stream: bool) -> Request:
     """A chat; a text stands for one message of the user."""
-    _check(options, ChatOptions.__optional_keys__)
+    check_known(options, ChatOptions.__optional_keys__)
     said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
     return _generation("/v1/chat/completions", {"messages": said}, options, stream)
 
@@ -90,7 +90,7 @@ def complete(
     prompt: str | Sequence[str] | Sequence[int], options: CompletionOptions, *, stream: bool
 ) -> Request:
     """A completion of one text, of several, or of one text's token ids."""
-    _check(options, CompletionOptions.__optional_keys__)
+    check_known(options, CompletionOptions.__optional_keys__)
     said = prompt if isinstance(prompt, str) else list(prompt)
     return _generation("/v1/completions", {"prompt": said}, options, stream)
 
@@ -119,7 +119,7 @@ def push(
         ValueError: both a path and a pair of files are given, or neither.
         FileNotFoundError: a file is missing.
     """
-    _check(routing, RoutingData.__optional_keys__)
+    check_known(routing, RoutingData.__optional_keys__)
     files = _adapter_files(path, pair)
     texts: dict[str, str] = {"name": name}
     if path is not None and (beside := Path(path) / ROUTING_FILE).is_file():
@@ -136,16 +136,21 @@ def push(
 
 def remove(name: str) -> Request:
     """The removal of an adapter."""
-    return Request("DELETE", _path("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
+    return Request("DELETE", path_of("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
 
 
-def _path(path: str, *names: str) -> str:
+def path_of(path: str, *names: str) -> str:
+    """A path with one more step for each name.
+
+    Raises:
+        ValueError: a name is empty.
+    """
     if not all(names):
         raise ValueError(f"{path} needs a name, which is empty")
     return "/".join([path, *(quote(name, safe="") for name in names)])
 
 
-def _check(given: Mapping[str, object], known: frozenset[str]) -> None:
+def check_known(given: Mapping[str, object], known: frozenset[str]) -> None:
     """Refuse what only a slip of the pen explains."""
     unknown = sorted(given.keys() - known)
     if unknown:
