@@ -11,10 +11,12 @@ from rich.table import Table
 
 from server.cli import client
 from server.cli.fsck import fsck
+from server.cli.imports import import_adapter
 from server.cli.trouble import Trouble
 
 adapters = typer.Typer(
-    help="List, show, push and remove the adapters of a running server; check a stopped one's.",
+    help="List, show, push, import and remove the adapters of a running server; check a stopped "
+    "one's.",
     no_args_is_help=True,
 )
 
@@ -27,6 +29,7 @@ _ROUTING_FIELDS = ("examples", "description", "centroids", "centroid", "encoder"
 
 
 adapters.command("fsck")(fsck)
+adapters.command("import")(import_adapter)
 
 
 @adapters.command("list")

@@ -130,8 +130,8 @@ def _asked(
         "User-Agent": _USER_AGENT,
         "Accept": "*/*",
         "Accept-Encoding": "identity",
-        **secret,
     }
+    headers.update(secret.items())
     place = httpcore.URL(
         scheme=b"https", host=url.raw_host, port=url.port, target=url.raw_path or b"/"
     )
