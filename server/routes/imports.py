@@ -1,5 +1,6 @@
 """Adapters that the server fetches itself, as jobs: begin, look, cancel."""
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -53,19 +54,23 @@ async def start_import(
 ) -> dict[str, Any]:
     """Fetch an adapter from a source that the settings allow; answers with the job at once."""
     check_name(body.name)
-    async with audited(request, parts, "import.start", body.name) as detail:
-        source = parse_source(body.source)
-        detail["source"] = source.shown
-        parts.imports.fetcher.check(source)
-        wish = Wish(body.name, source, _routing(body, parts), body.replace)
-        job = parts.imports.job_of(wish)
-        detail["job"] = job.id
-        asker = Asker.of(request)
+    asker, noted = Asker.of(request), asyncio.Event()
+    try:
+        async with audited(request, parts, "import.start", body.name) as detail:
+            source = parse_source(body.source)
+            detail["source"] = source.shown
+            parts.imports.fetcher.check(source)
+            wish = Wish(body.name, source, _routing(body, parts), body.replace)
+            job = parts.imports.job_of(wish)
+            detail["job"] = job.id
 
-        async def work(job: Job) -> dict[str, Any]:
-            return await _bring(parts, wish, job, asker)
+            async def work(job: Job) -> dict[str, Any]:
+                await noted.wait()  # the log has the beginning before the end
+                return await _bring(parts, wish, job, asker)
 
-        parts.imports.jobs.start(job, work)
+            parts.imports.jobs.start(job, work)
+    finally:
+        noted.set()
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job.as_json()
 

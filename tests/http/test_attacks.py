@@ -64,7 +64,7 @@ def code_of(answer) -> str:
     ],
 )
 def test_routes_that_were_ways_in_elsewhere_are_not_there(http, path):
-    """SGLang CVE-2026-15969, CVE-2025-10164 and others: weights as pickles, and vLLM's dev routes."""
+    """SGLang CVE-2026-15969, CVE-2025-10164: weights as pickles; and vLLM's dev routes."""
     assert code_of(http.post(path, content=b"\x80\x04\x95evil")) == "not_found"
 
 
@@ -87,7 +87,7 @@ def test_the_server_listens_at_its_own_port_alone(server):
 PATHS = [
     *("/etc/passwd", "../../../etc/passwd", "..%2f..%2fetc", "./adapters", "~/adapters"),
     *("s3://bucket/adapter", "hf://org/repo@main", "org/repo", "https://127.0.0.1/a.zip"),
-    *("file:///etc", "\\\\host\\share", "a" * 10_000, "r8-a/../r8-b", "r8-a\x00"),
+    *("file:///etc", "\\\\host\\share", "a" * 10_000, "r8-a/../../r8-b", "r8-a\x00"),
 ]
 
 
@@ -108,7 +108,7 @@ def test_no_name_is_ever_a_path_or_an_address(http, path):
         assert code in {"model_not_found", "unknown_policy", "mixture_invalid", "invalid_request"}
     for body in ({"lora_name": "way-in", "lora_path": path}, {"lora_name": path, "lora_path": "x"}):
         code = code_of(http.post("/v1/load_lora_adapter", json=body))
-        assert code.startswith(("source_", "adapter_name")), (code, body)
+        assert code.startswith(("source_", "adapter_name", "invalid_request")), (code, body)
 
 
 def test_loading_from_elsewhere_is_refused_and_the_engine_lives(http, server, tmp_path):
@@ -130,7 +130,7 @@ def test_what_a_message_points_at_is_not_fetched(http, lure, what):
 
 
 def test_an_adapters_config_sends_nobody_anywhere(http, server, lure):
-    """SGLang #26789: ``path`` of a config was fetched from a hub; vLLM CVE-2026-22807: code of it."""
+    """SGLang #26789: a config's ``path`` was fetched; vLLM CVE-2026-22807: its code was run."""
     good = GoodAdapter.read(server.adapters["r8-a"])
     changes = [
         {"auto_map": {"AutoModel": f"http://{lure}/evil.Model"}},
@@ -149,7 +149,7 @@ def test_templates_and_tokenizers_in_an_archive_change_nothing(http, server):
     """SGLang CVE-2026-5760: a chat template that came with a model's files was run."""
     good = GoodAdapter.read(server.adapters["r8-a"])
     config = good.config_bytes(lora_alpha=13)
-    evil = b"{{ cycler.__init__.__globals__.os.system('touch /tmp/evil') }}"
+    evil = b"{{ cycler.__init__.__globals__.os.system('touch evil') }}"
     members = [
         ("adapter_config.json", config),
         ("adapter_model.safetensors", good.weights_bytes()),

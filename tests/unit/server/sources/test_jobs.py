@@ -181,7 +181,7 @@ def test_a_taken_name_needs_to_be_replaced(served, web, archive, other_folder):
     [
         (None, "source_not_found"),
         (b"none", "adapter_malformed"),
-        (zip_of([(CONFIG, b"{}"), (WEIGHTS, b"\x80\x02evil")]), "adapter_unsupported"),
+        (zip_of([(CONFIG, b"[]"), (WEIGHTS, b"\x80\x02evil")]), "adapter_malformed"),
     ],
 )
 def test_a_job_that_fails_says_why_and_leaves_nothing(served, web, content, code):
