@@ -24,7 +24,6 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 _SLICE_S = 0.2
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_V4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 def look_up(host: str, port: int) -> list[str]:
@@ -52,7 +51,7 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that an IPv6 address stands for."""
     if address.teredo is not None:
         return address.teredo[1]
-    if address in _NAT64 or address in _V4_COMPATIBLE:
+    if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
 

@@ -75,24 +75,30 @@ def test_waiting_tells_how_far_it_is_and_gives_the_adapter(kind):
     ],
 )
 def test_an_end_without_an_adapter_is_its_error(kind, end, error):
-    with scripted(says(end)) as server, client_of(kind, server.url) as client:
-        with pytest.raises(error) as caught:
-            client.jobs.wait("job-1")
+    with (
+        scripted(says(end)) as server,
+        client_of(kind, server.url) as client,
+        pytest.raises(error) as caught,
+    ):
+        client.jobs.wait("job-1")
     assert caught.value.code == error.code
 
 
 def test_whoever_does_not_want_to_wait_longer_is_told(kind):
-    with scripted(says(job("running"))) as server, client_of(kind, server.url) as client:
-        with pytest.raises(TimedOut, match="running"):
-            client.jobs.wait("job-1", 0.05, every=0.01)
+    with (
+        scripted(says(job("running"))) as server,
+        client_of(kind, server.url) as client,
+        pytest.raises(TimedOut, match="running"),
+    ):
+        client.jobs.wait("job-1", 0.05, every=0.01)
 
 
 def test_jobs_are_listed_and_cancelled(kind):
     listed = {"object": "list", "data": [job("running")]}
-    with scripted(says(listed), says(job("cancelled"))) as server:
-        with client_of(kind, server.url) as client:
-            assert [one.id for one in client.jobs.list()] == ["job-1"]
-            assert client.jobs.cancel("job-1").state == "cancelled"
+    answers = (says(listed), says(job("cancelled")))
+    with scripted(*answers) as server, client_of(kind, server.url) as client:
+        assert [one.id for one in client.jobs.list()] == ["job-1"]
+        assert client.jobs.cancel("job-1").state == "cancelled"
     assert [one[:2] for one in server.seen] == [("GET", "/v1/jobs"), ("DELETE", "/v1/jobs/job-1")]
 
 

@@ -80,7 +80,7 @@ def test_a_redirect_is_followed_to_allowed_hosts_alone(web, fetcher, fetched, ad
     web.redirects("/round.zip", "/round.zip")
     assert fetched(fetcher(), web.url("/same.zip")) == dict(PAIR)
     for path, error, told in (
-        ("/far.zip", SourceNotAllowed, "other.test"),
+        ("/far.zip", SourceNotAllowed, "redirects to other.test"),
         ("/round.zip", SourceUnavailable, "more than 5"),
     ):
         with pytest.raises(error, match=told):
