@@ -37,9 +37,11 @@ from server.policies.book import PolicyBook
 from server.policies.desk import PolicyDesk
 from server.prompts import Decode
 from server.residency import Residency
-from server.routes import adapters, audit, health, models, policies, route, traces
+from server.routes import adapters, audit, health, imports, loading, models, policies, route, traces
 from server.routes.state import Parts
 from server.settings import Settings
+from server.sources.fetch import Fetcher
+from server.sources.imports import Imports
 from server.trace_store import TraceStore
 from server.watched import watch_callers, watch_engine, watch_slots, watch_traces
 
@@ -103,19 +105,22 @@ async def create_app(
     )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
-    for module in (health, models, adapters, policies, route, traces, audit):
+    for module in (health, models, adapters, imports, loading, policies, route, traces, audit):
         app.include_router(module.router)
     handle_errors(app)
+    bounds = upload_limits(settings)
+    importing = Imports(catalogue, Fetcher(settings.sources, bounds))
     app.state.parts = Parts(
         settings,
         engine,
         catalogue,
         residency,
         metrics,
-        upload_limits(settings),
+        bounds,
         store,
         access,
         desk,
+        importing,
     )
     engine.tell_tokens(metrics.count_tokens)
     watch_slots(metrics, residency, catalogue)
@@ -164,6 +169,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await parts.imports.jobs.close()
         await parts.residency.close()
         await parts.engine.shutdown()
         await asyncio.to_thread(parts.access.watch.stop)

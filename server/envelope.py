@@ -35,6 +35,12 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.PolicyNameTaken: (409, INVALID),
     server_errors.PolicyNotRemovable: (409, INVALID),
     server_errors.PolicyVersionConflict: (412, INVALID),
+    server_errors.SourceNotAllowed: (403, PERMISSION),
+    server_errors.SourceNotFound: (404, INVALID),
+    server_errors.SourceUnavailable: (503, SERVER),
+    server_errors.JobNotFound: (404, INVALID),
+    server_errors.JobCancelled: (409, INVALID),
+    server_errors.TooManyJobs: (503, SERVER),
     server_errors.Unauthorized: (401, AUTHENTICATION),
     server_errors.CrossOrigin: (403, PERMISSION),
     server_errors.ActionDenied: (403, PERMISSION),
@@ -118,19 +124,23 @@ def status_of(error: Exception) -> tuple[int, str]:
     return (500, SERVER)
 
 
-def error_response(error: Exception) -> JSONResponse:
-    """The answer to a request that ended in an error; unexpected ones are told in general words."""
-    status, kind = status_of(error)
+def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
+    """The body for an error; unexpected ones are told in general words."""
     if not isinstance(error, OURS):
-        body = envelope(_INTERNAL, kind=SERVER, code="internal_error")
-        return JSONResponse(body, status)
+        return envelope(_INTERNAL, kind=SERVER, code="internal_error")
+    _, kind = status_of(error)
     param = getattr(error, "param", None) or getattr(error, "field", None)
-    retry_after = getattr(error, "retry_after", None)
+    return envelope(str(error), kind=kind, code=error.code, param=param)
+
+
+def error_response(error: Exception) -> JSONResponse:
+    """The answer to a request that ended in an error."""
+    status, _ = status_of(error)
+    retry_after = getattr(error, "retry_after", None) if isinstance(error, OURS) else None
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    body = envelope(str(error), kind=kind, code=error.code, param=param)
-    return JSONResponse(body, status, headers)
+    return JSONResponse(error_body(error), status, headers)
 
 
 def plain_error(status: int, message: str, param: str | None = None) -> JSONResponse:

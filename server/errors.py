@@ -6,6 +6,7 @@
     │   ├── MalformedJson            the body is not a JSON object
     │   ├── UnsupportedParameter     a field that this server does not honour
     │   ├── PromptNotText            a policy was asked to route what is not text
+    │   ├── InvalidSource            a source of an adapter that cannot be read
     │   └── InvalidMixture           a mixture that cannot be read
     │       ├── MixtureConflict          two fields say different things
     │       ├── EmptyMixture             no adapter is named
@@ -18,6 +19,14 @@
     ├── PolicyNotRemovable       the policy is of the file of policies
     ├── PolicyVersionConflict    the policy's version is not the expected one
     ├── TraceNotFound            no trace under that request id
+    ├── SourceNotAllowed         the settings do not allow this source
+    │   └── SourceAddressRefused     its host, or a redirect, leads to a private address
+    ├── SourceNotFound           the source has no such adapter
+    ├── SourceUnavailable        the source does not answer, or not as it should
+    │   └── SourceTooSlow            it takes longer than is waited for
+    ├── JobNotFound              no job of that id
+    ├── JobCancelled             the job was cancelled
+    ├── TooManyJobs              as many jobs as are kept have not ended
     ├── Unauthorized             no API key, or a wrong one
     ├── CrossOrigin              a foreign web page calls a server without keys
     ├── ActionDenied             the API key does not allow it
@@ -81,6 +90,12 @@ class PromptNotText(InvalidRequest):
     """A policy weighs adapters by text, and the prompt is none."""
 
     code = "prompt_not_text"
+
+
+class InvalidSource(InvalidRequest):
+    """The address of a source cannot be read, or does not pin what it names."""
+
+    code = "source_invalid"
 
 
 class InvalidMixture(InvalidRequest):
@@ -153,6 +168,54 @@ class TraceNotFound(ServerError):
     """No trace under that request id: never made, somebody else's, or no longer kept."""
 
     code = "trace_not_found"
+
+
+class SourceNotAllowed(ServerError):
+    """The settings do not allow adapters to be fetched from there."""
+
+    code = "source_not_allowed"
+
+
+class SourceAddressRefused(SourceNotAllowed):
+    """The source, or a redirect of it, leads to an address that is not public."""
+
+    code = "source_address_refused"
+
+
+class SourceNotFound(ServerError):
+    """The source has no such adapter, or does not show it."""
+
+    code = "source_not_found"
+
+
+class SourceUnavailable(ServerError):
+    """The source does not answer, or not as it should."""
+
+    code = "source_unavailable"
+
+
+class SourceTooSlow(SourceUnavailable):
+    """The source takes longer than the limits allow."""
+
+    code = "source_too_slow"
+
+
+class JobNotFound(ServerError):
+    """No job of that id: never there, or forgotten."""
+
+    code = "job_not_found"
+
+
+class JobCancelled(ServerError):
+    """The job was cancelled before it had done anything that stays."""
+
+    code = "job_cancelled"
+
+
+class TooManyJobs(ServerError):
+    """As many jobs as the limits allow have not ended yet."""
+
+    code = "too_many_jobs"
 
 
 class Unauthorized(ServerError):

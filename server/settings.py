@@ -6,6 +6,7 @@ over the YAML file, which wins over the defaults. Unknown keys are errors.
 
 import ipaddress
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,7 @@ from server.setting_groups import (
     AccessSettings,
     LimitSettings,
     ResidencySettings,
+    SourceSettings,
     StorageSettings,
     TraceSettings,
 )
@@ -89,6 +91,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
     traces: TraceSettings = Field(default_factory=lambda: TraceSettings())
     access: AccessSettings = Field(default_factory=lambda: AccessSettings())
+    sources: SourceSettings = Field(default_factory=lambda: SourceSettings())
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -171,12 +174,24 @@ class Settings(BaseSettings):
             check_places(self.places)
         except StorageFailed as error:
             raise InvalidSettings(str(error)) from None
+        self._check_certificates()
         if not self.keys() and not self.is_loopback and not has_stored_key():
             raise InvalidSettings(
                 f"refusing to listen on {self.host} without an API key: anyone who reaches this "
                 "machine could use it; make one with 'loralloy keys create', give --api-key, or "
                 "--host 127.0.0.1"
             )
+
+    def _check_certificates(self) -> None:
+        given = self.sources.ca_file
+        if given is None:
+            return
+        try:
+            ssl.create_default_context(cafile=given)
+        except (OSError, ssl.SSLError):
+            raise InvalidSettings(
+                f"sources.ca_file: {given} cannot be read as certificates in PEM form"
+            ) from None
 
 
 def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:

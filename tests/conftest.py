@@ -75,6 +75,7 @@ def server(
             *("--dtype", "float32", "--max-loras", "10", "--max-model-len", "512"),
             *("--static-encoder", str(tiny_static)),
         ),
+        environment={"LORALLOY_SOURCES__FILE": str(tiny_adapters["r8-a"].parent)},
     )
     try:
         for name, folder in tiny_adapters.items():

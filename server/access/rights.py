@@ -62,6 +62,12 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("PUT", "/v1/policies/{name}"): Right.ADMINISTER,
     ("DELETE", "/v1/policies/{name}"): Right.ADMINISTER,
     ("GET", "/v1/policies/{name}/versions"): Right.ADMINISTER,
+    ("POST", "/v1/imports"): Right.ADMINISTER,
+    ("GET", "/v1/jobs"): Right.ADMINISTER,
+    ("GET", "/v1/jobs/{job_id}"): Right.ADMINISTER,
+    ("DELETE", "/v1/jobs/{job_id}"): Right.ADMINISTER,
+    ("POST", "/v1/load_lora_adapter"): Right.ADMINISTER,
+    ("POST", "/v1/unload_lora_adapter"): Right.ADMINISTER,
     ("GET", "/v1/audit"): Right.ADMINISTER,
 }
 

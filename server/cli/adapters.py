@@ -13,6 +13,7 @@ from rich.table import Table
 
 from server.cli import client
 from server.cli.fsck import fsck
+from server.cli.imports import import_adapter
 from server.cli.trouble import Trouble
 
 adapters = typer.Typer(
@@ -39,6 +40,7 @@ _EXPECT = typer.Option(
 )
 
 adapters.command("fsck")(fsck)
+adapters.command("import")(import_adapter)
 
 
 @adapters.command("list")

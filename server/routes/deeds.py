@@ -3,12 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from fastapi import Request
 
-from server.access.audit import DONE, NOBODY, Deed
+from server.access.audit import DONE, NOBODY, AuditLog, Deed
 from server.routes.state import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked for something that may outlive the request: the key's id, and the request's."""
+
+    actor: str
+    request_id: str | None
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Whoever sent a request."""
+        return cls(request.state.caller.id or NOBODY, request.state.request_id)
 
 
 @asynccontextmanager
@@ -25,6 +39,15 @@ async def audited(
 
     Gives a dictionary for what else is worth knowing: plain values, never a secret.
     """
+    async with audited_for(Asker.of(request), parts.access.audit, action, target) as detail:
+        yield detail
+
+
+@asynccontextmanager
+async def audited_for(
+    asker: Asker, audit: AuditLog, action: str, target: str
+) -> AsyncIterator[dict[str, Any]]:
+    """The same without the request, of which nothing is held that long."""
     detail: dict[str, Any] = {}
     outcome = "internal_error"
     try:
@@ -37,13 +60,6 @@ async def audited(
         outcome = getattr(error, "code", outcome)
         raise
     finally:
-        deed = Deed(
-            request.state.caller.id or NOBODY,
-            action,
-            target,
-            outcome,
-            detail,
-            request.state.request_id,
-        )
+        deed = Deed(asker.actor, action, target, outcome, detail, asker.request_id)
         # Shielded: a client that leaves, or the server's end, must not cost the entry.
-        await asyncio.shield(asyncio.to_thread(parts.access.audit.record, deed))
+        await asyncio.shield(asyncio.to_thread(audit.record, deed))

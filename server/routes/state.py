@@ -15,6 +15,7 @@ from server.metrics import Metrics
 from server.policies.desk import PolicyDesk
 from server.residency import Residency
 from server.settings import Settings
+from server.sources.imports import Imports
 from server.trace_store import TraceStore
 
 
@@ -36,6 +37,7 @@ class Parts:
     traces: TraceStore
     access: Access
     policies: PolicyDesk
+    imports: Imports
     started: float = field(default_factory=time.time)
     ready: bool = False
 

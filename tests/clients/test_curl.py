@@ -49,6 +49,12 @@ RUNS: dict[str, tuple[list[str], str]] = {
     "adapters-versions": (["by-curl"], '"number":1'),
     "adapters-restore": (["by-curl", "DIGEST"], '"version":3'),
     "adapters-remove": (["by-curl"], '"deleted":true'),
+    "imports": (["by-import", "SOURCE"], '"state":"queued"'),
+    "jobs-list": ([], '"kind":"import"'),
+    "jobs-get": (["JOB"], '"object":"job"'),
+    "jobs-cancel": (["JOB"], '"state":"'),
+    "lora-load": (["by-load", "PATH"], "Success: LoRA adapter 'by-load' added successfully."),
+    "lora-unload": (["by-load"], "Success: LoRA adapter 'by-load' removed successfully."),
     "policies-list": ([], '"id":"auto"'),
     "policies-get": (["auto"], '"kind":"softmax"'),
     "policies-put": (["put-by-curl"], '"temperature":0.2'),
@@ -80,7 +86,8 @@ def prepared(server):
         body = json.loads(FOLLOW)
         http.post("/v1/completions", json=body, headers={"X-Request-Id": "traced-by-curl"})
         yield server
-        http.delete("/v1/adapters/by-curl")
+        for name in ("by-curl", "by-import", "by-load"):
+            http.delete(f"/v1/adapters/{name}")
         http.delete("/v1/policies/put-by-curl")
 
 
@@ -106,10 +113,14 @@ def test_a_script_works(name, prepared):
     arguments, expected = RUNS[name]
     with prepared.client() as http:
         digest = http.get("/v1/adapters/r8-a").json()["digest"]
+        jobs = http.get("/v1/jobs").json()["data"]
     given = {
         "ADAPTER": str(prepared.adapters["r8-a"]),
         "OTHER": str(prepared.adapters["r8-b"]),
         "DIGEST": digest,
+        "SOURCE": f"file://{prepared.adapters['r8-a']}",
+        "PATH": str(prepared.adapters["r8-b"]),
+        "JOB": jobs[0]["id"] if jobs else "",
     }
     done = run(name, [given.get(one, one) for one in arguments], prepared.url)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -16,8 +16,10 @@ from loralloy_client import AsyncLoralloy, Loralloy, Mixture
 from loralloy_client import _async_namespaces as async_namespaces
 from loralloy_client import _namespaces as namespaces
 from loralloy_client import _requests as requests
+from loralloy_client._async_jobs import AsyncJobs
 from loralloy_client._config import Config, timeouts
 from loralloy_client._form import PIECE_BYTES, Form
+from loralloy_client._jobs import Jobs
 
 SOURCE = Path(loralloy_client.__file__).parent
 
@@ -61,6 +63,7 @@ PAIRS = [
     (namespaces.Adapters, async_namespaces.AsyncAdapters),
     (namespaces.Policies, async_namespaces.AsyncPolicies),
     (namespaces.Models, async_namespaces.AsyncModels),
+    (Jobs, AsyncJobs),
 ]
 
 

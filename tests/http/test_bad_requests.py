@@ -189,7 +189,7 @@ def test_only_json_is_taken(http, kind):
         ("POST", COMPLETIONS + "/", 404, "not_found"),
         ("POST", "/" + COMPLETIONS, 404, "not_found"),
         ("POST", "/v1/chat/completions/batch", 404, "not_found"),
-        ("POST", "/v1/load_lora_adapter", 404, "not_found"),
+        ("POST", "/load_lora_adapter", 404, "not_found"),
         ("POST", "/invocations", 404, "not_found"),
         ("POST", "/collective_rpc", 404, "not_found"),
         ("POST", "/v1/embeddings", 404, "not_found"),

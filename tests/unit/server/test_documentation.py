@@ -17,6 +17,7 @@ from server.setting_groups import (
     AccessSettings,
     LimitSettings,
     ResidencySettings,
+    SourceSettings,
     StorageSettings,
     TraceSettings,
 )
@@ -33,8 +34,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Storage": StorageSettings,
     "Traces": TraceSettings,
     "Access": AccessSettings,
+    "Sources": SourceSettings,
 }
-NESTED = {"engine", "limits", "residency", "storage", "traces", "access"}
+NESTED = {"engine", "limits", "residency", "storage", "traces", "access", "sources"}
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -51,7 +53,9 @@ def test_every_setting_is_described_with_its_default(heading: str) -> None:
     assert list(told) == list(fields)
     for name, field in fields.items():
         default = field.default
-        if isinstance(default, bool):
+        if isinstance(default, tuple) and default:
+            assert told[name] == ", ".join(f"`{one}`" for one in default), name
+        elif isinstance(default, bool):
             assert told[name] == f"`{str(default).lower()}`", name
         elif name != "demo_dir" and default not in (None, (), PydanticUndefined):
             assert told[name] == f"`{default}`", name
@@ -80,9 +84,20 @@ def test_each_code_stands_at_its_status() -> None:
 
 
 def test_every_own_route_is_listed() -> None:
-    from server.routes import adapters, audit, health, models, policies, route, traces
+    from server.routes import (
+        adapters,
+        audit,
+        health,
+        imports,
+        loading,
+        models,
+        policies,
+        route,
+        traces,
+    )
 
-    for module in (adapters, audit, health, models, policies, route, traces):
+    modules = (adapters, audit, health, imports, loading, models, policies, route, traces)
+    for module in modules:
         for served in module.router.routes:
             for method in served.methods - {"HEAD"}:
                 path = served.path.replace(":path", "")

@@ -135,3 +135,24 @@ def test_urls_that_mean_nothing_are_refused_without_repeating_them(given: dict[s
     with pytest.raises(InvalidSettings, match="must be like") as caught:
         load_settings(given).check()
     assert "sesame" not in str(caught.value)
+
+
+def test_sources_are_off_unless_they_are_listed(monkeypatch):
+    off = load_settings({}).sources
+    assert (off.hf, off.s3, off.https, off.file, off.private_networks) == ((), (), (), None, ())
+    monkeypatch.setenv("LORALLOY_SOURCES__HF", '["my-org/*"]')
+    monkeypatch.setenv("LORALLOY_SOURCES__HF_TOKEN", "hf-secret")
+    on = load_settings({})
+    assert on.sources.hf == ("my-org/*",)
+    assert "hf-secret" not in repr(on)
+    with pytest.raises(InvalidSettings, match=r"sources\.hf"):
+        load_settings({"sources": {"hf": ["my-org"]}})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_file_of_authorities_that_says_nothing_ends_the_start(tmp_path, content):
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidSettings, match=r"sources\.ca_file"):
+        load_settings({"sources": {"ca_file": file}}).check()

@@ -27,7 +27,7 @@ from loralloy_client.models import (
     Mixture,
     Trace,
 )
-from loralloy_client.resources import Adapter, AuditEntry, AuditPage, Model, Policy, Route
+from loralloy_client.resources import Adapter, AuditEntry, AuditPage, Job, Model, Policy, Route
 
 __all__ = [
     "APIError",
@@ -43,6 +43,7 @@ __all__ = [
     "Completion",
     "CompletionChunk",
     "CompletionOptions",
+    "Job",
     "Loralloy",
     "LoralloyError",
     "Mixture",

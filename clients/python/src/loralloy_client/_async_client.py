@@ -12,6 +12,7 @@ import httpx
 
 from loralloy_client import _requests as requests
 from loralloy_client._async_connection import AsyncConnection, AsyncStream
+from loralloy_client._async_jobs import AsyncJobs
 from loralloy_client._async_namespaces import AsyncAdapters, AsyncModels, AsyncPolicies
 from loralloy_client._config import TIMEOUT_S, Config
 from loralloy_client._options import ChatOptions, CompletionOptions
@@ -33,6 +34,7 @@ class AsyncLoralloy:
         adapters: the server's adapters.
         policies: its policies.
         models: every name that a generation can give as ``model``.
+        jobs: adapters that the server fetches itself.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class AsyncLoralloy:
         self.adapters = AsyncAdapters(self._connection)
         self.policies = AsyncPolicies(self._connection)
         self.models = AsyncModels(self._connection)
+        self.jobs = AsyncJobs(self._connection)
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import httpx
 from loralloy_client import _requests as requests
 from loralloy_client._config import TIMEOUT_S, Config
 from loralloy_client._connection import Connection, Stream
+from loralloy_client._jobs import Jobs
 from loralloy_client._namespaces import Adapters, Models, Policies
 from loralloy_client._options import ChatOptions, CompletionOptions
 from loralloy_client._retry import Retries, may_become_ready
@@ -32,6 +33,7 @@ class Loralloy:
         adapters: the server's adapters.
         policies: its policies.
         models: every name that a generation can give as ``model``.
+        jobs: adapters that the server fetches itself.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Loralloy:
         self.adapters = Adapters(self._connection)
         self.policies = Policies(self._connection)
         self.models = Models(self._connection)
+        self.jobs = Jobs(self._connection)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from typing import TypeVar
 import httpx
 from pydantic import ValidationError
 
-from loralloy_client import adapter_errors, errors, policy_errors, request_errors
+from loralloy_client import adapter_errors, errors, job_errors, policy_errors, request_errors
 from loralloy_client.errors import APIError, ConnectionFailed, LoralloyError, UnexpectedAnswer
 from loralloy_client.models import Generated, Record
 
@@ -23,7 +23,7 @@ _FIRST_CLIENT_ERROR, _FIRST_SERVER_ERROR, _BEYOND = 400, 500, 600
 
 BY_CODE: Mapping[str, type[APIError]] = {
     kind.code: kind
-    for module in (errors, request_errors, adapter_errors, policy_errors)
+    for module in (errors, request_errors, adapter_errors, policy_errors, job_errors)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, APIError) and kind.code is not None
 }

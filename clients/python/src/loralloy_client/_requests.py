@@ -55,7 +55,7 @@ class Request:
 
 def get(path: str, *names: str, **query: str) -> Request:
     """Read what is behind a path; each of ``names`` is one more step of it."""
-    return Request("GET", _path(path, *names), query=query)
+    return Request("GET", path_of(path, *names), query=query)
 
 
 def probe(path: str) -> Request:
@@ -81,7 +81,7 @@ def audit(limit: int, before: int | None) -> Request:
 
 def chat(messages: str | Messages, options: ChatOptions, *, stream: bool) -> Request:
     """A chat; a text stands for one message of the user."""
-    _check(options, ChatOptions.__optional_keys__)
+    check_known(options, ChatOptions.__optional_keys__)
     said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
     return _generation("/v1/chat/completions", {"messages": said}, options, stream)
 
@@ -90,7 +90,7 @@ def complete(
     prompt: str | Sequence[str] | Sequence[int], options: CompletionOptions, *, stream: bool
 ) -> Request:
     """A completion of one text, of several, or of one text's token ids."""
-    _check(options, CompletionOptions.__optional_keys__)
+    check_known(options, CompletionOptions.__optional_keys__)
     said = prompt if isinstance(prompt, str) else list(prompt)
     return _generation("/v1/completions", {"prompt": said}, options, stream)
 
@@ -136,7 +136,7 @@ def replacement(
 ) -> Request:
     """New content for an adapter; errors as in :func:`push`."""
     form = _upload({}, path, pair, routing, progress)
-    place, headers = _path("/v1/adapters", name), _if_match(expected)
+    place, headers = path_of("/v1/adapters", name), _if_match(expected)
     return Request("PUT", place, form=form, headers=headers, repeat=Repeat.UNLESS_SENT)
 
 
@@ -146,12 +146,12 @@ def description(name: str, routing: RoutingData, expected: str | None) -> Reques
     Raises:
         OSError: the file of examples cannot be read.
     """
-    _check(routing, RoutingData.__optional_keys__)
+    check_known(routing, RoutingData.__optional_keys__)
     body = {
         key: value.read_text("utf-8") if isinstance(value, Path) else value
         for key, value in routing.items()
     }
-    place, headers = _path("/v1/adapters", name), _if_match(expected)
+    place, headers = path_of("/v1/adapters", name), _if_match(expected)
     return Request("PATCH", place, body=body, headers=headers, repeat=Repeat.UNLESS_SENT)
 
 
@@ -159,7 +159,7 @@ def restoration(name: str, digest: str, expected: str | None) -> Request:
     """An adapter's way back to an earlier content."""
     return Request(
         "POST",
-        _path("/v1/adapters", name, "restore"),
+        path_of("/v1/adapters", name, "restore"),
         body={"digest": digest},
         headers=_if_match(expected),
         repeat=Repeat.UNLESS_SENT,
@@ -173,7 +173,7 @@ def _upload(
     routing: RoutingData,
     progress: Progress | None,
 ) -> Form:
-    _check(routing, RoutingData.__optional_keys__)
+    check_known(routing, RoutingData.__optional_keys__)
     files = _adapter_files(path, pair)
     if path is not None and (beside := Path(path) / ROUTING_FILE).is_file():
         texts |= _routing_beside(beside)
@@ -188,14 +188,14 @@ def _upload(
 
 def remove(name: str) -> Request:
     """The removal of an adapter."""
-    return Request("DELETE", _path("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
+    return Request("DELETE", path_of("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
 
 
 def put_policy(name: str, options: Json, expected: str | None) -> Request:
     """A policy, new or in place of another one."""
     return Request(
         "PUT",
-        _path("/v1/policies", name),
+        path_of("/v1/policies", name),
         body=dict(options),
         headers=_if_match(expected),
         repeat=Repeat.UNLESS_SENT,
@@ -206,7 +206,7 @@ def remove_policy(name: str, expected: str | None) -> Request:
     """The removal of a policy."""
     return Request(
         "DELETE",
-        _path("/v1/policies", name),
+        path_of("/v1/policies", name),
         headers=_if_match(expected),
         repeat=Repeat.UNLESS_SENT,
     )
@@ -216,13 +216,18 @@ def _if_match(expected: str | None) -> dict[str, str]:
     return {} if expected is None else {"If-Match": f'"{expected}"'}
 
 
-def _path(path: str, *names: str) -> str:
+def path_of(path: str, *names: str) -> str:
+    """A path with one more step for each name.
+
+    Raises:
+        ValueError: a name is empty.
+    """
     if not all(names):
         raise ValueError(f"{path} needs a name, which is empty")
     return "/".join([path, *(quote(name, safe="") for name in names)])
 
 
-def _check(given: Mapping[str, object], known: frozenset[str]) -> None:
+def check_known(given: Mapping[str, object], known: frozenset[str]) -> None:
     """Refuse what only a slip of the pen explains."""
     unknown = sorted(given.keys() - known)
     if unknown:

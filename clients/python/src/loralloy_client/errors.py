@@ -9,7 +9,8 @@
     ├── StreamBroken             a stream ended before its end
     └── APIError                 the server refused, or failed
         ├── InvalidRequest           400: a field has no sensible value; more of it in
-        │                            loralloy_client.request_errors and .adapter_errors
+        │                            loralloy_client.request_errors and .adapter_errors;
+        │                            of sources and jobs all are in .job_errors
         ├── Unauthorized             401
         ├── PermissionDenied         403: ActionDenied, CrossOrigin
         ├── NotFound                 404: model, adapter, policy, trace

@@ -31,6 +31,12 @@ class PromptNotText(InvalidRequest):
     code = "prompt_not_text"
 
 
+class InvalidSource(InvalidRequest):
+    """The address of a source cannot be read, or does not pin what it names."""
+
+    code = "source_invalid"
+
+
 class ContextLengthExceeded(InvalidRequest):
     """Prompt and answer are longer than the base model's context."""
 

@@ -157,6 +157,43 @@ class Ready(Record):
     resident: int
 
 
+class Job(Record):
+    """An adapter that the server fetches. Times are in seconds since 1970 (UTC), or None.
+
+    Attributes:
+        source: where it comes from, without the query of its address.
+        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        step: ``waiting``, ``fetching``, ``adding`` or ``ended``.
+        bytes_total: bytes that will have come, or None while nobody knows.
+        adapter: what it has brought, once it is done.
+        error: ``message``, ``type``, ``param`` and ``code`` of what it has failed at.
+    """
+
+    id: str
+    name: str
+    source: str
+    state: str
+    step: str
+    created: float
+    started: float | None
+    ended: float | None
+    bytes_done: int
+    bytes_total: int | None
+    adapter: Adapter | None
+    error: dict[str, str | None] | None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+class JobList(Record):
+    """Every job."""
+
+    data: list[Job]
+
+
 class AuditEntry(Record):
     """What an admin did.
 

@@ -16,11 +16,21 @@ from server.access.rights import GRANTED, RIGHTS, Right, required
 from server.access.watch import KeyWatch
 from server.app import _ENGINE_ROUTES, _OWN_PAGES
 from server.auth import Guard
-from server.routes import adapters, audit, health, models, policies, route, traces
+from server.routes import (
+    adapters,
+    audit,
+    health,
+    imports,
+    loading,
+    models,
+    policies,
+    route,
+    traces,
+)
 from server.setting_groups import LimitSettings
 from tests.support.access import callers_of, database, made
 
-MODULES = (adapters, audit, health, models, policies, route, traces)
+MODULES = (adapters, audit, health, imports, loading, models, policies, route, traces)
 OURS = {
     (method, one.path)
     for module in MODULES

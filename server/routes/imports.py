@@ -1,0 +1,123 @@
+"""Adapters that the server fetches itself, as jobs: begin, look, cancel."""
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.adapter import RoutingData
+from adapters.names import check_name
+from adapters.records import check_routing
+from server.errors import InvalidRequest
+from server.routes.adapters import told
+from server.routes.deeds import Asker, audited, audited_for
+from server.routes.state import Parts, PartsOf
+from server.routing_data import parse_routing
+from server.sources.address import MAX_CHARACTERS, parse_source
+from server.sources.imports import Wish
+from server.sources.jobs import Job
+
+router = APIRouter(tags=["adapters"])
+
+_MAX_ROUTING_BYTES = 2**21
+"""Of one job: what waits is kept in memory, many times over."""
+
+_ROUTING_FIELDS = ("examples", "description", "centroids", "encoder")
+
+
+class Import(BaseModel):
+    """What is to be imported, and as what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="What requests will call the adapter.")
+    source: Annotated[str, Field(max_length=MAX_CHARACTERS)] = Field(
+        description="hf://ORG/REPO@COMMIT[/FOLDER], s3://BUCKET/PREFIX, https://HOST/PATH.zip "
+        "(or .tar.gz), file:///FOLDER."
+    )
+    replace: bool = Field(
+        default=False, description="Give a taken name this content as its next version."
+    )
+    examples: list[str] | None = Field(default=None, description="Texts that it is for.")
+    description: str | None = Field(default=None, description="What it is for, in a sentence.")
+    centroids: list[list[float]] | None = Field(
+        default=None, description="Points of the encoder's space that stand for it."
+    )
+    encoder: str | None = Field(default=None, description="Name of the encoder that made them.")
+
+
+@router.post("/v1/imports", status_code=202)
+async def start_import(
+    body: Import, request: Request, response: Response, parts: PartsOf
+) -> dict[str, Any]:
+    """Fetch an adapter from a source that the settings allow; answers with the job at once."""
+    check_name(body.name)
+    asker, noted = Asker.of(request), asyncio.Event()
+    try:
+        async with audited(request, parts, "import.start", body.name) as detail:
+            source = parse_source(body.source)
+            detail["source"] = source.shown
+            parts.imports.fetcher.check(source)
+            wish = Wish(body.name, source, _routing(body, parts), body.replace)
+            job = parts.imports.job_of(wish)
+            detail["job"] = job.id
+
+            async def work(job: Job) -> dict[str, Any]:
+                await noted.wait()  # the log has the beginning before the end
+                return await _bring(parts, wish, job, asker)
+
+            parts.imports.jobs.start(job, work)
+    finally:
+        noted.set()
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job.as_json()
+
+
+@router.get("/v1/jobs")
+async def list_jobs(parts: PartsOf) -> dict[str, Any]:
+    """Every job that is kept, the latest first."""
+    return {"object": "list", "data": [job.as_json() for job in parts.imports.jobs.all()]}
+
+
+@router.get("/v1/jobs/{job_id}")
+async def get_job(job_id: str, parts: PartsOf) -> dict[str, Any]:
+    """How far a job is, or how it has ended."""
+    return parts.imports.jobs.get(job_id).as_json()
+
+
+@router.delete("/v1/jobs/{job_id}")
+async def cancel_job(job_id: str, request: Request, parts: PartsOf) -> dict[str, Any]:
+    """Cancel a job. What has ended stays as it is, and so does what is being added already."""
+    job = parts.imports.jobs.get(job_id)
+    async with audited(request, parts, "import.cancel", job.name) as detail:
+        detail["job"] = job.id
+        job = await parts.imports.jobs.cancel(job_id)
+        detail["state"] = job.state
+    return job.as_json()
+
+
+async def _bring(parts: Parts, wish: Wish, job: Job, asker: Asker) -> dict[str, Any]:
+    """The whole job; the audit log has how it ended."""
+    audit = parts.access.audit
+    async with audited_for(asker, audit, "adapter.import", wish.name) as detail:
+        detail |= {"source": job.source, "job": job.id}
+        adapter, created = await parts.imports.run(wish, job)
+        detail |= {"digest": adapter.digest, "version": adapter.version, "created": created}
+    return told(adapter, parts)
+
+
+def _routing(body: Import, parts: Parts) -> RoutingData | None:
+    """The routing data of a body, read as an upload's are."""
+    given = body.model_dump(include=set(_ROUTING_FIELDS), exclude_none=True)
+    fields = {
+        name: (value if isinstance(value, str) else json.dumps(value)).encode()
+        for name, value in given.items()
+    }
+    if sum(map(len, fields.values())) > _MAX_ROUTING_BYTES:
+        raise InvalidRequest(
+            f"the routing data of an import take at most {_MAX_ROUTING_BYTES} bytes"
+        )
+    routing = parse_routing(fields, parts.catalogue.router.encoder.space.name)
+    return None if routing is None else check_routing(routing, parts.limits)

@@ -1,0 +1,82 @@
+"""Imports: fetch an adapter, check it like an upload, add it; as a job, or while one waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from adapters.adapter import Adapter, RoutingData
+from server.catalogue import Catalogue
+from server.sources.address import Source
+from server.sources.fetch import Fetcher
+from server.sources.jobs import Job, Jobs, in_thread
+from server.sources.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be imported.
+
+    Attributes:
+        routing: what the router may know of it; None for nothing.
+        replace: give a taken name the content as its next version.
+    """
+
+    name: str
+    source: Source
+    routing: RoutingData | None = None
+    replace: bool = False
+
+
+class Imports:
+    """Brings adapters from sources into the catalogue. One event loop only."""
+
+    def __init__(self, catalogue: Catalogue, fetcher: Fetcher) -> None:
+        settings = fetcher.settings
+        self.fetcher = fetcher
+        self.jobs = Jobs(settings.max_running, settings.max_jobs, settings.keep_s)
+        self._catalogue = catalogue
+
+    def job_of(self, wish: Wish) -> Job:
+        """A job that has not begun."""
+        return Job(wish.name, wish.source.shown, self._watch())
+
+    async def run(self, wish: Wish, job: Job | None = None) -> tuple[Adapter, bool]:
+        """Fetch and add; nothing is left behind unless it is added.
+
+        Args:
+            wish: what is wanted.
+            job: told how far it is, and able to cancel it until adding begins.
+
+        Returns:
+            The adapter, and whether its content is new to the name.
+
+        Raises:
+            ServerError, AdapterError, RoutingError, EngineError: it did not come so far.
+        """
+        watch = self._watch() if job is None else job.watch
+        watch.begin()
+        async with self._fetched(wish.source, watch) as folder:
+            watch.check()
+            if job is not None:
+                job.step = "adding"
+            if wish.replace and wish.name in self._catalogue.names.adapters:
+                return await self._catalogue.replace(wish.name, folder, wish.routing, None)
+            return await self._catalogue.add(wish.name, folder, wish.routing)
+
+    @asynccontextmanager
+    async def _fetched(self, source: Source, watch: Watch) -> AsyncIterator[Path]:
+        with self._catalogue.registry.store.staging() as stage:
+            try:
+                folder = await in_thread(
+                    partial(self.fetcher.fetch, source, stage, watch), "import"
+                )
+            except asyncio.CancelledError:
+                watch.cancel()  # nobody waits any more; the thread must not go on
+                raise
+            yield folder
+
+    def _watch(self) -> Watch:
+        return Watch(self.fetcher.settings.max_fetch_s)

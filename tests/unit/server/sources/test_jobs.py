@@ -1,0 +1,367 @@
+"""Imports over HTTP, without an engine: jobs from their beginning to their being forgotten.
+
+The registry, the store, the router's data and the guard are real; only the engine's slots are not
+there, since nothing is generated.
+"""
+
+import asyncio
+import json
+import threading
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from adapters import read_base_model
+from adapters.limits import Limits
+from router.encoders import make_encoder
+from server.access.audit import AuditLog
+from server.auth import Guard
+from server.error_shape import ErrorShape, handle_errors
+from server.routes import imports, loading
+from server.sources.imports import Imports
+from tests.support.access import database, guarded
+from tests.support.archives import zip_of
+from tests.unit.server.sources.conftest import CONFIG, WEIGHTS
+from tests.unit.server.sources.serving import make_catalogue
+
+ENDED = {"done", "failed", "cancelled"}
+
+
+class Served:
+    """An app with the routes of imports, and what stands behind them."""
+
+    def __init__(self, folder: Path, fetcher, catalogue) -> None:
+        self.catalogue = catalogue
+        self.staging = folder / "data" / "staging"
+        self.audit = AuditLog(database(folder), keep=100)
+        self.fetcher = fetcher
+        self.parts = SimpleNamespace(
+            catalogue=catalogue,
+            limits=Limits(),
+            residency=catalogue._residency,
+            access=SimpleNamespace(audit=self.audit),
+            settings=SimpleNamespace(
+                sources=fetcher.settings, residency=SimpleNamespace(max_drain_s=5)
+            ),
+        )
+        routes = [*imports.router.routes, *loading.router.routes]
+        guard = Middleware(Guard, **guarded(routes=routes))
+        self.app = FastAPI(middleware=[guard, Middleware(ErrorShape)], redirect_slashes=False)
+        self.app.include_router(imports.router)
+        self.app.include_router(loading.router)
+        handle_errors(self.app)
+        self.app.state.parts = self.parts
+
+    @asynccontextmanager
+    async def running(self):
+        self.parts.imports = Imports(self.catalogue, self.fetcher)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            try:
+                yield http
+            finally:
+                await self.parts.imports.jobs.close()
+
+    def deeds(self) -> list[tuple[str, str, str]]:
+        entries = reversed(self.audit.page(100))
+        return [(one.deed.action, one.deed.target, one.deed.outcome) for one in entries]
+
+
+@pytest.fixture(scope="session")
+def base(tiny_base):
+    return read_base_model(tiny_base, "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def encoder(encoder_path):
+    return make_encoder(str(encoder_path))
+
+
+@pytest.fixture
+def good_folder(tiny_adapters) -> Path:
+    return tiny_adapters["r8-a"]
+
+
+@pytest.fixture
+def other_folder(tiny_adapters) -> Path:
+    return tiny_adapters["r8-b"]
+
+
+@pytest.fixture
+def archive(good_folder) -> bytes:
+    return zip_of([(name, (good_folder / name).read_bytes()) for name in (CONFIG, WEIGHTS)])
+
+
+@pytest.fixture
+def served(tmp_path, fetcher, base, encoder):
+    """Make an app that may import this and that."""
+    made: list[Served] = []
+
+    def make(**allowed) -> Served:
+        catalogue = make_catalogue(tmp_path / "data", base, encoder)
+        made.append(Served(tmp_path, fetcher(**allowed), catalogue))
+        return made[-1]
+
+    threads = threading.active_count()
+    yield make
+    for one in made:
+        assert list(one.staging.iterdir()) == []
+        one.catalogue.registry.close()
+    names = [t.name for t in threading.enumerate()]
+    assert threading.active_count() <= threads or "import" not in names, names
+
+
+async def ended(http: httpx.AsyncClient, job: dict) -> dict:
+    while True:
+        now = (await http.get(f"/v1/jobs/{job['id']}")).json()
+        if now["state"] in ENDED:
+            return now
+        await asyncio.sleep(0.02)
+
+
+def test_an_import_is_a_job_that_ends_with_the_adapter(served, web, archive):
+    web.gives("/a.zip", archive)
+    made = served()
+
+    async def run() -> None:
+        async with made.running() as http:
+            body = {"name": "maths", "source": web.url("/a.zip?sig=secret"), "description": "sums"}
+            begun = await http.post("/v1/imports", json=body)
+            assert begun.status_code == 202, begun.text
+            job = begun.json()
+            assert begun.headers["Location"] == f"/v1/jobs/{job['id']}"
+            assert job["source"] == web.url("/a.zip?…")
+            done = await ended(http, job)
+            assert (done["state"], done["step"], done["error"]) == ("done", "ended", None)
+            assert done["bytes_done"] == done["bytes_total"] == len(archive)
+            assert done["adapter"]["id"] == "maths"
+            assert done["adapter"]["routing"]["description"] == "sums"
+            assert "maths" in made.catalogue.names.adapters
+            again = await ended(http, (await http.post("/v1/imports", json=body)).json())
+            assert (again["state"], again["adapter"]["version"]) == ("done", 1)
+            listed = (await http.get("/v1/jobs")).json()["data"]
+            assert [one["id"] for one in listed] == [again["id"], done["id"]]
+
+    asyncio.run(run())
+    assert made.deeds() == 2 * [
+        ("import.start", "maths", "done"),
+        ("adapter.import", "maths", "done"),
+    ]
+    told = json.dumps([one.as_json() for one in made.audit.page(10)])
+    assert "secret" not in told
+
+
+def test_a_taken_name_needs_to_be_replaced(served, web, archive, other_folder):
+    other = zip_of([(name, (other_folder / name).read_bytes()) for name in (CONFIG, WEIGHTS)])
+    web.gives("/a.zip", archive)
+    web.gives("/b.zip", other)
+
+    async def run() -> None:
+        async with served().running() as http:
+
+            async def bring(path: str, **more) -> dict:
+                body = {"name": "x", "source": web.url(path), **more}
+                return await ended(http, (await http.post("/v1/imports", json=body)).json())
+
+            assert (await bring("/a.zip"))["state"] == "done"
+            refused = await bring("/b.zip")
+            assert (refused["state"], refused["error"]["code"]) == ("failed", "adapter_exists")
+            assert (await bring("/b.zip", replace=True))["adapter"]["version"] == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (None, "source_not_found"),
+        (b"none", "adapter_malformed"),
+        (zip_of([(CONFIG, b"[]"), (WEIGHTS, b"\x80\x02evil")]), "adapter_malformed"),
+    ],
+)
+def test_a_job_that_fails_says_why_and_leaves_nothing(served, web, content, code):
+    if content is not None:
+        web.gives("/a.zip", content)
+    made = served()
+
+    async def run() -> None:
+        async with made.running() as http:
+            body = {"name": "x", "source": web.url("/a.zip")}
+            job = await ended(http, (await http.post("/v1/imports", json=body)).json())
+            assert (job["state"], job["adapter"]) == ("failed", None)
+            assert job["error"]["code"] == code
+            assert list(made.staging.iterdir()) == []
+
+    asyncio.run(run())
+    assert made.deeds()[-1] == ("adapter.import", "x", code)
+    assert made.catalogue.registry.all() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"name": "x", "source": "https://elsewhere.test/a.zip"}, 403, "source_not_allowed"),
+        ({"name": "x", "source": "file:///etc"}, 403, "source_not_allowed"),
+        ({"name": "x", "source": "hf://org/repo@main"}, 400, "source_invalid"),
+        ({"name": "x", "source": "http://adapters.test/a.zip"}, 400, "source_invalid"),
+        ({"name": "../x", "source": "s3://bucket/a"}, 400, "adapter_name_invalid"),
+        ({"name": "x"}, 400, "invalid_request"),
+        ({"name": "x", "source": "s3://b/a", "trust_remote_code": True}, 400, "invalid_request"),
+        ({"name": "x", "source": "SOURCE", "centroids": [[]]}, 400, "adapter_routing_invalid"),
+        ({"name": "x", "source": "SOURCE", "description": " x" * 2**21}, 400, "invalid_request"),
+    ],
+)
+def test_what_cannot_begin_is_refused_at_once(served, web, body, status, code):
+    body = {**body, **({"source": web.url("/a.zip")} if body.get("source") == "SOURCE" else {})}
+
+    async def run() -> None:
+        async with served().running() as http:
+            refused = await http.post("/v1/imports", json=body)
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"]) == (status, code), error
+            assert (await http.get("/v1/jobs")).json()["data"] == []
+
+    asyncio.run(run())
+    assert web.asked == []
+
+
+def test_jobs_wait_their_turn_are_cancelled_and_are_bounded(served, web):
+    began = web.drips("/a.zip", 600)
+    made = served(max_running=1, max_jobs=2, max_wait_s=600, max_fetch_s=600)
+
+    async def run() -> None:
+        async with made.running() as http:
+
+            async def begin() -> httpx.Response:
+                return await http.post(
+                    "/v1/imports", json={"name": "x", "source": web.url("/a.zip")}
+                )
+
+            first, second = (await begin()).json(), (await begin()).json()
+            assert await asyncio.to_thread(began.wait, 30)
+            third = await begin()
+            assert (third.status_code, third.json()["error"]["code"]) == (503, "too_many_jobs")
+            assert int(third.headers["Retry-After"]) > 0
+            states = [job["state"] for job in (await http.get("/v1/jobs")).json()["data"]]
+            assert states == ["queued", "running"]
+            for job in (second, first):
+                gone = (await http.delete(f"/v1/jobs/{job['id']}")).json()
+                assert (gone["state"], gone["error"], gone["adapter"]) == ("cancelled", None, None)
+            assert list(made.staging.iterdir()) == []
+            again = (await http.delete(f"/v1/jobs/{first['id']}")).json()
+            assert again["state"] == "cancelled"
+            assert (await begin()).status_code == 202  # the oldest that has ended made room
+            missing = await http.get(f"/v1/jobs/{first['id']}")
+            assert (missing.status_code, missing.json()["error"]["code"]) == (404, "job_not_found")
+
+    asyncio.run(run())
+    assert ("import.cancel", "x", "done") in made.deeds()
+    assert ("adapter.import", "x", "job_cancelled") in made.deeds()
+
+
+def test_an_end_of_the_server_ends_its_jobs(served, web):
+    began = web.drips("/a.zip", 600)
+    made = served(max_wait_s=600, max_fetch_s=600)
+
+    async def run() -> None:
+        async with made.running() as http:
+            await http.post("/v1/imports", json={"name": "x", "source": web.url("/a.zip")})
+            assert await asyncio.to_thread(began.wait, 30)
+        assert [job.state for job in made.parts.imports.jobs.all()] == ["cancelled"]
+        assert list(made.staging.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_start_throws_away_what_a_killed_one_was_fetching(tmp_path, base, encoder):
+    left = tmp_path / "data" / "staging" / "abc" / "adapter"
+    left.mkdir(parents=True)
+    (left / "archive").write_bytes(b"half")
+    make_catalogue(tmp_path / "data", base, encoder).registry.close()
+    assert list((tmp_path / "data" / "staging").iterdir()) == []
+
+
+def test_an_ended_job_is_forgotten_after_its_time(served, web):
+    async def run() -> None:
+        async with served(keep_s=0.01).running() as http:
+            job = (
+                await http.post("/v1/imports", json={"name": "x", "source": web.url("/a.zip")})
+            ).json()
+            async with asyncio.timeout(30):
+                while (await http.get(f"/v1/jobs/{job['id']}")).status_code != 404:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(run())
+
+
+def test_vllms_words_load_and_unload(served, tmp_path, good_folder, other_folder):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "good").mkdir()
+    for name in (CONFIG, WEIGHTS):
+        (root / "good" / name).write_bytes((good_folder / name).read_bytes())
+    (root / "out").symlink_to(other_folder)
+    made = served(file=root)
+
+    async def run() -> None:
+        async with made.running() as http:
+
+            async def load(path: object, **more: object) -> httpx.Response:
+                body = {"lora_name": "sql", "lora_path": str(path), **more}
+                return await http.post("/v1/load_lora_adapter", json=body)
+
+            for path in (root / "good", "good"):
+                answer = await load(path)
+                assert (answer.status_code, answer.text) == (
+                    200,
+                    "Success: LoRA adapter 'sql' added successfully.",
+                )
+                assert answer.headers["content-type"].startswith("text/plain")
+            assert "sql" in made.catalogue.names.adapters
+            assert (await load("good", load_inplace=True)).status_code == 200
+            for path in (
+                "/etc",
+                "../root-2",
+                "out",
+                "",
+                "a\x00b",
+                "org/repo",
+                "hf://org/repo@main",
+            ):
+                refused = await load(path)
+                code = refused.json()["error"]["code"]
+                assert code in {"source_not_allowed", "source_invalid", "source_not_found"}, path
+                assert str(root) not in refused.text
+            three = await load("good", is_3d_lora_weight=True)
+            assert three.json()["error"]["code"] == "unsupported_parameter"
+            gone = await http.post(
+                "/v1/unload_lora_adapter", json={"lora_name": "sql", "lora_int_id": 1}
+            )
+            assert gone.text == "Success: LoRA adapter 'sql' removed successfully."
+            missing = await http.post("/v1/unload_lora_adapter", json={"lora_name": "sql"})
+            assert (missing.status_code, missing.json()["error"]["code"]) == (
+                404,
+                "adapter_not_found",
+            )
+
+    asyncio.run(run())
+    assert ("adapter.add", "sql", "done") in made.deeds()
+    assert made.deeds()[-1] == ("adapter.remove", "sql", "adapter_not_found")
+
+
+def test_vllms_words_are_off_without_a_folder(served):
+    async def run() -> None:
+        async with served().running() as http:
+            for path, body in (
+                ("load", {"lora_name": "x", "lora_path": "/tmp"}),
+                ("unload", {"lora_name": "x"}),
+            ):
+                refused = await http.post(f"/v1/{path}_lora_adapter", json=body)
+                assert refused.json()["error"]["code"] == "source_not_allowed"
+
+    asyncio.run(run())
