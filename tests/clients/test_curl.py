@@ -49,7 +49,7 @@ RUNS: dict[str, tuple[list[str], str]] = {
     "adapters-versions": (["by-curl"], '"number":1'),
     "adapters-restore": (["by-curl", "DIGEST"], '"version":3'),
     "adapters-remove": (["by-curl"], '"deleted":true'),
-    "imports": (["by-import", "SOURCE"], '"state":"queued"'),
+    "imports": (["by-import", "SOURCE"], '"name":"by-import"'),
     "jobs-list": ([], '"kind":"import"'),
     "jobs-get": (["JOB"], '"object":"job"'),
     "jobs-cancel": (["JOB"], '"state":"'),

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from adapters import read_base_model
 from adapters.limits import Limits
+from router.encoders import make_encoder
 from server.setting_groups import SourceSettings
 from server.sources.address import parse_source
 from server.sources.download import open_web
@@ -17,6 +19,7 @@ from server.sources.fetch import Fetcher
 from server.sources.watch import Watch
 from tests.support.archives import tar_gz_of, zip_of
 from tests.support.web import Web, running_web
+from tests.unit.server.sources.serving import Served, make_catalogue
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PAIR = [(CONFIG, b'{"r": 8}'), (WEIGHTS, b"weights" * 999)]
@@ -91,3 +94,47 @@ def nothing_stays() -> Iterator[None]:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture(scope="session")
+def base(tiny_base):
+    return read_base_model(tiny_base, "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def encoder(encoder_path):
+    return make_encoder(str(encoder_path))
+
+
+@pytest.fixture
+def good_folder(tiny_adapters) -> Path:
+    return tiny_adapters["r8-a"]
+
+
+@pytest.fixture
+def other_folder(tiny_adapters) -> Path:
+    return tiny_adapters["r8-b"]
+
+
+@pytest.fixture
+def archive(good_folder) -> bytes:
+    return zip_of([(name, (good_folder / name).read_bytes()) for name in (CONFIG, WEIGHTS)])
+
+
+@pytest.fixture
+def served(tmp_path, fetcher, base, encoder):
+    """Make an app that may import this and that."""
+    made: list[Served] = []
+
+    def make(**allowed) -> Served:
+        catalogue = make_catalogue(tmp_path / "data", base, encoder)
+        made.append(Served(tmp_path, fetcher(**allowed), catalogue))
+        return made[-1]
+
+    threads = threading.active_count()
+    yield make
+    for one in made:
+        assert list(one.staging.iterdir()) == []
+        one.catalogue.registry.close()
+    names = [t.name for t in threading.enumerate()]
+    assert threading.active_count() <= threads or "import" not in names, names

@@ -1,16 +1,28 @@
 """A catalogue without an engine: registry, store, router and slots are real, nothing generates."""
 
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits
 from router.config import default_policies
 from router.encoders import Encoder
 from router.index import CentroidIndex
 from router.router import Router
+from server.access.audit import AuditLog
+from server.auth import Guard
 from server.catalogue import Catalogue
+from server.error_shape import ErrorShape, handle_errors
 from server.fetching import Fetching
 from server.metrics import Metrics
 from server.residency import Residency
+from server.routes import imports, loading
+from server.sources.imports import Imports
+from tests.support.access import database, guarded
 
 
 class NoEngine:
@@ -35,3 +47,43 @@ def make_catalogue(data_dir: Path, base: BaseModelShapes, encoder: Encoder) -> C
     residency = Residency(Fetching(engine, registry.store), 4)
     router = Router(encoder, CentroidIndex(), default_policies())
     return Catalogue(engine, router, registry, residency, Metrics())
+
+
+class Served:
+    """An app with the routes of imports, and what stands behind them."""
+
+    def __init__(self, folder: Path, fetcher, catalogue) -> None:
+        self.catalogue = catalogue
+        self.staging = folder / "data" / "staging"
+        self.audit = AuditLog(database(folder), keep=100)
+        self.fetcher = fetcher
+        self.parts = SimpleNamespace(
+            catalogue=catalogue,
+            limits=Limits(),
+            residency=catalogue._residency,
+            access=SimpleNamespace(audit=self.audit),
+            settings=SimpleNamespace(
+                sources=fetcher.settings, residency=SimpleNamespace(max_drain_s=5)
+            ),
+        )
+        routes = [*imports.router.routes, *loading.router.routes]
+        guard = Middleware(Guard, **guarded(routes=routes))
+        self.app = FastAPI(middleware=[guard, Middleware(ErrorShape)], redirect_slashes=False)
+        self.app.include_router(imports.router)
+        self.app.include_router(loading.router)
+        handle_errors(self.app)
+        self.app.state.parts = self.parts
+
+    @asynccontextmanager
+    async def running(self):
+        self.parts.imports = Imports(self.catalogue, self.fetcher)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            try:
+                yield http
+            finally:
+                await self.parts.imports.jobs.close()
+
+    def deeds(self) -> list[tuple[str, str, str]]:
+        entries = reversed(self.audit.page(100))
+        return [(one.deed.action, one.deed.target, one.deed.outcome) for one in entries]

@@ -6,114 +6,15 @@ there, since nothing is generated.
 
 import asyncio
 import json
-import threading
-from contextlib import asynccontextmanager
-from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from starlette.middleware import Middleware
 
-from adapters import read_base_model
-from adapters.limits import Limits
-from router.encoders import make_encoder
-from server.access.audit import AuditLog
-from server.auth import Guard
-from server.error_shape import ErrorShape, handle_errors
-from server.routes import imports, loading
-from server.sources.imports import Imports
-from tests.support.access import database, guarded
 from tests.support.archives import zip_of
 from tests.unit.server.sources.conftest import CONFIG, WEIGHTS
 from tests.unit.server.sources.serving import make_catalogue
 
 ENDED = {"done", "failed", "cancelled"}
-
-
-class Served:
-    """An app with the routes of imports, and what stands behind them."""
-
-    def __init__(self, folder: Path, fetcher, catalogue) -> None:
-        self.catalogue = catalogue
-        self.staging = folder / "data" / "staging"
-        self.audit = AuditLog(database(folder), keep=100)
-        self.fetcher = fetcher
-        self.parts = SimpleNamespace(
-            catalogue=catalogue,
-            limits=Limits(),
-            residency=catalogue._residency,
-            access=SimpleNamespace(audit=self.audit),
-            settings=SimpleNamespace(
-                sources=fetcher.settings, residency=SimpleNamespace(max_drain_s=5)
-            ),
-        )
-        routes = [*imports.router.routes, *loading.router.routes]
-        guard = Middleware(Guard, **guarded(routes=routes))
-        self.app = FastAPI(middleware=[guard, Middleware(ErrorShape)], redirect_slashes=False)
-        self.app.include_router(imports.router)
-        self.app.include_router(loading.router)
-        handle_errors(self.app)
-        self.app.state.parts = self.parts
-
-    @asynccontextmanager
-    async def running(self):
-        self.parts.imports = Imports(self.catalogue, self.fetcher)
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            try:
-                yield http
-            finally:
-                await self.parts.imports.jobs.close()
-
-    def deeds(self) -> list[tuple[str, str, str]]:
-        entries = reversed(self.audit.page(100))
-        return [(one.deed.action, one.deed.target, one.deed.outcome) for one in entries]
-
-
-@pytest.fixture(scope="session")
-def base(tiny_base):
-    return read_base_model(tiny_base, "tiny-llama")
-
-
-@pytest.fixture(scope="session")
-def encoder(encoder_path):
-    return make_encoder(str(encoder_path))
-
-
-@pytest.fixture
-def good_folder(tiny_adapters) -> Path:
-    return tiny_adapters["r8-a"]
-
-
-@pytest.fixture
-def other_folder(tiny_adapters) -> Path:
-    return tiny_adapters["r8-b"]
-
-
-@pytest.fixture
-def archive(good_folder) -> bytes:
-    return zip_of([(name, (good_folder / name).read_bytes()) for name in (CONFIG, WEIGHTS)])
-
-
-@pytest.fixture
-def served(tmp_path, fetcher, base, encoder):
-    """Make an app that may import this and that."""
-    made: list[Served] = []
-
-    def make(**allowed) -> Served:
-        catalogue = make_catalogue(tmp_path / "data", base, encoder)
-        made.append(Served(tmp_path, fetcher(**allowed), catalogue))
-        return made[-1]
-
-    threads = threading.active_count()
-    yield make
-    for one in made:
-        assert list(one.staging.iterdir()) == []
-        one.catalogue.registry.close()
-    names = [t.name for t in threading.enumerate()]
-    assert threading.active_count() <= threads or "import" not in names, names
 
 
 async def ended(http: httpx.AsyncClient, job: dict) -> dict:
@@ -295,73 +196,5 @@ def test_an_ended_job_is_forgotten_after_its_time(served, web):
             async with asyncio.timeout(30):
                 while (await http.get(f"/v1/jobs/{job['id']}")).status_code != 404:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-
-    asyncio.run(run())
-
-
-def test_vllms_words_load_and_unload(served, tmp_path, good_folder, other_folder):
-    root = tmp_path / "root"
-    root.mkdir()
-    (root / "good").mkdir()
-    for name in (CONFIG, WEIGHTS):
-        (root / "good" / name).write_bytes((good_folder / name).read_bytes())
-    (root / "out").symlink_to(other_folder)
-    made = served(file=root)
-
-    async def run() -> None:
-        async with made.running() as http:
-
-            async def load(path: object, **more: object) -> httpx.Response:
-                body = {"lora_name": "sql", "lora_path": str(path), **more}
-                return await http.post("/v1/load_lora_adapter", json=body)
-
-            for path in (root / "good", "good"):
-                answer = await load(path)
-                assert (answer.status_code, answer.text) == (
-                    200,
-                    "Success: LoRA adapter 'sql' added successfully.",
-                )
-                assert answer.headers["content-type"].startswith("text/plain")
-            assert "sql" in made.catalogue.names.adapters
-            assert (await load("good", load_inplace=True)).status_code == 200
-            for path in (
-                "/etc",
-                "../root-2",
-                "out",
-                "",
-                "a\x00b",
-                "org/repo",
-                "hf://org/repo@main",
-            ):
-                refused = await load(path)
-                code = refused.json()["error"]["code"]
-                assert code in {"source_not_allowed", "source_invalid", "source_not_found"}, path
-                assert str(root) not in refused.text
-            three = await load("good", is_3d_lora_weight=True)
-            assert three.json()["error"]["code"] == "unsupported_parameter"
-            gone = await http.post(
-                "/v1/unload_lora_adapter", json={"lora_name": "sql", "lora_int_id": 1}
-            )
-            assert gone.text == "Success: LoRA adapter 'sql' removed successfully."
-            missing = await http.post("/v1/unload_lora_adapter", json={"lora_name": "sql"})
-            assert (missing.status_code, missing.json()["error"]["code"]) == (
-                404,
-                "adapter_not_found",
-            )
-
-    asyncio.run(run())
-    assert ("adapter.add", "sql", "done") in made.deeds()
-    assert made.deeds()[-1] == ("adapter.remove", "sql", "adapter_not_found")
-
-
-def test_vllms_words_are_off_without_a_folder(served):
-    async def run() -> None:
-        async with served().running() as http:
-            for path, body in (
-                ("load", {"lora_name": "x", "lora_path": "/tmp"}),
-                ("unload", {"lora_name": "x"}),
-            ):
-                refused = await http.post(f"/v1/{path}_lora_adapter", json=body)
-                assert refused.json()["error"]["code"] == "source_not_allowed"
 
     asyncio.run(run())
