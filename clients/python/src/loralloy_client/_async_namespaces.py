@@ -6,6 +6,7 @@ import asyncio
 import builtins
 from typing import TYPE_CHECKING
 
+from loralloy_client import _policy_requests as policy_requests
 from loralloy_client import _requests as requests
 from loralloy_client._async_connection import AsyncConnection
 from loralloy_client._form import Progress
@@ -178,7 +179,7 @@ class AsyncPolicies:
             PolicyNameTaken: an adapter or the base model has the name.
             PolicyVersionConflict: it has another version than the expected one.
         """
-        return await self._connection.send(requests.put_policy(name, options, expected), Policy)
+        return await self._connection.send(policy_requests.put(name, options, expected), Policy)
 
     async def versions(self, name: str) -> builtins.list[PolicyVersion]:
         """What was put under a name, the latest first; nothing for a policy of the file."""
@@ -192,7 +193,7 @@ class AsyncPolicies:
             PolicyNotRemovable: it is of the server's file.
             PolicyVersionConflict: it has another version than the expected one.
         """
-        return await self._connection.send(requests.remove_policy(name, expected), RemovedPolicy)
+        return await self._connection.send(policy_requests.remove(name, expected), RemovedPolicy)
 
 
 class AsyncModels:

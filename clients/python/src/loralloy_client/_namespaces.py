@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING
 
+from loralloy_client import _policy_requests as policy_requests
 from loralloy_client import _requests as requests
 from loralloy_client._connection import Connection
 from loralloy_client._form import Progress
@@ -171,7 +172,7 @@ class Policies:
             PolicyNameTaken: an adapter or the base model has the name.
             PolicyVersionConflict: it has another version than the expected one.
         """
-        return self._connection.send(requests.put_policy(name, options, expected), Policy)
+        return self._connection.send(policy_requests.put(name, options, expected), Policy)
 
     def versions(self, name: str) -> builtins.list[PolicyVersion]:
         """What was put under a name, the latest first; nothing for a policy of the file."""
@@ -185,7 +186,7 @@ class Policies:
             PolicyNotRemovable: it is of the server's file.
             PolicyVersionConflict: it has another version than the expected one.
         """
-        return self._connection.send(requests.remove_policy(name, expected), RemovedPolicy)
+        return self._connection.send(policy_requests.remove(name, expected), RemovedPolicy)
 
 
 class Models:

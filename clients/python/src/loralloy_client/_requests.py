@@ -136,7 +136,7 @@ def replacement(
 ) -> Request:
     """New content for an adapter; errors as in :func:`push`."""
     form = _upload({}, path, pair, routing, progress)
-    place, headers = path_of("/v1/adapters", name), _if_match(expected)
+    place, headers = path_of("/v1/adapters", name), if_match(expected)
     return Request("PUT", place, form=form, headers=headers, repeat=Repeat.UNLESS_SENT)
 
 
@@ -151,7 +151,7 @@ def description(name: str, routing: RoutingData, expected: str | None) -> Reques
         key: value.read_text("utf-8") if isinstance(value, Path) else value
         for key, value in routing.items()
     }
-    place, headers = path_of("/v1/adapters", name), _if_match(expected)
+    place, headers = path_of("/v1/adapters", name), if_match(expected)
     return Request("PATCH", place, body=body, headers=headers, repeat=Repeat.UNLESS_SENT)
 
 
@@ -161,7 +161,7 @@ def restoration(name: str, digest: str, expected: str | None) -> Request:
         "POST",
         path_of("/v1/adapters", name, "restore"),
         body={"digest": digest},
-        headers=_if_match(expected),
+        headers=if_match(expected),
         repeat=Repeat.UNLESS_SENT,
     )
 
@@ -191,28 +191,8 @@ def remove(name: str) -> Request:
     return Request("DELETE", path_of("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
 
 
-def put_policy(name: str, options: Json, expected: str | None) -> Request:
-    """A policy, new or in place of another one."""
-    return Request(
-        "PUT",
-        path_of("/v1/policies", name),
-        body=dict(options),
-        headers=_if_match(expected),
-        repeat=Repeat.UNLESS_SENT,
-    )
-
-
-def remove_policy(name: str, expected: str | None) -> Request:
-    """The removal of a policy."""
-    return Request(
-        "DELETE",
-        path_of("/v1/policies", name),
-        headers=_if_match(expected),
-        repeat=Repeat.UNLESS_SENT,
-    )
-
-
-def _if_match(expected: str | None) -> dict[str, str]:
+def if_match(expected: str | None) -> dict[str, str]:
+    """The header that binds a change to what was seen."""
     return {} if expected is None else {"If-Match": f'"{expected}"'}
 
 
