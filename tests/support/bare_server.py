@@ -42,6 +42,8 @@ from server.routes import adapters, audit, models, policies, route
 from server.routes.state import Parts
 from server.setting_groups import LimitSettings, TraceSettings
 from server.settings import Settings
+from server.sources.fetch import Fetcher
+from server.sources.imports import Imports
 from server.trace_store import TraceStore
 from tests.support.access import callers_of
 from tests.support.tiny_llama import BASE_NAME
@@ -140,8 +142,9 @@ def bare_server(
     ledger, callers = KeyLedger(storage.database), callers_of(ADMIN, quota=Quota())
     access = Access(callers, Limiter(), KeyWatch(ledger, callers), _audit(storage.database))
     traces = TraceStore(TraceSettings())
+    settings = Settings(data_dir=folder / "data")
     parts = Parts(
-        Settings(data_dir=folder / "data"),
+        settings,
         SimpleNamespace(settings=None),
         catalogue,
         residency,
@@ -150,6 +153,7 @@ def bare_server(
         traces,
         access,
         desk,
+        Imports(catalogue, Fetcher(settings.sources, limits)),
     )
     app = _app(parts, Mixer(catalogue, residency, metrics, LimitSettings(), str, traces))
     with TestClient(app, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
