@@ -25,6 +25,7 @@ TOLD = {
     "wait_until_ready": ["\nauto {", "{'r8-c': 0.7, 'r8-d': 0.3}", "\nmixed by auto\n"],
     "client.trace": ["from token 0 {", "}\n"],
     "adapters.push": ["100%", " sums 8 True", "'auto'", "refused: ", "404 adapter_not_found "],
+    "jobs.import_adapter": ["refused: source_not_allowed"],
     "asyncio.gather": ["[{'r8-a': 1.0}, {'r8-c': 1.0}]"],
     "Retries(": ["no request was sent"],
 }
