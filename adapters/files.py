@@ -1,6 +1,7 @@
 """Files that are read without following links and written whole or not at all."""
 
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -71,3 +72,15 @@ def adapter_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(entry for entry in folder.iterdir() if (entry / CONFIG_FILE).is_file())
+
+
+@contextmanager
+def passing_folder(parent: Path) -> Iterator[Path]:
+    """A new empty folder below another one, gone when the block is left."""
+    folder = parent / uuid.uuid4().hex
+    with storage_errors("make room for an adapter"):
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

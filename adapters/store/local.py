@@ -12,7 +12,7 @@ changes afterwards, so whoever holds its digest or path may rely on its content.
 import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from adapters.canonical import digest_of, write_canonical
@@ -20,6 +20,7 @@ from adapters.errors import MissingFile
 from adapters.files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
+    passing_folder,
     storage_errors,
     sync_folder,
     write_atomically,
@@ -55,16 +56,9 @@ class LocalStore:
             else:
                 write_atomically(owner, key.encode())
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self) -> AbstractContextManager[Path]:
         """A new empty folder on the store's file system, gone when the block is left."""
-        folder = self._staging / uuid.uuid4().hex
-        with storage_errors("make room for an adapter"):
-            folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return passing_folder(self._staging)
 
     def put(self, folder: Path, facts: AdapterFacts) -> tuple[str, bool]:
         """Keep the validated adapter in a folder.

@@ -15,13 +15,13 @@ import json
 import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.canonical import digest_of, write_canonical
 from adapters.errors import MissingFile
-from adapters.files import CONFIG_FILE, WEIGHTS_FILE, storage_errors
+from adapters.files import CONFIG_FILE, WEIGHTS_FILE, passing_folder, storage_errors
 from adapters.store.blob_store import check_owner, is_digest
 from adapters.store.cache import BlobCache
 from adapters.store.object_errors import object_errors
@@ -74,16 +74,9 @@ class RemoteStore:
             found = self._files.cat_file(owner)
         check_owner(found.decode(errors="replace"), key)
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self) -> AbstractContextManager[Path]:
         """A new empty folder on this machine, gone when the block is left."""
-        folder = self._staging / uuid.uuid4().hex
-        with storage_errors("make room for an adapter"):
-            folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return passing_folder(self._staging)
 
     def put(self, folder: Path, facts: AdapterFacts) -> tuple[str, bool]:
         """Keep the validated adapter in a folder, and a copy of it on this machine.
