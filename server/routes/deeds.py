@@ -56,7 +56,7 @@ async def audited_for(
     except asyncio.CancelledError:
         outcome = "cancelled"
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it failed at is told by its code, and goes on
         outcome = getattr(error, "code", outcome)
         raise
     finally:
