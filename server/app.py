@@ -58,6 +58,9 @@ _ENGINE_ROUTES = frozenset(
 )
 """The routes of vLLM that are served; whatever else its routers bring is taken out."""
 
+OWN_MODULES = (health, models, adapters, imports, loading, policies, route, traces, audit)
+"""Where our own routes are."""
+
 _OWN_PAGES = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})
 """FastAPI's, of what it serves by itself."""
 
@@ -84,28 +87,10 @@ async def create_app(
     desk.open()
     store = TraceStore(settings.traces)
     mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store)
-    app: FastAPI = FastAPI(
-        title="Loralloy",
-        version=_version(),
-        description="One base model, many adapters, every request its own mixture.",
-        redirect_slashes=False,
-        lifespan=_lifespan,
-        middleware=[
-            Middleware(
-                Guard,
-                callers=access.callers,
-                limiter=access.limiter,
-                limits=settings.limits,
-                routes=lambda: app.router.routes,
-            ),
-            Middleware(ErrorShape),
-            Middleware(Naming, catalogue=catalogue),
-            Middleware(Mixing, mixer=mixer),
-        ],
-    )
+    app = _layered(settings, access, catalogue, mixer)
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
-    for module in (health, models, adapters, imports, loading, policies, route, traces, audit):
+    for module in OWN_MODULES:
         app.include_router(module.router)
     handle_errors(app)
     bounds = upload_limits(settings)
@@ -127,6 +112,30 @@ async def create_app(
     watch_callers(metrics, access)
     watch_traces(metrics, store)
     watch_engine(metrics, engine)
+    return app
+
+
+def _layered(settings: Settings, access: Access, catalogue: Catalogue, mixer: Mixer) -> FastAPI:
+    """The app with our layers and no routes yet."""
+    app: FastAPI = FastAPI(
+        title="Loralloy",
+        version=_version(),
+        description="One base model, many adapters, every request its own mixture.",
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(
+                Guard,
+                callers=access.callers,
+                limiter=access.limiter,
+                limits=settings.limits,
+                routes=lambda: app.router.routes,
+            ),
+            Middleware(ErrorShape),
+            Middleware(Naming, catalogue=catalogue),
+            Middleware(Mixing, mixer=mixer),
+        ],
+    )
     return app
 
 

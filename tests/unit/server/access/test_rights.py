@@ -14,26 +14,14 @@ from server.access.ledger import KeyLedger
 from server.access.limits import Limiter
 from server.access.rights import GRANTED, RIGHTS, Right, required
 from server.access.watch import KeyWatch
-from server.app import _ENGINE_ROUTES, _OWN_PAGES
+from server.app import _ENGINE_ROUTES, _OWN_PAGES, OWN_MODULES
 from server.auth import Guard
-from server.routes import (
-    adapters,
-    audit,
-    health,
-    imports,
-    loading,
-    models,
-    policies,
-    route,
-    traces,
-)
 from server.setting_groups import LimitSettings
 from tests.support.access import callers_of, database, made
 
-MODULES = (adapters, audit, health, imports, loading, models, policies, route, traces)
 OURS = {
     (method, one.path)
-    for module in MODULES
+    for module in OWN_MODULES
     for one in module.router.routes
     for method in one.methods - {"HEAD"}
 }
