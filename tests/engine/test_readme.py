@@ -29,7 +29,12 @@ TOLD: dict[str, list[str]] = {
     "from openai import OpenAI": ["{'science': 0.7, 'reading': 0.3}", "\nauto\n"],
     '"stream": true': ['data: {"mixture": {"adapters"', "data: [DONE]"],
     "/v1/route": ['"members"', '"total_ms"', '"text_window"', "adapter", "weight", "policy auto"],
-    "-F name=sums": ['"id":"sums"', '"has_centroid":true', "more-sums: rank 8", "sums: removed"],
+    "-F name=sums": [
+        '"id":"sums"',
+        '"has_centroid":true',
+        "more-sums: version 1, rank 8",
+        "\nsums: removed",
+    ],
     "policies check": ["auto", "careful", "blend", "softmax", "fixed"],
 }
 """A text that marks a block → what its output must hold."""
