@@ -39,6 +39,7 @@ from server.prompts import Decode
 from server.residency import Residency
 from server.routes import adapters, audit, health, imports, loading, models, policies, route, traces
 from server.routes.state import Parts
+from server.schema import DocumentedApp
 from server.settings import Settings
 from server.sources.fetch import Fetcher
 from server.sources.imports import Imports

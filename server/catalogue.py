@@ -90,7 +90,9 @@ class Catalogue:
             logger.warning("adapter %s was left out: %s", problem.name, problem.reason)
         await asyncio.to_thread(self._index_all, self.registry.all())
         self.publish()
-        for adapter in self.registry.all():
+        for adapter in sorted(
+            self.registry.all(), key=lambda a: a.name not in self._residency.pinned
+        ):
             try:
                 await self._residency.warm({adapter.digest: adapter.path})
             except StorageFailed as error:  # it may come back, and then loads when it is needed
@@ -212,6 +214,7 @@ class Catalogue:
         """Let requests see what there is now."""
         adapters = {a.name: a for a in self.registry.all() if a.name not in self._leaving}
         self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
+        self._residency.name({name: adapter.digest for name, adapter in adapters.items()})
         self._engine.set_models([*adapters, *self.router.policies])
 
     async def refresh(self) -> None:

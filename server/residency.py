@@ -7,11 +7,12 @@ one adapter at a time; the least recently used adapter that nobody leases makes 
 Fairness: waiting requests are served in their order. When the first of them finds every slot
 leased, enough adapters are marked as leaving: requests that need one of those wait behind it, and
 requests whose members are all resident pass. So nobody starves, and no slot idles.
+Pinned adapters make room for nobody: the slots that they do not take are what others share.
 """
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class Residency:
 
     Attributes:
         capacity: slots of the engine.
+        pinned: names of adapters that make room for nobody.
         hits: requests whose adapters all were in slots, since the start.
         misses: requests that had to wait for a load or a slot.
         evictions: adapters that made room for another one.
@@ -47,8 +49,10 @@ class Residency:
         *,
         max_waiting: int = 256,
         max_wait_s: float = 30.0,
+        pinned: Collection[str] = (),
         on_load: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        self.pinned = pinned
         self.capacity = capacity
         self._loader = loader
         self._max_waiting = max_waiting
@@ -56,6 +60,7 @@ class Residency:
         self._on_load = on_load
         self._resident: OrderedDict[str, None] = OrderedDict()
         self._leases: Counter[str] = Counter()
+        self._kept: frozenset[str] = frozenset()
         self._leaving: set[str] = set()
         self._removed: Counter[str] = Counter()
         self._queue: deque[_Ticket] = deque()
@@ -88,6 +93,10 @@ class Residency:
         """Requests that use an adapter now."""
         return self._leases[digest]
 
+    def name(self, digests: Mapping[str, str]) -> None:
+        """Say what the names stand for from now on, name → digest: pinned is what they name."""
+        self._kept = frozenset(digests[name] for name in self.pinned if name in digests)
+
     @asynccontextmanager
     async def lease(self, folders: Mapping[str, Path]) -> AsyncIterator[None]:
         """Hold adapters in their slots for the length of the block.
@@ -113,10 +122,9 @@ class Residency:
             return
         self.misses += 1
         if len(self._queue) >= self._max_waiting:
-            raise AdaptersBusy(
+            raise self._busy(
                 f"all {self.capacity} adapter slots are in use and {len(self._queue)} requests "
-                "wait already; try again later",
-                retry_after=self._retry_after(),
+                "wait already"
             )
         ticket = _Ticket(dict(folders))
         self._queue.append(ticket)
@@ -127,10 +135,8 @@ class Residency:
                 await asyncio.shield(ticket.granted)
         except TimeoutError:
             self._withdraw(ticket)
-            raise AdaptersBusy(
-                f"no adapter slot came free within {self._max_wait_s:g} seconds; try again later",
-                retry_after=self._retry_after(),
-            ) from None
+            told = f"no adapter slot came free within {self._max_wait_s:g} seconds"
+            raise self._busy(told) from None
         except asyncio.CancelledError:
             self._withdraw(ticket)
             raise
@@ -142,10 +148,12 @@ class Residency:
             MixtureTooLarge: more adapters than slots.
             AdapterLeaving: one of them is being removed.
         """
-        if len(folders) > self.capacity:
+        pinned = len(self._kept - folders.keys())
+        if len(folders) > self.capacity - pinned:
+            kept = f", {pinned} of them kept for pinned adapters" if pinned else ""
             raise MixtureTooLarge(
                 f"{len(folders)} adapters are needed at once, but the engine has "
-                f"{self.capacity} slots; use fewer members (top_k), or start with --max-loras"
+                f"{self.capacity} slots{kept}; use fewer members (top_k), or start with --max-loras"
             )
         self._refuse_removed(folders)
         if any(digest not in self._resident or digest in self._leaving for digest in folders):
@@ -155,10 +163,7 @@ class Residency:
 
     def release(self, folders: Mapping[str, Path]) -> None:
         """Give a lease back."""
-        for digest in folders:
-            self._leases[digest] -= 1
-            if self._leases[digest] <= 0:
-                del self._leases[digest]
+        self._leases -= Counter(folders.keys())
         self._wake()
 
     async def warm(self, folders: Mapping[str, Path]) -> None:
@@ -185,18 +190,15 @@ class Residency:
                     while self._leases[digest]:
                         await self._changed.wait()
             except TimeoutError:
-                raise AdaptersBusy(
+                raise self._busy(
                     f"the adapter is still used by {self._leases[digest]} running requests after "
-                    f"{max_drain_s:g} seconds; try again later",
-                    retry_after=self._retry_after(),
+                    f"{max_drain_s:g} seconds"
                 ) from None
             await self._unload(digest)
             self._wake()
             yield
         finally:
-            self._removed[digest] -= 1
-            if not self._removed[digest]:
-                del self._removed[digest]
+            self._removed -= Counter([digest])
 
     async def close(self) -> None:
         """Stop serving the queue; whoever waits is cancelled."""
@@ -234,7 +236,8 @@ class Residency:
     async def _has_room(self, ticket: _Ticket) -> bool:
         """Free one slot for a ticket, waiting if need be; False if the ticket was withdrawn."""
         while len(self._resident) >= self.capacity and not ticket.granted.done():
-            others = [digest for digest in self._resident if digest not in ticket.folders]
+            staying = ticket.folders.keys() | self._kept
+            others = [digest for digest in self._resident if digest not in staying]
             idle = next((digest for digest in others if not self._leases[digest]), None)
             if idle is not None:
                 await self._unload(idle)
@@ -275,8 +278,9 @@ class Residency:
         if self._removed and any(digest in self._removed for digest in folders):
             raise _leaving_error()
 
-    def _retry_after(self) -> int:
-        return max(1, min(30, round(self._max_wait_s / 4)))
+    def _busy(self, told: str) -> AdaptersBusy:
+        retry_after = max(1, min(30, round(self._max_wait_s / 4)))
+        return AdaptersBusy(f"{told}; try again later", retry_after=retry_after)
 
     async def _load(self, digest: str, folder: Path) -> None:
         started = asyncio.get_running_loop().time()

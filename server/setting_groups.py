@@ -56,6 +56,9 @@ class ResidencySettings(BaseModel):
         gt=0,
         description="Longest wait of a removal for running requests, in seconds.",
     )
+    pinned: tuple[str, ...] = Field(
+        default=(), description="Names of adapters that keep their slots once they are in one."
+    )
 
 
 class StorageSettings(BaseModel):

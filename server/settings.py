@@ -161,20 +161,26 @@ class Settings(BaseSettings):
         return Places(self.data_dir, database, self.store_url, options, self.storage.cache_bytes)
 
     def check(self, has_stored_key: Callable[[], bool] = lambda: False) -> None:
-        """Refuse settings that are each valid and together unsafe, and URLs that mean nothing.
+        """Refuse settings that are each valid and cannot be meant together, and URLs of nothing.
 
         Args:
             has_stored_key: says whether the database has a key; asked only where it matters.
 
         Raises:
-            InvalidSettings: another machine could reach a server without keys, or there is no such
-                kind of database or store.
+            InvalidSettings: another machine could reach a server without keys, there is no such
+                kind of database or store, or pinned adapters leave no slot to the others.
         """
         try:
             check_places(self.places)
         except StorageFailed as error:
             raise InvalidSettings(str(error)) from None
         self._check_certificates()
+        pinned, slots = len(set(self.residency.pinned)), self.engine.max_loras
+        if pinned >= slots:
+            raise InvalidSettings(
+                f"residency.pinned names {pinned} adapters of {slots} slots, which leaves none to "
+                "the others; pin fewer, or start with more --max-loras"
+            )
         if not self.keys() and not self.is_loopback and not has_stored_key():
             raise InvalidSettings(
                 f"refusing to listen on {self.host} without an API key: anyone who reaches this "

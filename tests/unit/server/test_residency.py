@@ -210,3 +210,34 @@ def test_random_traffic_keeps_every_promise():
         assert set(residency.resident) == slots.held
 
     run(scenario())
+
+
+def test_a_pinned_adapter_makes_room_for_nobody():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2, pinned=["pet"])
+        residency.name({"pet": "p", "other": "a"})
+        for name in ("p", "a", "b", "c", "p"):
+            async with residency.lease(folders(name)):
+                pass
+        assert slots.log == ["+p", "+a", "-a", "+b", "-b", "+c"]
+        residency.name({"other": "a"})
+        for name in ("c", "a"):
+            async with residency.lease(folders(name)):
+                pass
+        assert slots.log[-2:] == ["-p", "+a"]
+
+    run(scenario())
+
+
+def test_slots_of_pinned_adapters_are_not_promised_to_others():
+    async def scenario():
+        slots = Slots(3)
+        residency = Residency(slots, 3, pinned=["pet"])
+        residency.name({"pet": "p"})
+        with pytest.raises(MixtureTooLarge, match="3 slots, 1 of them kept for pinned"):
+            residency.try_acquire(folders("abc"))
+        async with residency.lease(folders("abp")):
+            assert slots.held == {"a", "b", "p"}
+
+    run(scenario())

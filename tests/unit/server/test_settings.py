@@ -156,3 +156,10 @@ def test_a_file_of_authorities_that_says_nothing_ends_the_start(tmp_path, conten
         file.write_bytes(content)
     with pytest.raises(InvalidSettings, match=r"sources\.ca_file"):
         load_settings({"sources": {"ca_file": file}}).check()
+
+
+def test_pinned_adapters_leave_a_slot_to_the_others(config) -> None:
+    told = "engine: {max_loras: 3}\nresidency: {pinned: [maths, code%s]}"
+    load_settings({}, config(told % "")).check()
+    with pytest.raises(InvalidSettings, match="names 3 adapters of 3 slots"):
+        load_settings({}, config(told % ", reading")).check()
