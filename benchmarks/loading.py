@@ -3,7 +3,8 @@
     python -m benchmarks.loading [--loads 50] [--rank 16] [--streams 1]
 
 Streams decode without end; adapters go into slots and out of them, one after the other. Told are
-the gaps between a stream's tokens, without loads and with them in turn, and how long a load takes.
+how long a load takes, the longest gap between two tokens of a stream while it goes on, and the
+longest in as much time right after it.
 """
 
 import argparse
@@ -25,8 +26,9 @@ FILES = 12
 """Adapters on disk: more than slots, so that every load reads one that is in none."""
 
 TOKENS = 900
-TURN_LOADS = 10
-IDLE_S = 5.0
+WARM_UP_S = 5.0
+PAUSE_S = 0.4
+"""Before and after a load, so that no gap belongs to two."""
 
 
 async def _tokens(engine: EmbeddedEngine, name: str) -> AsyncIterator[float]:
@@ -46,20 +48,29 @@ async def _tokens(engine: EmbeddedEngine, name: str) -> AsyncIterator[float]:
         yield float("nan")
 
 
+Span = tuple[float, float]
+"""From and to, in seconds."""
+
+
 class Stream:
-    """One stream's gaps, in milliseconds, under the name of what goes on beside it."""
+    """One stream's gaps between tokens, as spans."""
 
     def __init__(self, engine: EmbeddedEngine, name: str) -> None:
-        self.gaps: dict[str, list[float]] = {"alone": [], "loading": []}
-        self.beside = "alone"
+        self.gaps: list[Span] = []
         self._task = asyncio.create_task(self._follow(engine, name))
 
     async def _follow(self, engine: EmbeddedEngine, name: str) -> None:
         last = float("nan")
         async for now in _tokens(engine, name):
             if now == now and last == last:  # neither is the break between two requests
-                self.gaps[self.beside].append(1e3 * (now - last))
+                self.gaps.append((last, now))
             last = now
+
+    def longest_within(self, begin: float, end: float) -> float:
+        """The longest gap, in milliseconds, of those that overlap a span; 0 if none does."""
+        return max(
+            (1e3 * (to - since) for since, to in self.gaps if since < end and to > begin), default=0
+        )
 
     def stop(self) -> None:
         """End it."""
@@ -71,41 +82,42 @@ async def measure(folders: Sequence[Path], loads: int, streams: int) -> None:
     settings = EngineSettings(dtype="bfloat16", max_loras=SLOTS, cache_dir=cache_dir())
     engine = await EmbeddedEngine.start(settings, base_model_path(), "base")
     running = [Stream(engine, f"stream-{n}") for n in range(streams)]
-    taken: list[float] = []
+    await asyncio.sleep(WARM_UP_S)
+    loading: list[Span] = []
+    alone: list[Span] = []
     order = itertools.cycle(range(len(folders)))
     held: list[str] = []
-    while len(taken) < loads:
-        await _say(running, "alone")
-        await asyncio.sleep(IDLE_S)
-        await _say(running, "loading")
-        for number in itertools.islice(order, min(TURN_LOADS, loads - len(taken))):
-            if len(held) == SLOTS:
-                await engine.unload(held.pop(0))
-            begin = time.perf_counter()
-            await engine.load(f"adapter-{number}", folders[number])
-            taken.append(1e3 * (time.perf_counter() - begin))
-            held.append(f"adapter-{number}")
+    for number in itertools.islice(order, loads):
+        if len(held) == SLOTS:
+            await engine.unload(held.pop(0))
+        await asyncio.sleep(PAUSE_S)
+        begin = time.perf_counter()
+        await engine.load(f"adapter-{number}", folders[number])
+        end = time.perf_counter()
+        held.append(f"adapter-{number}")
+        loading.append((begin, end))
+        await asyncio.sleep(PAUSE_S)
+        begin = time.perf_counter()
+        await asyncio.sleep(end - loading[-1][0])
+        alone.append((begin, time.perf_counter()))
     for stream in running:
         stream.stop()
     size = sum(file.stat().st_size for file in folders[0].iterdir()) / 2**20
-    print(f"{loads} loads of {size:.1f} MiB beside {streams} stream(s); a load takes (ms):")
-    print(f"| {'':10} | tokens | median | 99 % | longest |")
-    for name in ("alone", "loading"):
-        gaps = [gap for stream in running for gap in stream.gaps[name]]
-        print(_row(name, gaps))
-    print(_row("a load", taken))
+    print(f"{loads} loads of {size:.1f} MiB beside {streams} stream(s), in milliseconds")
+    print(f"| {'':32} | median | 90 % | longest |")
+    print("|---|---|---|---|")
+    print(_row("a load", [1e3 * (end - begin) for begin, end in loading]))
+    for name, spans in (
+        ("longest gap of a stream in a load", loading),
+        ("in as long without one", alone),
+    ):
+        print(_row(name, [stream.longest_within(*span) for span in spans for stream in running]))
     engine.client.shutdown()
 
 
-async def _say(running: Sequence[Stream], beside: str) -> None:
-    await asyncio.sleep(0.5)  # the gap at hand still belongs to what was
-    for stream in running:
-        stream.beside = beside
-
-
 def _row(name: str, values: Sequence[float]) -> str:
-    high = quantiles(values, n=100)[98]
-    return f"| {name:10} | {len(values)} | {median(values):.0f} | {high:.0f} | {max(values):.0f} |"
+    high = quantiles(values, n=10)[8]
+    return f"| {name:32} | {median(values):.0f} | {high:.0f} | {max(values):.0f} |"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Random adapters of a given rank for any base model: only their cost has a meaning."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -9,15 +10,22 @@ from safetensors.torch import save_file
 from adapters.base_model import read_base_model
 
 
-def write_adapters(base: Path, folder: Path, count: int, rank: int) -> list[Path]:
-    """Write ``count`` PEFT folders that touch all seven linears of every layer, in bfloat16."""
+def write_adapters(
+    base: Path, folder: Path, count: int, rank: int, linears: Collection[str] = ()
+) -> list[Path]:
+    """Write ``count`` PEFT folders that touch these linears of every layer, or all, in bfloat16."""
     shapes = read_base_model(base, "base")
+    touched = {
+        suffix: size
+        for suffix, size in shapes.linears.items()
+        if not linears or suffix.rpartition(".")[2] in linears
+    }
     written = []
     for number in range(count):
         generator = torch.Generator().manual_seed(number)
         tensors = {}
         for layer in range(shapes.num_layers):
-            for suffix, (size_out, size_in) in shapes.linears.items():
+            for suffix, (size_out, size_in) in touched.items():
                 name = f"base_model.model.model.layers.{layer}.{suffix}"
                 a = torch.randn(rank, size_in, generator=generator) * size_in**-0.5
                 b = torch.randn(size_out, rank, generator=generator) * 0.01
@@ -30,8 +38,8 @@ def write_adapters(base: Path, folder: Path, count: int, rank: int) -> list[Path
             "peft_type": "LORA",
             "r": rank,
             "lora_alpha": 2 * rank,
-            "target_modules": sorted({suffix.rpartition(".")[2] for suffix in shapes.linears}),
-            "base_model_name_or_path": "base",
+            "target_modules": sorted({suffix.rpartition(".")[2] for suffix in touched}),
+            "base_model_name_or_path": base.name,
             "bias": "none",
             "task_type": "CAUSAL_LM",
         }

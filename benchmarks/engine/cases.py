@@ -1,6 +1,6 @@
 """What is measured: a row is an engine under a load, a column a number of requests or prefill."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ADAPTERS = 8
@@ -76,6 +76,10 @@ class Column:
             "tokens": tokens,
             "mixtures": row.mixtures,
         }
+
+    def shortened(self) -> "Column":
+        """For warming up: what compiles or is touched first happens all the same."""
+        return replace(self, tokens=min(self.tokens, 8))
 
 
 COLUMNS = (

@@ -4,8 +4,10 @@ The machines that this runs on are shared and drift, so that only ratios within 
 every round measures every row, and the ratio to the row of vLLM without LoRA is taken inside it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -18,6 +20,8 @@ from benchmarks.engine.cases import ADAPTERS, COLUMNS, ROWS, Column, Row
 from benchmarks.engine.child import MAX_RANK
 
 Speeds = dict[tuple[str, str], list[float]]
+
+LEAST_REPEATS = 2
 
 
 @contextmanager
@@ -34,26 +38,39 @@ def engines(model: Path, cache: Path, threads: str) -> Iterator[dict[str, Child]
         yield children
 
 
-def schedule(repeats: int) -> Iterator[tuple[Row, Column, bool]]:
-    """What to measure, in order, and whether it counts: the first round of all warms up."""
-    for repeat in range(repeats + 1):
-        for column in COLUMNS:
-            for _ in range(column.rounds if repeat else 1):
-                for row in ROWS:
-                    yield row, column, repeat > 0
+def measure(children: dict[str, Child], repeats: int, until: float) -> Speeds:
+    """Measure every row and column in rounds, after one round that warms up.
 
-
-def measure(children: dict[str, Child], repeats: int) -> Speeds:
-    """Measure every row and column ``repeats`` times, after one round that warms up."""
+    Args:
+        children: the engines, by kind.
+        repeats: rounds at most.
+        until: by ``time.monotonic``: no round begins that would not be over by then, as long as the
+            last one took; two are made in any case.
+    """
+    _round(children, [column.shortened() for column in COLUMNS], "warming up")
     speeds: Speeds = {}
-    for row, column, counts in track(list(schedule(repeats)), "measuring"):
-        command = column.command(row)
-        if not counts:
-            command["tokens"] = min(command["tokens"], 8)
-        speed = float(children[row.kind].ask(command)["tokens_per_s"])
-        if counts:
-            speeds.setdefault((row.title, column.title), []).append(speed)
+    for number in range(1, repeats + 1):
+        begin = time.monotonic()
+        columns = [column for column in COLUMNS for _ in range(column.rounds)]
+        for key, speed in _round(children, columns, f"round {number}, at most {repeats}"):
+            speeds.setdefault(key, []).append(speed)
+        end = time.monotonic()
+        if number >= LEAST_REPEATS and end + (end - begin) > until:
+            break
     return speeds
+
+
+def _round(
+    children: dict[str, Child], columns: list[Column], title: str
+) -> list[tuple[tuple[str, str], float]]:
+    """Measure all rows in turn in each column: (row, column) → tokens a second."""
+    return [
+        (
+            (row.title, column.title),
+            float(children[row.kind].ask(column.command(row))["tokens_per_s"]),
+        )
+        for column, row in track(list(product(columns, ROWS)), title)
+    ]
 
 
 def ratio(speeds: Speeds, row: Row, column: Column, to: Row) -> float:
