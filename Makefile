@@ -2,6 +2,7 @@
 #   PYTHON=…  the interpreter the virtual environment is made of (3.11 or 3.12)
 #   ARGS=…    options handed on: make serve ARGS="--port 8001", make test ARGS="-k gates"
 #   DATA=…    folder of the training data, for `make demos`
+#   SOAK_MINUTES=…  of each part of `make soak`
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,6 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python; do \
 	"$$p" -c '$(SUPPORTED)' 2>/dev/null && { echo "$$p"; break; }; done)
 ARGS ?=
 DATA ?=
+SOAK_MINUTES ?= 10
 # A terminal gets pip's progress bars; a CI log does not.
 PIP := $(BIN)/python -m pip --disable-pip-version-check $(if $(CI),--quiet)
 
@@ -61,6 +63,12 @@ serve: venv ## Start the server (ARGS="--port 8001 --dtype float32")
 .PHONY: test
 test: venv ## Run the tests (ARGS="-k router" picks some)
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: soak
+soak: venv ## Half an hour more of testing: chaos, fuzzing, the schema
+	$(BIN)/python -m tests.soak.chaos --minutes $(SOAK_MINUTES)
+	$(BIN)/python -m tests.soak.fuzz_uploads --minutes $(SOAK_MINUTES)
+	SCHEMA_CASES=100 $(BIN)/python -m pytest tests/http/test_schema.py
 
 .PHONY: check
 check: lint types imports docs docker-lint test ## Everything CI checks

@@ -73,7 +73,7 @@ def _check_directory_size(source: BinaryIO, rules: MemberRules) -> None:
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    if entry.orig_filename != entry.filename:
+    if not entry.filename or entry.orig_filename != entry.filename:
         raise UnsafeArchive(f"the archive holds the unsafe name {shown(entry.orig_filename)}")
     if entry.flag_bits & _ENCRYPTED:
         raise UnsafeArchive(f"{shown(entry.filename)} is encrypted; upload a plain archive")

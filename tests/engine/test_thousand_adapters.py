@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from safetensors.numpy import load_file, save_file
 
 from tests.support import running_server
 from tests.support.generation import Ask, Generated, generate
 from tests.support.running_server import RunningServer
 from tests.support.tiny_llama import BASE_NAME
+from tests.support.variants import variant
 
 pytestmark = pytest.mark.timeout(1800)  # a busy machine takes a second a load
 
@@ -29,21 +28,6 @@ SKEW = 1.1
 
 ARGUMENTS = ("--dtype", "float32", "--max-loras", str(SLOTS), "--max-model-len", "256", "--eager")
 PATIENT = {"LORALLOY_RESIDENCY__MAX_WAIT_S": "240"}
-
-
-def variant(source: Path, folder: Path, seed: int) -> Path:
-    """The adapter of a folder with other factors B, written to another folder."""
-    shutil.copytree(source, folder)
-    file = folder / "adapter_model.safetensors"
-    rng = np.random.default_rng(seed)
-    tensors = {
-        name: (0.3 * rng.standard_normal(tensor.shape)).astype(tensor.dtype)
-        if ".lora_B." in name
-        else tensor
-        for name, tensor in load_file(file).items()
-    }
-    save_file(tensors, file)
-    return folder
 
 
 @pytest.fixture(scope="module")

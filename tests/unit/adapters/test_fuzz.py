@@ -4,10 +4,12 @@ import gzip
 import io
 import json
 import tempfile
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +110,22 @@ def test_damaged_archives(
         assert folder not in refusal(lambda: unpack_archive(damaged, Path(folder), SMALL))
         names = {path.name for path in Path(folder).iterdir()}
         assert names <= {"adapter_config.json", "adapter_model.safetensors"}
+
+
+FOUND = {
+    "a zip whose entry has no name": (
+        "UEsDBDZUfhYcQKqb5bP3trvWE7QfqQBQSwECFAAAAAgAAAAhAKO7zV3UAQAAnQQAABMAAAAAAACAAAAAAIABEAAAAGFk"
+        "PXCdBgAAAAAAAGlnLmpzb25QSwECFAMUAAAAAAgAACEAmp94I0IBAADoAgAAGQAAAAAAAAAAAAAAAACAAQAAAAAAAAIA"
+        "dGVyX21vZGVsLnNhZmV0ZW5zb3JzUEsFBgAAAAACAAIAiAAAAH4DAAAAAA=="
+    ),
+}
+"""What `tests/soak/fuzz_uploads.py` has found, in base64."""
+
+
+@pytest.mark.parametrize("archive", FOUND.values(), ids=FOUND)
+def test_what_the_fuzzer_found_is_refused(archive: str, tmp_path: Path) -> None:
+    assert refusal(lambda: unpack_archive(io.BytesIO(b64decode(archive)), tmp_path, SMALL))
+    assert list(tmp_path.iterdir()) == []
 
 
 @budget
