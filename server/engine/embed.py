@@ -8,6 +8,7 @@ serves, ``shutdown``.
 import asyncio
 import logging
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,6 +74,9 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         os.environ.pop(KERNEL_VARIABLE, None)
     else:
         os.environ[KERNEL_VARIABLE] = str(kernel)
+    if sys.platform == "linux":
+        # Torch's process group listens on the address that the host's name has, from anywhere.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if not hub:
         os.environ["HF_HUB_OFFLINE"] = "1"
     if find_compiler() is None:

@@ -1,7 +1,7 @@
 """The engine's adapter slots, as the server fills and empties them.
 
-An adapter goes in in two parts: every worker reads and packs its file in a thread while steps go on
-(``server.engine.staging``); then, between two steps, what was read is copied into a slot.
+An adapter goes in in two parts: every worker reads and packs its file bit by bit, with steps in
+between (``server.engine.staging``); then, between two steps, what was read is copied into a slot.
 """
 
 import asyncio
@@ -12,8 +12,6 @@ from typing import Any
 from adapters.peft_format import module_scalings, read_config
 from server.engine.errors import EngineFull, EngineLoadError
 from server.engine.usage import Usage
-
-_STAGED_POLL_S = 0.02
 
 
 class Slots:
@@ -61,7 +59,7 @@ class Slots:
             adapter_id = next(self._next_id)
             request = LoRARequest(lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder))
             try:
-                await self._stage(adapter_id, digest, folder)
+                await self._stage(adapter_id, folder)
                 await self._client.add_lora(request)
                 await self._client.pin_lora(adapter_id)
                 await self._call("loralloy_put", adapter_id, rank, scalings.pop())
@@ -87,11 +85,11 @@ class Slots:
                 await self._client.remove_lora(adapter_id)
                 await self._call("loralloy_drop", adapter_id)
 
-    async def _stage(self, adapter_id: int, digest: str, folder: Path) -> None:
-        """Have every worker read the adapter, and wait until all of them have."""
-        await self._call("loralloy_stage", adapter_id, digest, str(folder))
-        while not all(await self._call("loralloy_staged", adapter_id)):  # noqa: ASYNC110
-            await asyncio.sleep(_STAGED_POLL_S)
+    async def _stage(self, adapter_id: int, folder: Path) -> None:
+        """Have every worker read the adapter, a part at a time."""
+        await self._call("loralloy_stage", adapter_id, str(folder))
+        while not all(await self._call("loralloy_proceed", adapter_id)):
+            pass  # between two calls there is a step, if anything runs
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         return await self._client.collective_rpc(method, args=arguments)

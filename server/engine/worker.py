@@ -41,13 +41,13 @@ class BankWorker:
         """Compute on these processor cores alone."""
         keep_to(cores)
 
-    def loralloy_stage(self, adapter_id: int, name: str, folder: str) -> None:
+    def loralloy_stage(self, adapter_id: int, folder: str) -> None:
         """Begin to read an adapter that ``add_lora`` will put into a slot."""
-        staging(self.model_runner).begin(adapter_id, name, folder)
+        staging(self.model_runner).begin(adapter_id, folder)
 
-    def loralloy_staged(self, adapter_id: int) -> bool:
-        """Whether ``add_lora`` need not wait for the adapter any more."""
-        return staging(self.model_runner).is_ready(adapter_id)
+    def loralloy_proceed(self, adapter_id: int) -> bool:
+        """Read on for some milliseconds; say whether all of it is read."""
+        return staging(self.model_runner).proceed(adapter_id)
 
     def loralloy_unstage(self, adapter_id: int) -> None:
         """Forget an adapter that goes into no slot after all."""
