@@ -81,6 +81,7 @@ async def create_app(
         engine.settings.max_loras,
         max_waiting=settings.residency.max_waiting,
         max_wait_s=settings.residency.max_wait_s,
+        pinned=settings.residency.pinned,
         on_load=metrics.loads.observe,
     )
     catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
@@ -118,7 +119,7 @@ async def create_app(
 
 def _layered(settings: Settings, access: Access, catalogue: Catalogue, mixer: Mixer) -> FastAPI:
     """The app with our layers and no routes yet."""
-    app: FastAPI = FastAPI(
+    app: FastAPI = DocumentedApp(
         title="Loralloy",
         version=_version(),
         description="One base model, many adapters, every request its own mixture.",

@@ -14,7 +14,15 @@ from server.access.keys import Caller
 from server.describing import describe
 from server.errors import InvalidRequest
 from server.routes.deeds import audited
-from server.routes.forms import FIELDS, ROUTING_BODY, form_of, read_routing_fields, staged
+from server.routes.forms import (
+    FIELDS,
+    REPLACEMENT_BODY,
+    ROUTING_BODY,
+    UPLOAD_BODY,
+    form_of,
+    read_routing_fields,
+    staged,
+)
 from server.routes.preconditions import expected_tag
 from server.routes.state import CallerOf, Parts, PartsOf
 
@@ -24,7 +32,12 @@ _SHOWN_EXAMPLES = 3
 _DIGEST_CHARACTERS = 64
 
 
-@router.post("/v1/adapters", status_code=201)
+@router.post(
+    "/v1/adapters",
+    status_code=201,
+    responses={200: {"description": "It was there already."}},
+    openapi_extra=UPLOAD_BODY,
+)
 async def add_adapter(request: Request, response: Response, parts: PartsOf) -> dict[str, Any]:
     """Take in an adapter: ``name``, then ``file`` and ``config``, or ``archive``.
 
@@ -46,7 +59,7 @@ async def add_adapter(request: Request, response: Response, parts: PartsOf) -> d
     return _tagged(adapter, response, parts)
 
 
-@router.put("/v1/adapters/{name}")
+@router.put("/v1/adapters/{name}", openapi_extra=REPLACEMENT_BODY)
 async def replace_adapter(
     name: str, request: Request, response: Response, parts: PartsOf
 ) -> dict[str, Any]:

@@ -18,13 +18,38 @@ from server.routes.state import Parts
 from server.routing_data import ROUTING_FIELDS, fields_of, parse_routing
 
 FIELDS: Final = frozenset({"name", "file", "config", "archive", *ROUTING_FIELDS})
+_TEXT: Final = {"type": "string"}
+_FILE: Final = {"type": "string", "format": "binary"}
+_ROUTING: Final = {
+    "examples": {**_TEXT, "description": "JSON lines, or a text a line."},
+    "description": _TEXT,
+    "centroids": {**_TEXT, "description": "JSON: a list of vectors."},
+    "encoder": {**_TEXT, "description": "The name of the space that they are of."},
+}
+_FILES: Final = {"file": _FILE, "config": _FILE, "archive": _FILE}
+
+
+def _form_body(required: list[str], **fields: object) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": {**fields, **_ROUTING}}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+
+
+UPLOAD_BODY: Final = _form_body(["name"], name=_TEXT, **_FILES)
+"""What OpenAPI's schema says of an upload."""
+
+REPLACEMENT_BODY: Final = _form_body([], **_FILES)
+"""And of a replacement."""
+
 ROUTING_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": {"type": "object"}} for kind in (FORM, "application/json")},
+        "content": {
+            FORM: {"schema": {"type": "object", "properties": _ROUTING}},
+            "application/json": {"schema": {"type": "object"}},
+        },
     }
 }
-"""What OpenAPI's schema says of a route that takes routing data alone."""
+"""And of a route that takes routing data alone."""
 
 _MAX_TEXT_BYTES = 2**26
 
