@@ -17,8 +17,8 @@ from vllm.lora.request import LoRARequest
 
 from adapters.files import WEIGHTS_FILE
 
-PART_S = 0.006
-"""About how long a part takes: less than a step does."""
+PART_S = 0.012
+"""About how long a part takes: as long as the copy into a slot, which cannot be parted."""
 
 Reading = Generator[None, None, Any]
 
