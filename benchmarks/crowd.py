@@ -1,6 +1,6 @@
 """A thousand adapters over eight slots, against a server that has eight adapters in all.
 
-    python -m benchmarks.crowd [--adapters 1000] [--rounds 8] [--requests 500] [--out FOLDER]
+    python -m benchmarks.crowd [--adapters 1000] [--rounds 24] [--requests 500] [--out FOLDER]
 
 Two servers of the default model run side by side and are asked in turn, for the same eight
 adapters: what the others cost that are registered and not in use. Then the crowded one gets
@@ -197,7 +197,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crowd", description=__doc__)
     parser.add_argument("--adapters", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     options = parser.parse_args()

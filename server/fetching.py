@@ -11,8 +11,8 @@ from adapters.store import AdapterStore
 class SlotLoader(Protocol):
     """What loads adapters into slots: the engine, or what stands before it."""
 
-    async def load(self, digest: str, folder: Path) -> None:
-        """Put an adapter into a free slot."""
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
+        """Put an adapter into a free slot; the more requests wait, the less others are spared."""
 
     async def unload(self, digest: str) -> None:
         """Free an adapter's slot."""
@@ -30,7 +30,7 @@ class Fetching:
         self._loader = loader
         self._store = store
 
-    async def load(self, digest: str, folder: Path) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         """Put an adapter into a free slot.
 
         Raises:
@@ -44,7 +44,7 @@ class Fetching:
         except MissingFile as error:  # no fault of the request that needs it
             raise StorageFailed(f"could not load an adapter: {error}") from error
         try:
-            await self._loader.load(digest, here)
+            await self._loader.load(digest, here, waiting)
         finally:
             await asyncio.to_thread(held.__exit__, None, None, None)
 

@@ -284,7 +284,7 @@ class Residency:
 
     async def _load(self, digest: str, folder: Path) -> None:
         started = asyncio.get_running_loop().time()
-        await self._loader.load(digest, folder)
+        await self._loader.load(digest, folder, len(self._queue))
         self._on_load(asyncio.get_running_loop().time() - started)
         self._resident[digest] = None
 

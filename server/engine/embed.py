@@ -180,9 +180,9 @@ class EmbeddedEngine:
         """Digests of the adapters in slots."""
         return frozenset(self._slots.ids)
 
-    async def load(self, digest: str, folder: Path) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         """Put an adapter into a free slot: see :meth:`Slots.load`."""
-        await self._slots.load(digest, folder)
+        await self._slots.load(digest, folder, waiting)
 
     async def unload(self, digest: str) -> None:
         """Free an adapter's slot once no running request uses it: see :meth:`Slots.unload`."""

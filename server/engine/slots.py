@@ -13,6 +13,9 @@ from adapters.peft_format import module_scalings, read_config
 from server.engine.errors import EngineFull, EngineLoadError
 from server.engine.usage import Usage
 
+PART_S = 0.012
+"""About how long a part of a load takes."""
+
 
 class Slots:
     """Adapters in slots, by digest. For one event loop.
@@ -34,40 +37,36 @@ class Slots:
         self._next_id = itertools.count(1)
         self._moving = asyncio.Lock()
 
-    async def load(self, digest: str, folder: Path) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         """Put an adapter into a free slot.
 
-        Running requests pause for the copy into the slot alone.
+        Running requests pause for PART_S between two steps, for each request that waits; or for the
+        copy into the slot.
 
         Args:
             digest: the adapter's digest.
             folder: its validated, immutable folder, absolute.
+            waiting: requests that wait for it, or for what comes after it.
 
         Raises:
             EngineFull: no slot is free.
             EngineLoadError: vLLM refused it; the slots are as before.
         """
-        from vllm.lora.request import LoRARequest
-
         async with self._moving:
             if digest in self.ids:
                 return
             if len(self.ids) >= self._capacity:
                 raise EngineFull(f"all {self._capacity} slots are taken")
-            rank = read_config(folder).max_rank
-            scalings = set(module_scalings(folder).values())
+            facts = read_config(folder).max_rank, max(module_scalings(folder).values())
             adapter_id = next(self._next_id)
-            request = LoRARequest(lora_name=digest, lora_int_id=adapter_id, lora_path=str(folder))
+            adapter = (adapter_id, digest, str(folder), facts, PART_S * max(1, waiting))
             try:
-                await self._stage(adapter_id, folder)
-                await self._client.add_lora(request)
-                await self._client.pin_lora(adapter_id)
-                await self._call("loralloy_put", adapter_id, rank, scalings.pop())
+                while not all(await self._call("loralloy_load", *adapter)):
+                    pass  # between two calls there is a step, if anything runs
             except BaseException as error:
                 # vLLM raises plain Exception for a failed call, and leaves a half-written slot
                 # behind: take it out again. So must whoever is cancelled half-way.
-                await self._call("loralloy_unstage", adapter_id)
-                await self._client.remove_lora(adapter_id)
+                await self._call("loralloy_unload", adapter_id)
                 if not isinstance(error, Exception):
                     raise
                 raise EngineLoadError(f"the engine refused adapter {digest[:12]}") from error
@@ -82,14 +81,7 @@ class Slots:
         async with self._moving:
             adapter_id = self.ids.pop(digest, None)
             if adapter_id is not None:
-                await self._client.remove_lora(adapter_id)
-                await self._call("loralloy_drop", adapter_id)
-
-    async def _stage(self, adapter_id: int, folder: Path) -> None:
-        """Have every worker read the adapter, a part at a time."""
-        await self._call("loralloy_stage", adapter_id, str(folder))
-        while not all(await self._call("loralloy_proceed", adapter_id)):
-            pass  # between two calls there is a step, if anything runs
+                await self._call("loralloy_unload", adapter_id)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         return await self._client.collective_rpc(method, args=arguments)

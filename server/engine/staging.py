@@ -17,8 +17,8 @@ from vllm.lora.request import LoRARequest
 
 from adapters.files import WEIGHTS_FILE
 
-PART_S = 0.012
-"""About how long a part takes: as long as the copy into a slot, which cannot be parted."""
+COPY_S = 0.012
+"""About how long the copy takes, which cannot be parted."""
 
 Reading = Generator[None, None, Any]
 
@@ -37,24 +37,25 @@ class Staging:
         self._done: dict[int, Any] = {}
         manager._load_adapter = self._take
 
-    def begin(self, adapter_id: int, folder: str) -> None:
-        """Begin to read an adapter."""
-        self._reading[adapter_id] = _read(self._manager, adapter_id, Path(folder))
-
-    def proceed(self, adapter_id: int) -> bool:
-        """Read on for about PART_S; say whether it is done.
+    def read(self, adapter_id: int, folder: str, seconds: float) -> bool:
+        """Begin an adapter, or read it on, for about so long; say whether there is time to copy it.
 
         Raises:
             Exception: whatever vLLM has against the adapter.
         """
-        end = perf_counter() + PART_S
-        while adapter_id in self._reading and perf_counter() < end:
+        end = perf_counter() + seconds
+        if adapter_id in self._done:
+            return True
+        if adapter_id not in self._reading:
+            self._reading[adapter_id] = _read(self._manager, adapter_id, Path(folder))
+        while perf_counter() < end:
             try:
                 next(self._reading[adapter_id])
             except StopIteration as stop:
                 self._done[adapter_id] = stop.value
                 del self._reading[adapter_id]
-        return adapter_id in self._done
+                return end - perf_counter() > COPY_S
+        return False
 
     def drop(self, adapter_id: int) -> None:
         """Forget an adapter that does not go into a slot after all."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from vllm.lora.request import LoRARequest
 
 from server.engine.bank import BoundLayer, GatedPunica
 from server.engine.hook import LOG_ATTRIBUTE, SlotTable
@@ -36,32 +37,45 @@ class BankWorker:
     """Worker extension: the slot table and the probe."""
 
     model_runner: Any
+    add_lora: Any
+    pin_lora: Any
+    remove_lora: Any
 
     def loralloy_keep_to(self, cores: tuple[int, ...]) -> None:
         """Compute on these processor cores alone."""
         keep_to(cores)
 
-    def loralloy_stage(self, adapter_id: int, folder: str) -> None:
-        """Begin to read an adapter that ``add_lora`` will put into a slot."""
-        staging(self.model_runner).begin(adapter_id, folder)
+    def loralloy_load(
+        self, adapter_id: int, name: str, folder: str, facts: tuple[int, float], seconds: float
+    ) -> bool:
+        """Read on an adapter for so long; once it is read, copy it into a slot, where it stays.
 
-    def loralloy_proceed(self, adapter_id: int) -> bool:
-        """Read on for some milliseconds; say whether all of it is read."""
-        return staging(self.model_runner).proceed(adapter_id)
+        Args:
+            adapter_id: a new one begins a new adapter.
+            name: the adapter's digest.
+            folder: its files.
+            facts: its rank and its scaling.
+            seconds: what this part may take; with little of it left, the copy becomes the next.
 
-    def loralloy_unstage(self, adapter_id: int) -> None:
-        """Forget an adapter that goes into no slot after all."""
+        Returns:
+            Whether it is in its slot.
+        """
+        table = slot_table(self.model_runner)
+        if adapter_id in table.ranks:
+            return True
+        if not staging(self.model_runner).read(adapter_id, folder, seconds):
+            return False
+        request = LoRARequest(lora_name=name, lora_int_id=adapter_id, lora_path=folder)
+        self.add_lora(request)
+        self.pin_lora(adapter_id)
+        table.ranks[adapter_id], table.scalings[adapter_id] = facts
+        return True
+
+    def loralloy_unload(self, adapter_id: int) -> None:
+        """Take an adapter out of its slot, or out of what is read, wherever it is."""
+        table = slot_table(self.model_runner)
         staging(self.model_runner).drop(adapter_id)
-
-    def loralloy_put(self, adapter_id: int, rank: int, scaling: float) -> None:
-        """Record rank and scaling of an adapter that ``add_lora`` has put into a slot."""
-        table = slot_table(self.model_runner)
-        table.ranks[adapter_id] = rank
-        table.scalings[adapter_id] = scaling
-
-    def loralloy_drop(self, adapter_id: int) -> None:
-        """Forget an adapter that leaves its slot."""
-        table = slot_table(self.model_runner)
+        self.remove_lora(adapter_id)
         table.ranks.pop(adapter_id, None)
         table.scalings.pop(adapter_id, None)
 

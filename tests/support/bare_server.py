@@ -62,7 +62,7 @@ class Engine:
     def set_models(self, names) -> None:
         self.named = set(names)
 
-    async def load(self, digest: str, folder: Path) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         assert (folder / "adapter_model.safetensors").is_file()
         self.held[digest] = folder
 

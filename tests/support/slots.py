@@ -15,7 +15,7 @@ class Slots:
         self.broken: set[str] = set()
         self.busy = 0
 
-    async def load(self, digest: str, folder: Path) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         self.busy += 1
         assert self.busy == 1, "two loads at once"
         await asyncio.sleep(0.001)

@@ -33,7 +33,7 @@ class NoEngine:
     def set_models(self, names: object) -> None:
         return
 
-    async def load(self, digest: str, folder: Path) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         assert folder.name == digest
 
     async def unload(self, digest: str) -> None:
