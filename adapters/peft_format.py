@@ -24,6 +24,7 @@ from adapters.strict_json import read_json_object
 __all__ = [
     "LoraConfigFacts",
     "ModuleTensor",
+    "layer_of",
     "module_scalings",
     "parse_config",
     "parse_tensor_name",
@@ -77,6 +78,12 @@ def parse_tensor_name(name: str) -> ModuleTensor:
     if place is None:
         return ModuleTensor(match["module"], factor, None, None)
     return ModuleTensor(match["module"], factor, int(place["layer"]), place["suffix"])
+
+
+def layer_of(module: str) -> int | None:
+    """The layer that a module's full path names; None if it is not part of one."""
+    place = _LAYER_MODULE.fullmatch(module)
+    return None if place is None else int(place["layer"])
 
 
 def tensor_name(module: str, factor: Factor) -> str:

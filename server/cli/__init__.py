@@ -7,6 +7,7 @@ import typer
 
 from server.cli.adapters import adapters
 from server.cli.chat import chat
+from server.cli.interference import interference
 from server.cli.keys import keys
 from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
@@ -28,6 +29,7 @@ app.command()(serve)
 app.command()(chat)
 app.command()(route)
 app.command("plot-trace")(plot_trace)
+app.command()(interference)
 app.add_typer(adapters, name="adapters")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")
