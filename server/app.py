@@ -171,7 +171,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     opening = asyncio.create_task(_open(parts))
     reporting = asyncio.create_task(_report(parts.engine))
     following = asyncio.create_task(_follow_others(parts))
-    parts.access.watch.start()
+    await asyncio.to_thread(parts.access.watch.start)
     try:
         yield
     finally:

@@ -39,7 +39,11 @@ class KeyWatch:
         callers.take(ledger.stored())
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look: once before this returns.
+
+        An engine may have taken minutes to start since the keys were read the first time.
+        """
+        self._try(self.look)
         self._thread.start()
 
     def stop(self) -> None:

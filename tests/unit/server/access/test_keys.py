@@ -146,6 +146,19 @@ def test_the_watch_finds_what_another_process_changes_within_a_second(tmp_path):
     assert EVERY_S <= 1
 
 
+def test_a_key_is_taken_as_soon_as_a_server_that_was_slow_to_start_serves(ledger):
+    now = [0.0]
+    callers = Callers((), Quota(), only_local=True, clock=lambda: now[0])
+    watch = KeyWatch(ledger, callers)
+    key, _ = made(ledger)
+    now[0] += 2 * STALE_S
+    watch.start()
+    try:
+        assert taken(callers, key)
+    finally:
+        watch.stop()
+
+
 def test_keys_made_and_revoked_between_two_looks_are_noticed(ledger):
     callers = callers_of()
     watch = KeyWatch(ledger, callers)
