@@ -7,11 +7,15 @@ import pytest
 
 from tests.soak.chaos import Chaos
 
+LEAST = {"killed": 2} | dict.fromkeys(
+    ("add", "replace", "describe", "remove", "ask", "ask_pinned", "ask_mixture", "leave"), 3
+)
+"""By what was done, not by time: on a slow machine little is done between two kills."""
+
 
 @pytest.mark.timeout(600)
 def test_nothing_acknowledged_is_lost_and_no_answer_is_wrong(tmp_path: Path) -> None:
     chaos = Chaos(tmp_path, seed=1)
-    asyncio.run(chaos.run(seconds=40, kill_every=15))
-    assert chaos.world.done["killed"] >= 2
-    did = {"add", "replace", "describe", "remove", "ask", "ask_pinned", "ask_mixture", "leave"}
-    assert {kind for kind in did if not chaos.world.done[kind]} == set()
+    done = chaos.world.done
+    asyncio.run(chaos.run(lambda: all(done[kind] >= n for kind, n in LEAST.items()), kill_every=10))
+    assert done["killed"] > LEAST["killed"], "once more at the end"

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -57,22 +58,21 @@ class Chaos:
         self.world = World(files, names, random.Random(seed))
         self._server: RunningServer
 
-    async def run(self, seconds: float, kill_every: float) -> None:
-        """Go on for so long; kill the server about so often.
+    async def run(self, over: Callable[[], bool], kill_every: float) -> None:
+        """Go on until it is over; kill the server about every so many seconds.
 
         Raises:
             Broken: the server did what it must not.
         """
         await self._start()
         await self._learn()
-        end = time.monotonic() + seconds
         async with asyncio.TaskGroup() as actors:
             for number in range(WRITERS):
                 mine = self.world.names[number * NAMES_EACH : (number + 1) * NAMES_EACH]
-                actors.create_task(Writer(self.world, mine).write(end))
+                actors.create_task(Writer(self.world, mine).write(over))
             for _ in range(READERS):
-                actors.create_task(Reader(self.world).read(end))
-            actors.create_task(self._kill_now_and_then(end, kill_every))
+                actors.create_task(Reader(self.world).read(over))
+            actors.create_task(self._kill_now_and_then(over, kill_every))
         await self._kill()
         await self._start()
         await self._compare()
@@ -80,10 +80,10 @@ class Chaos:
         await asyncio.to_thread(running_server.stop, self._server)
         self._fsck(allowed=set())
 
-    async def _kill_now_and_then(self, end: float, every: float) -> None:
-        while time.monotonic() < end:
+    async def _kill_now_and_then(self, over: Callable[[], bool], every: float) -> None:
+        while not over():
             await asyncio.sleep(every * self.world.random.uniform(0.5, 1.5))
-            if time.monotonic() < end:
+            if not over():
                 await self._kill()
                 self._fsck(allowed={"leftover", "unreferenced"})
                 await self._start()
@@ -162,7 +162,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         chaos = Chaos(Path(folder), options.seed)
-        asyncio.run(chaos.run(60 * options.minutes, options.kill_every))
+        end = time.monotonic() + 60 * options.minutes
+        asyncio.run(chaos.run(lambda: time.monotonic() >= end, options.kill_every))
     for what, times in sorted(chaos.world.done.items()):
         sys.stdout.write(f"{times:6} {what}\n")
 

@@ -1,7 +1,7 @@
 """Who asks for answers, and judges them."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
@@ -17,8 +17,8 @@ class Reader:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def read(self, end: float) -> None:
-        while time.monotonic() < end:
+    async def read(self, over: Callable[[], bool]) -> None:
+        while not over():
             await self._world.up.wait()
             kind = self._world.random.choice(("ask", "ask", "ask_pinned", "ask_mixture", "leave"))
             await self._world.survive(

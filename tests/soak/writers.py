@@ -1,7 +1,7 @@
 """Who adds, replaces, describes and removes adapters."""
 
 import asyncio
-import time
+from collections.abc import Callable
 
 from tests.soak.held import Name
 from tests.soak.world import VARIANTS, World, expect
@@ -14,8 +14,8 @@ class Writer:
         self._world = world
         self._names = names
 
-    async def write(self, end: float) -> None:
-        while time.monotonic() < end:
+    async def write(self, over: Callable[[], bool]) -> None:
+        while not over():
             await self._world.up.wait()
             name = self._world.random.choice(self._names)
             async with name.changing:
