@@ -50,14 +50,18 @@ def _follow_parent() -> None:
 
     A terminal signals its whole foreground group, and vLLM's processes would die at once, before
     running answers are done; the server ends them afterwards. Should the server itself be killed,
-    the kernel (Linux) tells them.
+    the kernel (Linux) kills them. It does so once for each of the server's threads that ends, and
+    vLLM's handler of SIGTERM waits for itself when it is called while it runs: hence SIGKILL.
     """
-    if multiprocessing.parent_process() is None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
         return
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if not parent.is_alive():
+            os._exit(1)
 
 
 def _install_operator() -> None:
