@@ -62,7 +62,7 @@ serve: venv ## Start the server (ARGS="--port 8001 --dtype float32")
 
 .PHONY: test
 test: venv ## Run the tests (ARGS="-k router" picks some; ARGS="-n 0" makes one process of two)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak
 soak: venv ## Half an hour more of testing: chaos, fuzzing, the schema

@@ -11,6 +11,25 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+LONG_FIRST = (
+    "test_token_scope_long_run.py",
+    "test_chaos.py",
+    "test_thousand_adapters.py",
+    "test_shared_storage.py",
+    "test_schema.py",
+    "test_recipes_run.py",
+    "test_restart.py",
+    "test_token_scope_cramped.py",
+)
+"""Files that take minutes, begun first, so that the test processes end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; everything else as collected."""
+    places = {name: place for place, name in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

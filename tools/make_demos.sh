@@ -17,24 +17,23 @@ machine="${MACHINE:-$(nproc) cores of a $(uname -m) machine}"
 
 base="$("$bin/python" -m server.prepare --print base)"
 
-# name | files | data | licence | what the adapter is for | recipe
+# name | files | what the adapter is for. The recipes are adapters/training/recipes/demo/*.yaml.
 demos() {
   cat <<'END'
-maths|gsm8k_train.jsonl|GSM8K|MIT|Grade-school word problems, solved step by step|--batch-size 2 --max-tokens 192
-science|arc_challenge_train.jsonl arc_easy_train.jsonl|ARC (Challenge and Easy)|CC BY-SA 4.0|Multiple-choice questions of school science|--batch-size 4 --max-tokens 128
-code|code_alpaca_train.jsonl|CodeAlpaca|CC BY-NC 4.0 (no commercial use)|Short programming tasks, answered in code|--batch-size 3 --max-tokens 160
-reading|squad_train.jsonl|SQuAD 1.1|CC BY-SA 4.0|Questions answered by a span of a given text|--batch-size 2 --max-tokens 192
+maths|gsm8k_train.jsonl|Grade-school word problems, solved step by step
+science|arc_challenge_train.jsonl arc_easy_train.jsonl|Multiple-choice questions of school science
+code|code_alpaca_train.jsonl|Short programming tasks, answered in code
+reading|squad_train.jsonl|Questions answered by a span of a given text
 END
 }
 
-train() { # name files data licence recipe
-  local run="$work/$1" files=() resume=()
-  for file in $2; do files+=("$data/$file"); done
+train() { # name files
+  local run="$work/$1" files="" resume=()
+  for file in $2; do files+="$data/$file, "; done
   [ -f "$run/run.json" ] && resume=(--resume)
-  # shellcheck disable=SC2086  # the recipe is a list of flags
-  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training.sft \
-    --task "$1" --data "${files[@]}" --base-model "$base" --out "$run" --threads "$threads" \
-    --data-name "$3" --data-licence "$4" ${resume[@]+"${resume[@]}"} $5
+  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training.lora \
+    --config "demo/$1" --set "data=[$files]" --set "base_model=$base" --out "$run" \
+    --threads "$threads" ${resume[@]+"${resume[@]}"}
   mkdir -p "$out/$1"
   cp "$run"/{adapter_config.json,adapter_model.safetensors,card.json,README.md} "$out/$1/"
 }
@@ -49,10 +48,8 @@ fit() { # name files description
 }
 
 mkdir -p "$work" "$out"
-while IFS='|' read -r -u 3 name files title licence description recipe; do
-  if [ ! -f "$out/$name/adapter_model.safetensors" ]; then
-    train "$name" "$files" "$title" "$licence" "$recipe"
-  fi
+while IFS='|' read -r -u 3 name files description; do
+  [ -f "$out/$name/adapter_model.safetensors" ] || train "$name" "$files"
   [ -f "$out/$name/router.json" ] || fit "$name" "$files" "$description"
 done 3< <(demos)
 

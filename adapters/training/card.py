@@ -39,12 +39,18 @@ class Card(BaseModel):
 
     name: str
     task: str
+    method: str = "lora"
     base_model: str
     data: DataSource
+    inputs: dict[str, str] = {}
+    """What it takes from earlier runs: ``mask``, ``reuse_a`` or ``start_from`` → SHA-256."""
     recipe: Recipe
+    steps: int | None = None
     seconds: float
     tokens: int
     bytes: int
+    peak_memory: int | None = None
+    """Bytes."""
     held_out: dict[str, dict[str, Loss]] = {}
     """Task → "base" or "adapter" → loss; filled in by ``adapters.training.evaluate``."""
 
@@ -61,7 +67,7 @@ class Card(BaseModel):
 
     def prose(self) -> str:
         """The card as Markdown, with the front matter that model hubs read."""
-        recipe = self.recipe.model_dump()
+        recipe = self.recipe.model_dump(exclude_none=True)
         recipe["targets"] = ", ".join(self.recipe.targets)
         lines = [
             "---",
@@ -72,8 +78,8 @@ class Card(BaseModel):
             "",
             f"# {self.name}",
             "",
-            f"A LoRA adapter for {self.base_model}, trained on the task *{self.task}* by",
-            "`python -m adapters.training.sft` (loss on the answer alone).",
+            f"{self._kind()} {self.base_model}, trained on the task *{self.task}* by",
+            f"`loralloy train {self.method}` (loss on the answer alone).",
             "",
             "## Data",
             "",
@@ -87,8 +93,14 @@ class Card(BaseModel):
             *_table(["setting", "value"], [[key, str(value)] for key, value in recipe.items()]),
             "",
             f"{self.tokens} tokens in {self.seconds:.0f} seconds; {self.bytes} bytes of weights.",
+            *(f"`{key}`: SHA-256 `{digest}`" for key, digest in self.inputs.items()),
         ]
+        if self.peak_memory is not None:
+            lines.append(f"At most {self.peak_memory / 2**30:.2f} GiB of memory.")
         return "\n".join([*lines, *self._scores()]) + "\n"
+
+    def _kind(self) -> str:
+        return "All weights of" if self.method == "full" else "A LoRA adapter for"
 
     def _scores(self) -> list[str]:
         if not self.held_out:

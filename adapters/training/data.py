@@ -44,9 +44,9 @@ def read_examples(path: Path, task: str) -> list[Example]:
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error
     examples = [
-        template.example(_row(line, template, f"{path}, line {number}"))
+        template.example(checked(_parsed(line, place), template, place))
         for number, line in enumerate(lines, start=1)
-        if line.strip()
+        if line.strip() and (place := f"{path}, line {number}")
     ]
     if not examples:
         raise TrainingError(f"{path} is empty: it needs a JSON object on each line")
@@ -64,12 +64,19 @@ def template_of(task: str) -> Template:
     return TEMPLATES[task]
 
 
-def _row(line: str, template: Template, place: str) -> Row:
-    """One line as a row that has every field of the template, each of its kind."""
+def _parsed(line: str, place: str) -> object:
     try:
-        row = json.loads(line)
+        return json.loads(line)
     except json.JSONDecodeError as error:
         raise TrainingError(f"{place}: not JSON: {error.msg} (column {error.colno})") from error
+
+
+def checked(row: object, template: Template, place: str) -> Row:
+    """The row, if it has every field of the template, each of its kind.
+
+    Raises:
+        TrainingError: it has not; the message begins with ``place``.
+    """
     if not isinstance(row, dict):
         raise TrainingError(f"{place}: a JSON object is needed, not {type(row).__name__}")
     for field in template.fields:
@@ -78,8 +85,9 @@ def _row(line: str, template: Template, place: str) -> Row:
                 f"{place}: field {field!r} is missing; needed are {', '.join(template.fields)}"
             )
         _check_kind(row[field], field, template, place)
-    if not row[template.answer].strip():
-        raise TrainingError(f"{place}: field {template.answer!r} is blank, so nothing is to learn")
+    for field in template.answers:
+        if not row[field].strip():
+            raise TrainingError(f"{place}: field {field!r} is blank, so nothing is to learn")
     return row
 
 
@@ -99,7 +107,10 @@ def encode(example: Example, tokenizer: "PreTrainedTokenizerBase") -> Encoded:
 
 
 def encode_all(
-    examples: Iterable[Example], tokenizer: "PreTrainedTokenizerBase", max_tokens: int
+    examples: Iterable[Example],
+    tokenizer: "PreTrainedTokenizerBase",
+    max_tokens: int,
+    max_prompt_tokens: int | None = None,
 ) -> list[Encoded]:
     """Every example that fits into ``max_tokens``; a cut-off answer would teach to stop early.
 
@@ -110,9 +121,11 @@ def encode_all(
         encoded
         for encoded in (encode(example, tokenizer) for example in examples)
         if len(encoded.input_ids) <= max_tokens
+        and (max_prompt_tokens is None or encoded.prompt_tokens <= max_prompt_tokens)
     ]
     if not fitting:
-        raise TrainingError(f"no example fits into {max_tokens} tokens; raise --max-tokens")
+        bound = f" and prompts of {max_prompt_tokens}" if max_prompt_tokens else ""
+        raise TrainingError(f"no example fits into {max_tokens} tokens{bound}; raise max_tokens")
     return fitting
 
 

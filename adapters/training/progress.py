@@ -36,6 +36,8 @@ class StepReport(TrainerCallback):
         """Start the clock, and forget logged steps that a resumed run will take again."""
         self._began = time.monotonic()
         self._first_step = state.global_step
+        if not state.is_world_process_zero:
+            return
         kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
         self._log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self._bar.start()
@@ -50,7 +52,7 @@ class StepReport(TrainerCallback):
         **_: object,
     ) -> None:
         """Write down one step."""
-        if not logs or "loss" not in logs:
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         seconds = time.monotonic() - self._began
         tokens = sum(self._tokens[self._first_step : state.global_step])

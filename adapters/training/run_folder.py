@@ -2,6 +2,7 @@
 
 run.json      recipe, base model and digests of the data: a resumed run must name the same
 log.jsonl     one line a step
+loss.svg      the same as a picture, once it is through
 checkpoints/  removed when the run is through
 """
 
@@ -17,9 +18,10 @@ from adapters.training.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths inside the output folder of a run."""
+    """Paths inside the output folder of a run, which is finished once it holds ``result``."""
 
     path: Path
+    result: str = WEIGHTS_FILE
 
     @property
     def log(self) -> Path:
@@ -38,8 +40,8 @@ class RunFolder:
             TrainingError: the folder is in use, finished, or of another run.
         """
         record = self.path / "run.json"
-        if (self.path / WEIGHTS_FILE).exists():
-            raise TrainingError(f"{self.path} holds a finished adapter; name another --out")
+        if (self.path / self.result).exists():
+            raise TrainingError(f"{self.path} holds a finished run; name another --out")
         if not resume:
             if self.path.exists() and any(self.path.iterdir()):
                 raise TrainingError(

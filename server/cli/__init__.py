@@ -9,10 +9,12 @@ from server.cli.adapters import adapters
 from server.cli.chat import chat
 from server.cli.interference import interference
 from server.cli.keys import keys
+from server.cli.merge import merge
 from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
 from server.cli.route import route
 from server.cli.serve import serve
+from server.cli.train import PASSED_ON, masks, train
 from server.cli.trouble import Trouble, fail
 
 app = typer.Typer(
@@ -29,7 +31,10 @@ app.command()(serve)
 app.command()(chat)
 app.command()(route)
 app.command("plot-trace")(plot_trace)
+app.command(context_settings=PASSED_ON)(train)
+app.command(context_settings=PASSED_ON)(masks)
 app.command()(interference)
+app.command()(merge)
 app.add_typer(adapters, name="adapters")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")

@@ -1,12 +1,11 @@
-"""Training data of made-up sums, and a run of the training command on the tiny base."""
+"""Training data of made-up sums, and runs of the training command on the tiny base."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from adapters.training import sft
+from tests.support.training import Train, trainer
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +20,7 @@ def maths_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-Train = Callable[..., int]
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train(tiny_base: Path, maths_file: Path) -> Train:
-    """Run the command with small settings; further arguments come last and win."""
-
-    def run(out: Path, *further: str) -> int:
-        fixed = ["--task", "maths", "--data", str(maths_file), "--base-model", str(tiny_base)]
-        small = ["--steps", "6", "--batch-size", "2", "--max-tokens", "96", "--dtype", "float32"]
-        small += ["--warmup-steps", "1", "--save-every", "2", "--threads", "1", "--quiet"]
-        return sft.main([*fixed, *small, "--out", str(out), *further])
-
-    return run
+    """Run a method with small settings; what a test sets wins."""
+    return trainer(tiny_base, maths_file)

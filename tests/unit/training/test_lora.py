@@ -1,4 +1,4 @@
-"""The training command on a tiny base: what it learns, writes, refuses and resumes."""
+"""Training LoRA on a tiny base: what it learns, writes, refuses and resumes."""
 
 import json
 
@@ -34,7 +34,7 @@ def encoded(tiny_base, maths_file):
 def test_first_loss_is_the_base_models_loss_on_the_answers_alone(
     tmp_path, train, tiny_base, encoded
 ):
-    assert train(tmp_path / "out", "--steps", "1") == 0
+    assert train(tmp_path / "out", steps=1, warmup_steps=0) == 0
     batch = draw_batches([len(item.input_ids) for item in encoded], 2, 1, seed=0)[0]
     items = [encoded[index] for index in batch]
     base = LlamaForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
@@ -45,7 +45,7 @@ def test_first_loss_is_the_base_models_loss_on_the_answers_alone(
 
 def test_adapter_is_valid_and_carries_its_card(tmp_path, train, tiny_base, maths_file):
     out = tmp_path / "sums"
-    assert train(out, "--data-name", "Sums", "--data-licence", "CC0") == 0
+    assert train(out, data_name="Sums", data_licence="CC0") == 0
     facts = validate(out, read_base_model(tiny_base, "tiny-llama"), Limits())
     assert facts.rank == 8
     weights = _weights(out)
@@ -85,38 +85,62 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, train, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"targets": "[nothing]"}, "targets"),
+        ({"steps": 0}, "steps"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"dtype": "int4"}, "dtype"),
+        ({"max_tokens": 8}, "raise max_tokens"),
+        ({"base_model": "no/such/folder"}, "cannot load the base model"),
+        ({"learning_rat": 1}, "did you mean 'learning_rate'?"),
+        ({"data": "[nowhere.jsonl]"}, "cannot read nowhere.jsonl"),
+        ({"task": "cooking"}, "unknown task 'cooking'"),
+        ({"task": None}, "says no 'task'"),
+        ({"start_from": "nowhere"}, "start_from: there is no file nowhere"),
+    ],
+)
+def test_wrong_settings_end_in_one_line_and_leave_nothing(
+    tmp_path, train, capsys, settings, message
+):
+    assert train(tmp_path / "out", **settings) == 1
+    _is_one_line(capsys, message)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--targets", "nothing"], "--targets"),
-        (["--steps", "0"], "--steps"),
-        (["--learning-rate", "fast"], "--learning-rate"),
-        (["--dtype", "int4"], "--dtype"),
-        (["--max-tokens", "8"], "raise --max-tokens"),
         (["--name", "No Name"], "cannot be an adapter's name"),
-        (["--base-model", "no/such/folder"], "cannot load the base model"),
         (["--resume"], "no run to resume"),
+        (["--set", "rank"], "write key=value"),
+        (["--config", "nothing"], "there is no recipe nothing; bundled are"),
     ],
 )
 def test_wrong_options_end_in_one_line_and_leave_nothing(
     tmp_path, train, capsys, arguments, message
 ):
     assert train(tmp_path / "out", *arguments) == 1
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ")
-    assert message in error
+    _is_one_line(capsys, message)
     assert not (tmp_path / "out").exists()
 
 
+def _is_one_line(capsys, message):
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+
+
 def test_a_folder_in_use_is_refused(tmp_path, train, capsys):
-    out = tmp_path / "out"
-    assert train(out, "--steps", "1") == 0
+    out, one = tmp_path / "out", {"steps": 1, "warmup_steps": 0}
+    assert train(out, **one) == 0
     before = _weights(out)
-    assert train(out, "--steps", "1") == 1
-    assert "holds a finished adapter" in capsys.readouterr().err
+    assert train(out, **one) == 1
+    assert "holds a finished run" in capsys.readouterr().err
     (out / "adapter_model.safetensors").unlink()
-    assert train(out, "--steps", "1") == 1
+    assert train(out, **one) == 1
     assert "--resume goes on" in capsys.readouterr().err
-    assert train(out, "--steps", "2", "--resume") == 1
+    assert train(out, "--resume", steps=2, warmup_steps=1) == 1
     assert "started with other values of: recipe" in capsys.readouterr().err
-    assert train(out, "--steps", "1", "--resume") == 0
+    assert train(out, "--resume", **one) == 0
     assert all(torch.equal(before[name], tensor) for name, tensor in _weights(out).items())

@@ -1,0 +1,1 @@
+"""Adapters merged into one, by PEFT's rules."""

@@ -1,0 +1,81 @@
+"""The command line of every method: ``loralloy train METHOD`` runs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from adapters.errors import AdapterError
+from adapters.training.distributed import is_first
+from adapters.training.errors import TrainingError
+from adapters.training.method import Method, method_of
+from adapters.training.push import push
+from adapters.training.recipe_file import bundled, plan
+from adapters.training.run import Session, run
+
+
+def main(method: str, arguments: Sequence[str] | None = None) -> int:
+    """Train by a method as the arguments say; returns the exit status."""
+    chosen = method_of(method)
+    options = _parser(chosen).parse_args(arguments)
+    if options.list:
+        sys.stdout.write("\n".join(bundled()) + "\n")
+        return 0
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        _train(chosen, options)
+    except AdapterError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or options.out}: {error.strerror or error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command with --resume goes on\n")
+        return 130
+    return 0
+
+
+def _train(method: Method, options: argparse.Namespace) -> None:
+    if options.out is None:
+        raise TrainingError("--out FOLDER is needed: where the result is to be")
+    if options.push is not None and not method.adapts:
+        raise TrainingError(f"--push: {method.title} makes a base model, which no server takes up")
+    whole = plan(method, options.config, options.settings)
+    session = Session(options.out, options.name, options.save_every, options.resume, options.quiet)
+    card = run(whole, session)
+    if not is_first():
+        return
+    sys.stdout.write(f"{options.out}: {card.bytes} bytes, {card.seconds:.0f} s\n")
+    if options.push is not None:
+        key = os.environ.get("LORALLOY_API_KEY")
+        sys.stdout.write(f"{push(options.out, card, whole, options.push, key)}\n")
+
+
+def _parser(method: Method) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"loralloy train {method.name}",
+        description=f"Train by {method.title} ({method.reference}): loss on the answers alone.",
+    )
+    parser.add_argument("--config", metavar="RECIPE", help="YAML file, or a bundled recipe's name")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the recipe; again for more, over what the file says",
+    )
+    parser.add_argument("--out", type=Path, help="folder to make")
+    parser.add_argument("--name", help="the adapter's name (default: the folder's)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--push", metavar="URL", help="upload to this server when done")
+    parser.add_argument("--save-every", type=int, default=25, help="steps between checkpoints")
+    parser.add_argument("--threads", type=int, help="processor threads (default: all)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--list", action="store_true", help="list the bundled recipes")
+    return parser

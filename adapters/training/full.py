@@ -1,0 +1,9 @@
+"""``python -m adapters.training.full``: the baseline that trains every weight.
+
+To read how it goes, see ``flat/full.py``; this is what to run.
+"""
+
+from adapters.training.command import main
+
+if __name__ == "__main__":
+    raise SystemExit(main("full"))

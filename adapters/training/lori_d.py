@@ -1,0 +1,9 @@
+"""``python -m adapters.training.lori_d``: A stays random, B is trained (arXiv 2504.07448).
+
+To read how it goes, see ``flat/lori_d.py``; this is what to run.
+"""
+
+from adapters.training.command import main
+
+if __name__ == "__main__":
+    raise SystemExit(main("lori_d"))

@@ -1,0 +1,9 @@
+"""``python -m adapters.training.lori_s``: LoRI-D under a mask (arXiv 2504.07448).
+
+To read how it goes, see ``flat/lori_s.py``; this is what to run.
+"""
+
+from adapters.training.command import main
+
+if __name__ == "__main__":
+    raise SystemExit(main("lori_s"))
