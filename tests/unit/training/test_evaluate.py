@@ -40,7 +40,7 @@ def test_adapter_beats_its_base_on_what_it_learned_and_no_cell_is_measured_twice
     tmp_path, train, tiny_base, maths_file, monkeypatch, capsys
 ):
     adapter, out = tmp_path / "sums", tmp_path / "table"
-    assert train(adapter, "--steps", "15", "--learning-rate", "0.02") == 0
+    assert train(adapter, steps=15, learning_rate=0.02) == 0
     command = ["--base-model", str(tiny_base), "--adapters", str(adapter), "--out", str(out)]
     command += ["--data", f"maths={maths_file}", "--dtype", "float32", "--threads", "1"]
     assert evaluate.main([*command, "--update-cards"]) == 0
