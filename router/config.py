@@ -21,6 +21,9 @@ from router.yaml_lines import LineMap, read_yaml
 DEFAULT_POLICIES = Path(__file__).with_name("policies.yaml")
 DEFAULT_POLICY = "auto"
 
+PRESETS = Path(__file__).with_name("presets")
+"""Files of policies for known methods, which are named without their folder and ending."""
+
 OWN_FAULTS = frozenset({"value_error", "meaningless_option"})
 """Faults whose message is ours and already names the value."""
 
@@ -53,12 +56,13 @@ def default_policies() -> dict[str, PolicyConfig]:
 
 
 def load_policies(path: Path) -> dict[str, PolicyConfig]:
-    """The policies of a file, by name.
+    """The policies of a file, or of a bundled preset such as ``lori``, by name.
 
     Raises:
         InvalidPolicy: the file cannot be read, or something in it is wrong; all faults are told,
             each with its line and field.
     """
+    path = _preset(path) or path
     content, lines = read_yaml(path)
     problems: list[Problem] = []
     policies: dict[str, PolicyConfig] = {}
@@ -71,6 +75,13 @@ def load_policies(path: Path) -> dict[str, PolicyConfig]:
         placed = [Problem(p.field, p.message, lines.line_of(p.field)) for p in problems]
         raise InvalidPolicy(sorted(placed, key=lambda p: p.line or 0), source=path.name)
     return policies
+
+
+def _preset(path: Path) -> Path | None:
+    """The bundled file of a bare name, unless there is a file of that name."""
+    bundled = PRESETS / f"{path}.yaml"
+    bare = path.parent == Path() and not path.exists()
+    return bundled if bare and bundled.is_file() else None
 
 
 def parse_policy(name: str, raw: object, at: Location | None = None) -> PolicyConfig:

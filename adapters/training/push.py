@@ -1,5 +1,6 @@
 """A finished adapter to a running server, with what its router needs."""
 
+import json
 from pathlib import Path
 
 import httpx
@@ -23,11 +24,12 @@ def push(folder: Path, card: Card, plan: Plan, url: str, key: str | None) -> str
     """
     from adapters.training.run import read_data
 
-    prompts = [example.prompt for example in read_data(plan).examples[:EXAMPLES]]
+    examples = read_data(plan).examples[:EXAMPLES]
+    lines = [json.dumps({"text": example.prompt}, ensure_ascii=False) for example in examples]
     told = {
         "name": card.name,
         "description": f"{plan.method.title}, {card.task}: {card.data.name}",
-        "examples": prompts,
+        "examples": "\n".join(lines),
     }
     files = {
         "config": (folder / CONFIG_FILE).read_bytes(),

@@ -44,7 +44,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     eager: bool = typer.Option(
         False, "--eager", help="Do not compile the model: a faster start, slower answers."
     ),
-    policies: Path | None = typer.Option(None, "--policies", help="YAML file of policies."),
+    policies: Path | None = typer.Option(None, "--policies", help="YAML file, or lori."),
     encoder: str | None = typer.Option(
         None, "--encoder", help="SentenceTransformer folder or hub name. [a bundled one]"
     ),

@@ -273,3 +273,19 @@ def test_overrides_that_do_not_fit_are_refused(kind, raw, field, words):
     assert caught.value.field == field
     assert caught.value.line is None
     assert words in str(caught.value)
+
+
+def test_loris_preset_has_the_published_weights():
+    policies = load_policies(Path("lori"))
+    assert policies["auto"] == default_policies()["auto"]
+    weights = {
+        name: set(policy.weights.values()) for name, policy in policies.items() if name != "auto"
+    }
+    assert weights == {"lori-d-3": {0.5}, "lori-d-4": {0.4}, "lori-s-3": {0.4}, "lori-s-4": {0.3}}
+    assert [len(policies[name].weights) for name in weights] == [3, 4, 3, 4]
+
+
+def test_a_file_of_a_presets_name_wins(tmp_path, monkeypatch):
+    (tmp_path / "lori").write_text("policies: {mine: {kind: uniform}}")
+    monkeypatch.chdir(tmp_path)
+    assert list(load_policies(Path("lori"))) == ["mine"]
