@@ -18,6 +18,7 @@ from router.encoders.sentence_transformer import SentenceTransformerEncoder
 from router.fit import default_encoder
 from router.index import CentroidIndex
 from router.policies.softmax import SoftmaxPolicy
+from router.threads import one_thread
 
 WIDTH = 384
 REPEATS = 300
@@ -38,10 +39,12 @@ def timed(work: Callable[[], object], repeats: int) -> str:
 def measure(adapters: int, encoder_path: str) -> None:
     """Print the table."""
     rng = np.random.default_rng(0)
-    index = CentroidIndex()
-    index.put_all((f"a{i}", "d", rng.standard_normal(WIDTH)) for i in range(adapters))
     embedding = rng.standard_normal(WIDTH).astype(np.float32)
     rows = rng.standard_normal((adapters, WIDTH)).astype(np.float32)
+    threaded = timed(lambda: rows @ embedding, REPEATS)
+    one_thread()  # as a server does
+    index = CentroidIndex()
+    index.put_all((f"a{i}", "d", rng.standard_normal(WIDTH)) for i in range(adapters))
     scores = index.scores(embedding)
     policy = SoftmaxPolicy()
     new = rng.standard_normal(WIDTH)
@@ -50,7 +53,7 @@ def measure(adapters: int, encoder_path: str) -> None:
 
     print(f"{adapters} adapters, {WIDTH} dimensions, {os.cpu_count()} cores")
     print("look-up               ", timed(lambda: index.scores(embedding), REPEATS))
-    print("plain threaded product", timed(lambda: rows @ embedding, REPEATS))
+    print("plain threaded product", threaded)
     print("softmax               ", timed(lambda: policy.weigh(scores.cosines, ()), REPEATS))
     print("add one adapter       ", timed(lambda: index.put("new", "d", new), 20))
     print("encode a short text   ", timed(lambda: encoder.encode([short]), 30))

@@ -8,9 +8,11 @@ one value more than the centroids: what lies outside their space, and adds to it
 
 Readers take an immutable snapshot and never wait; writers make the next one and put it in place.
 
-A look-up is one matrix-vector product over unit rows (:mod:`router.blocks`).
+A look-up is one product of a vector with the unit centroids (:mod:`router.columns`). A server keeps
+the library behind it to one thread (:mod:`router.threads`).
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
@@ -19,7 +21,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from router.blocks import in_blocks, product
+from router.columns import in_parts, product
 from router.errors import InvalidCentroid
 
 NORM_FLOOR = 1e-6
@@ -59,14 +61,14 @@ class Entry:
 class IndexSnapshot:
     """The index at one moment, adapters in order of their names.
 
-    ``blocks`` holds the unit centroids [P, d] in blocks; ``norms`` their
-    lengths [P]; ``starts`` the first row [n] of each adapter that has a centroid.
+    ``columns`` holds the unit centroids [d, P] in parts; ``norms`` their lengths [P]; ``starts``
+    the first column [n] of each adapter that has a centroid.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     names: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
-    blocks: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+    columns: tuple[npt.NDArray[np.float32], ...] = ()
     norms: Vector = field(default_factory=lambda: np.empty(0))
     smallest_norm: float = 0.0
     starts: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
@@ -79,22 +81,33 @@ class IndexSnapshot:
         """
         if not self.names:
             return Scores((), (), np.empty((*embedding.shape[:-1], 0)))
-        width = self.blocks.shape[2]
+        width = self.columns[0].shape[0]
         if embedding.shape[-1:] not in ((width,), (width + 1,)):
             raise InvalidCentroid(
                 f"an embedding of {embedding.shape[-1]} values was looked up among centroids of"
                 f" {width}; they must come from one encoder"
             )
+        # One by one, so that each is as if it were alone, to the last bit.
+        each = [self._cosines(one) for one in embedding.reshape(-1, embedding.shape[-1])]
+        cosines = (
+            each[0]
+            if embedding.ndim == 1
+            else np.array(each).reshape(*embedding.shape[:-1], len(self.names))
+        )
+        return Scores(self.names, self.digests, cosines)
+
+    def _cosines(self, embedding: npt.NDArray[np.floating]) -> Vector:
+        """Cosines [n] of one embedding [w]."""
         wide = embedding.astype(np.float64)
-        length = np.linalg.norm(wide, axis=-1, keepdims=True)
-        unit = (wide / np.where(length > 0, length, 1.0))[..., :width].astype(np.float32)
-        cosines = product(self.blocks, unit, len(self.norms)).astype(np.float64)
-        if self.smallest_norm * float(length.min(initial=np.inf)) < NORM_FLOOR:
+        length = math.sqrt(wide @ wide)
+        unit = (wide / (length or 1.0))[: self.columns[0].shape[0]].astype(np.float32)
+        cosines: Vector = product(self.columns, unit).astype(np.float64)
+        if self.smallest_norm * length < NORM_FLOOR:
             lengths = self.norms * length
             cosines *= lengths / np.maximum(lengths, NORM_FLOOR)
-        if len(self.starts) < cosines.shape[-1]:
-            cosines = np.maximum.reduceat(cosines, self.starts, axis=-1)
-        return Scores(self.names, self.digests, cosines)
+        if len(self.starts) < len(cosines):
+            cosines = np.maximum.reduceat(cosines, self.starts)
+        return cosines
 
     @property
     def known(self) -> Mapping[str, str]:
@@ -189,14 +202,16 @@ def built(entries: dict[str, Entry]) -> IndexSnapshot:
         entries=frozen,
         names=tuple(scored),
         digests=tuple(scored.values()),
-        blocks=_blocks(list(scored), rows),
+        columns=_columns(list(scored), rows),
         norms=lengths,
         smallest_norm=float(lengths.min()),
         starts=starts[:-1],
     )
 
 
-def _blocks(names: list[str], rows: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+def _columns(
+    names: list[str], rows: list[npt.NDArray[np.float32]]
+) -> tuple[npt.NDArray[np.float32], ...]:
     width = rows[0].shape[1]
     for name, part in zip(names, rows, strict=True):
         if part.shape[1] != width:
@@ -204,4 +219,4 @@ def _blocks(names: list[str], rows: list[npt.NDArray[np.float32]]) -> npt.NDArra
                 f"centroids of one index have one width, but adapter {name!r} has"
                 f" {part.shape[1]} values and adapter {names[0]!r} has {width}"
             )
-    return in_blocks(np.concatenate(rows))
+    return in_parts(np.concatenate(rows))

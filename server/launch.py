@@ -15,6 +15,7 @@ from router.encoders.static import StaticEncoder
 from router.index import CentroidIndex
 from router.policies import PolicyConfig
 from router.router import Router
+from router.threads import one_thread
 from server.access.opening import open_access
 from server.app import create_app, upload_limits
 from server.engine.embed import EmbeddedEngine
@@ -54,6 +55,7 @@ async def launch(
         AdapterError: the data folder or the base model cannot be used.
         RoutingError: the encoder cannot be used.
     """
+    one_thread()
     name = settings.engine.served_model_name or sources.model_name
     base = read_base_model(sources.model, name)
     storage = open_storage(settings.places)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from adapters.adapter import RoutingData
@@ -15,6 +16,7 @@ from benchmarks.scopes.gated import GatedModel
 from benchmarks.scopes.items import Item
 from benchmarks.scopes.measure import Bench
 from benchmarks.scopes.variants import Variant
+from router.blocks import in_blocks
 from router.config import load_policies
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
 from router.encoders.static import StaticEncoder, bundled_for
@@ -95,8 +97,9 @@ def key_of(identity: dict[str, object], router: Router, item: Item, variant: Var
         snapshot = router.index.snapshot
         said["policy"] = router.policy(variant.policy).version
         said["encoder"] = router.encoder_for(router.policy(variant.policy), variant.policy).name
+        rows = np.concatenate([part.T for part in snapshot.columns])
         said["centroids"] = hashlib.sha256(
-            snapshot.blocks.tobytes() + snapshot.norms.tobytes()
+            in_blocks(rows).tobytes() + snapshot.norms.tobytes()
         ).hexdigest()
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:24]
 
