@@ -22,6 +22,7 @@ from router.errors import RoutingError
 from router.policies import PolicyConfig
 from router.reweigh import Reweighing
 from router.running import RunningSum
+from router.threads import one_thread
 from router.window import RoutingInput, mean_embedding, stretches
 from server.engine.gate_log import GateLog, Weighed
 from server.engine.trace_channel import Told
@@ -101,6 +102,7 @@ class Reweigher:
             dtype: what the encoder computes in (docs/adr/0008).
         """
         loader = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        one_thread()
         if static is not None:
             self._static = loader.submit(StaticEncoder, static, tokenizer=tokenizer)
         # No cache: a growing text is never embedded twice.
