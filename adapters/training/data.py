@@ -37,20 +37,25 @@ def read_examples(path: Path, task: str) -> list[Example]:
         TrainingError: the file cannot be read, is not UTF-8, is empty, or a line is wrong.
     """
     template = template_of(task)
+    return [template.example(row) for row in rows_of(path, template)]
+
+
+def rows_of(path: Path, template: Template) -> list[Row]:
+    """The rows of a JSON Lines file, which have the fields of a template. Errors as above."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise TrainingError(f"{path} is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error
-    examples = [
-        template.example(checked(_parsed(line, place), template, place))
+    rows = [
+        checked(_parsed(line, place), template, place)
         for number, line in enumerate(lines, start=1)
         if line.strip() and (place := f"{path}, line {number}")
     ]
-    if not examples:
+    if not rows:
         raise TrainingError(f"{path} is empty: it needs a JSON object on each line")
-    return examples
+    return rows
 
 
 def template_of(task: str) -> Template:

@@ -14,7 +14,7 @@ from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
 from server.cli.route import route
 from server.cli.serve import serve
-from server.cli.train import PASSED_ON, masks, train
+from server.cli.train import PASSED_ON, evaluate, masks, train
 from server.cli.trouble import Trouble, fail
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(route)
 app.command("plot-trace")(plot_trace)
 app.command(context_settings=PASSED_ON)(train)
 app.command(context_settings=PASSED_ON)(masks)
+app.command("eval", context_settings=PASSED_ON)(evaluate)
 app.command()(interference)
 app.command()(merge)
 app.add_typer(adapters, name="adapters")

@@ -1,4 +1,4 @@
-"""``loralloy train`` and ``loralloy masks``: the training scripts, each in a process of its own.
+"""``loralloy train``, ``masks`` and ``eval``: the training scripts, each in a process of its own.
 
 The server imports none of them: what they need is heavy, and what they do is not the server's.
 """
@@ -35,6 +35,11 @@ def train(
 def masks(context: typer.Context) -> None:
     """Choose which entries of B LoRI-S trains, from a LoRI-D adapter (--help for options)."""
     become("adapters.training.lori.extract", context.args)
+
+
+def evaluate(context: typer.Context) -> None:
+    """Measure models, adapters and policies on task files (--help for options)."""
+    become("adapters.training.evaluation", context.args)
 
 
 def become(module: str, arguments: list[str]) -> None:

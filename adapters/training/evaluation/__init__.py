@@ -1,0 +1,1 @@
+"""How well models answer: loss, exact match, choices, refusals, over JSON Lines, with intervals."""

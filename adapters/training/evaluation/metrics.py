@@ -1,0 +1,85 @@
+"""From a model and questions to one value an item, metric by metric."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from adapters.training.errors import TrainingError
+from adapters.training.evaluation.models import Model
+from adapters.training.evaluation.questions import Question
+from adapters.training.evaluation.scores import (
+    Share,
+    mean_with_interval,
+    refuses,
+    same_letter,
+    same_number,
+    same_text,
+)
+from adapters.training.heldout import loss_with_interval
+
+Questions = Sequence[Question]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metric's figure, and each item's value for whoever wants more."""
+
+    share: Share
+    values: Sequence[float]
+
+
+def loss(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
+    """Nats a token of the right answer; the interval resamples items."""
+    found = model.log_probs([(one.prompt, one.completion) for one in questions])
+    sums = np.array([-sum(one) for one in found])
+    tokens = np.array([len(one) for one in found], dtype=float)
+    told = loss_with_interval(sums, tokens)
+    return Measured(Share(mean=told.mean, low=told.low, high=told.high), (sums / tokens).tolist())
+
+
+def choice(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
+    """Share of items whose right option is the likeliest, by the sum over its tokens."""
+    if not all(one.options for one in questions):
+        raise TrainingError(f"{task}: the metric 'choice' needs rows with choices")
+    pairs = [(one.prompt, option) for one in questions for option in one.options]
+    likelihoods = iter([sum(found) for found in model.log_probs(pairs)])
+    values = []
+    for one in questions:
+        scored = {option: next(likelihoods) for option in one.options}
+        values.append(float(max(scored, key=lambda option: scored[option]) == one.completion))
+    return Measured(mean_with_interval(values), values)
+
+
+def exact(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
+    """Share of generated answers that are right, as the task compares them."""
+    same = _SAME.get(task, same_text)
+    said = model.generate([one.prompt for one in questions], max_tokens)
+    values = [float(same(text, one.answer)) for text, one in zip(said, questions, strict=True)]
+    return Measured(mean_with_interval(values), values)
+
+
+def refusal(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
+    """Share of generated answers that refuse; prompts are not looked at."""
+    said = model.generate([one.prompt for one in questions], max_tokens)
+    values = [float(refuses(text)) for text in said]
+    return Measured(mean_with_interval(values), values)
+
+
+_SAME: Final[Mapping[str, Callable[[str, str], bool]]] = {
+    "maths": same_number,
+    "lori_maths": same_number,
+    "science": same_letter,
+}
+
+METRICS: Final = {"loss": loss, "choice": choice, "exact": exact, "refusal": refusal}
+
+USUAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "maths": ("loss", "exact"),
+    "lori_maths": ("loss", "exact"),
+    "science": ("loss", "choice", "exact"),
+    "reading": ("loss", "exact"),
+    "refusal": ("refusal",),
+}
+"""Metrics of a task that are measured if none are named; of any other task, the loss."""

@@ -1,0 +1,105 @@
+"""A model of a running server: what is measured is what its users get, mixtures too.
+
+The loss of a routed answer is that under the mixture which the prompt alone gives, as when the
+answer would be generated: the server is asked for the mixture, and then to score with it.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import httpx
+
+from adapters.training.errors import TrainingError
+from adapters.training.evaluation.models import Pair
+
+AT_ONCE: Final = 8
+_SECONDS: Final = 600
+
+
+class ServedModel:
+    """A name that the server knows.
+
+    Args:
+        url: of the server.
+        name: the base model, an adapter or a policy; ``base`` for the base model.
+        key: API key, if it needs one.
+
+    Raises:
+        TrainingError: the server cannot be reached, or does not know the name.
+    """
+
+    def __init__(self, url: str, name: str, key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=_SECONDS)
+        self.name = name
+        listed = {one["id"]: one["kind"] for one in self._ask("GET", "/v1/models")["data"]}
+        base = next((known for known, kind in listed.items() if kind == "base"), None)
+        self._model = base if name == "base" and base is not None else name
+        if self._model not in listed:
+            raise TrainingError(f"the server knows no {name!r}; it knows {', '.join(listed)}")
+        self._is_policy = listed[self._model] == "policy"
+
+    def log_probs(self, pairs: Sequence[Pair]) -> list[list[float]]:
+        """Log-probabilities of each token of what follows. Errors as above."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(self._scored, pairs))
+
+    def generate(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
+        """Greedy answers. Errors as above."""
+
+        def one(prompt: str) -> str:
+            body = {"model": self._model, "prompt": prompt, "max_tokens": max_tokens}
+            told = self._ask("POST", "/v1/completions", {**body, "temperature": 0})
+            return str(told["choices"][0]["text"])
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(one, prompts))
+
+    def _scored(self, pair: Pair) -> list[float]:
+        before, after = (self._tokens(text) for text in pair)
+        body = {
+            **self._named(pair[0]),
+            "prompt": [*before, *after],
+            "max_tokens": 1,
+            "prompt_logprobs": 0,
+            "temperature": 0,
+        }
+        told = self._ask("POST", "/v1/completions", body)["choices"][0]["prompt_logprobs"]
+        return [
+            float(told[place][str(token)]["logprob"])
+            for place, token in enumerate(after, start=len(before))
+        ]
+
+    def _named(self, prompt: str) -> dict[str, Any]:
+        """The model, or the mixture that a policy gives the prompt."""
+        if not self._is_policy:
+            return {"model": self._model}
+        mixture = self._ask("POST", "/v1/route", {"prompt": prompt, "policy": self._model})[
+            "mixture"
+        ]
+        if mixture.get("scope") == "token":
+            raise TrainingError(
+                f"the weights of {self.name} follow the answer: it has no loss of a given one; "
+                "measure exact match"
+            )
+        wanted = {key: mixture[key] for key in ("adapters", "combination") if key in mixture}
+        return {"mixture": wanted}
+
+    def _tokens(self, text: str) -> list[int]:
+        body = {"model": self._model, "prompt": text, "add_special_tokens": False}
+        return [int(token) for token in self._ask("POST", "/tokenize", body)["tokens"]]
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, json=body)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise TrainingError(f"no server answers at {self._http.base_url}: {error}") from None
+        if answer.is_error:
+            try:
+                reason = answer.json()["error"]["message"]
+            except (ValueError, KeyError, TypeError):
+                reason = f"HTTP status {answer.status_code}"
+            raise TrainingError(f"{path}: {reason}")
+        told: dict[str, Any] = answer.json()
+        return told
