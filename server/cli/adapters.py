@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from server.cli import client
 from server.cli.fsck import fsck
 from server.cli.imports import import_adapter
+from server.cli.output import console
 from server.cli.trouble import Trouble
 
 adapters = typer.Typer(
@@ -47,13 +47,14 @@ adapters.command("import")(import_adapter)
 def list_adapters(url: str = client.URL, key: str | None = client.KEY) -> None:
     """List every adapter."""
     found = client.Client(url, key).get("/v1/adapters")["data"]
-    console = Console()
+    out = console()
     if not found:
-        console.print("no adapters yet; add one with: loralloy adapters push NAME FOLDER")
+        out.print("no adapters yet; add one with: loralloy adapters push NAME FOLDER")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "rank", "size", "resident", "routed", "description"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for column in ("name", "rank", "size", "resident", "routed"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("description")
     for adapter in found:
         routing = adapter["routing"]
         table.add_row(
@@ -64,7 +65,7 @@ def list_adapters(url: str = client.URL, key: str | None = client.KEY) -> None:
             "yes" if routing["has_centroid"] else "no",
             routing["description"] or "",
         )
-    console.print(table)
+    out.print(table)
 
 
 @adapters.command("show")
@@ -74,7 +75,7 @@ def show_adapter(
     key: str | None = client.KEY,
 ) -> None:
     """Show one adapter as JSON."""
-    Console().print_json(data=client.Client(url, key).get(_path(name)))
+    console().print_json(data=client.Client(url, key).get(_path(name)))
 
 
 @adapters.command("push")
@@ -123,7 +124,7 @@ def list_versions(name: str = _NAME, url: str = client.URL, key: str | None = cl
     for one in client.Client(url, key).get(f"{_path(name)}/versions")["data"]:
         created = datetime.fromtimestamp(one["created"], UTC).strftime("%Y-%m-%d %H:%M")
         table.add_row(str(one["number"]), created, one["digest"])
-    Console().print(table)
+    console().print(table)
 
 
 @adapters.command("restore")
@@ -166,7 +167,7 @@ def describe_adapter(  # noqa: PLR0913, PLR0917 - one for each option
 def _tell(adapter: Mapping[str, Any]) -> None:
     """Say what an adapter is by now."""
     routed = "routed to" if adapter["routing"]["has_centroid"] else "not routed to: no examples"
-    Console().print(
+    console().print(
         f"{adapter['id']}: version {adapter['version']}, rank {adapter['rank']}, "
         f"{_size(adapter['size_bytes'])}, "
         f"sha256 {adapter['digest'][:12]}, {routed}",
@@ -182,7 +183,7 @@ def remove_adapter(
 ) -> None:
     """Remove an adapter, once running requests are done with it."""
     client.Client(url, key).delete(_path(name))
-    Console().print(f"{name}: removed", highlight=False)
+    console().print(f"{name}: removed", highlight=False)
 
 
 @contextmanager

@@ -70,17 +70,18 @@ def _checked(settings: "Settings", *, repair: bool) -> "Report":
 
 
 def _show(report: "Report", *, repair: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    console.print(
+    from server.cli.output import console
+
+    out = console()
+    out.print(
         f"{report.names} names, {report.versions} versions, {report.contents} contents, "
         f"{report.size_bytes / 2**20:.1f} MiB",
         highlight=False,
     )
     if not report.findings:
-        console.print("clean")
+        out.print("clean")
         return
     table = Table(box=None, pad_edge=False)
     for column in ("wrong", "what", "needed by", "done"):
@@ -90,7 +91,7 @@ def _show(report: "Report", *, repair: bool) -> None:
         shown = name[:_DIGEST_SHOWN] if len(name) > _DIGEST_SHOWN else name
         what = f"{folder}/{shown}" if folder else shown
         table.add_row(finding.kind, what, finding.detail, finding.repair or "")
-    console.print(table)
+    out.print(table)
     open_ones = sum(not finding.is_solved for finding in report.findings)
     told = f"{len(report.findings)} problems, {open_ones} of them open"
-    console.print(told if repair else f"{told}; --repair puts right what can be", highlight=False)
+    out.print(told if repair else f"{told}; --repair puts right what can be", highlight=False)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from server.cli import client
+from server.cli.output import console
 from server.cli.trouble import Trouble
 
 _EVERY_S = 0.5
@@ -39,16 +40,16 @@ def import_adapter(  # noqa: PLR0913, PLR0917 - one for each option
         body["description"] = description
     server = client.Client(url, key)
     job = server.post("/v1/imports", json=body)
-    console = Console()
+    out = console()
     if not wait:
-        console.print(f"{name}: {job['id']} has begun; look at it with GET /v1/jobs/{job['id']}")
+        out.print(f"{name}: {job['id']} has begun; look at it with GET /v1/jobs/{job['id']}")
         return
     job = _awaited(server, job)
     if job["state"] != "done":
         error = job["error"] or {"message": "the job was cancelled", "code": "job_cancelled"}
         raise Trouble(f"{name}: {error['message']} ({error['code']})")
     adapter = job["adapter"]
-    console.print(
+    out.print(
         f"{name}: rank {adapter['rank']}, version {adapter['version']}, "
         f"sha256 {adapter['digest'][:12]}",
         highlight=False,

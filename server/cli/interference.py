@@ -68,8 +68,9 @@ def _write(target: Path, content: bytes) -> None:
 
 
 def _show(found: "list[Pair]") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from server.cli.output import console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("pair", overflow="fold")
@@ -86,4 +87,4 @@ def _show(found: "list[Pair]") -> None:
             f"{one.delta_cosine:+.4f} (0)",
             masks + chance,
         )
-    Console().print(table)
+    console().print(table)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from server.cli.output import console
 from server.cli.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def list_keys(
     """List the keys that were made here, never the keys themselves."""
     with _ledger(data_dir, config) as ledger:
         found = [key for key in ledger.all() if revoked or key.revoked is None]
-    console = Console()
+    out = console()
     if not found:
-        console.print("no keys; make one with: loralloy keys create --role admin")
+        out.print("no keys; make one with: loralloy keys create --role admin")
         return
     table = Table(box=None, pad_edge=False)
     columns = ["id", "role", "adapters", "created", "expires", "last used", "note"]
@@ -113,7 +113,7 @@ def list_keys(
             key.note or "",
             *([_time(key.revoked)] if revoked else []),
         )
-    console.print(table)
+    out.print(table)
 
 
 @keys.command("revoke")
@@ -128,7 +128,7 @@ def revoke_key(
             raise Trouble(
                 f"there is no key {key_id!r} to revoke; 'loralloy keys list' shows what there is"
             )
-    Console().print(f"{key_id}: revoked", highlight=False, markup=False)
+    console().print(f"{key_id}: revoked", highlight=False, markup=False)
 
 
 @contextmanager

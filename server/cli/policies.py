@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from server.cli import client
+from server.cli.output import console
 from server.cli.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check_policies(file: Path = _FILE) -> None:
     table = _table("policy", "kind", "version", "description")
     for name, policy in found.items():
         table.add_row(name, policy.kind, policy.version, policy.description or "")
-    Console().print(table)
+    console().print(table)
 
 
 @policies.command("list")
@@ -49,7 +49,7 @@ def list_policies(url: str = client.URL, key: str | None = client.KEY) -> None:
         table.add_row(
             one["id"], one["kind"], one["version"], one["source"], one["description"] or ""
         )
-    Console().print(table)
+    console().print(table)
 
 
 @policies.command("show")
@@ -61,7 +61,7 @@ def show_policy(
 ) -> None:
     """Show one policy as JSON."""
     path = _path(name) + ("/versions" if versions else "")
-    Console().print_json(data=client.Client(url, key).get(path))
+    console().print_json(data=client.Client(url, key).get(path))
 
 
 @policies.command("put")
@@ -79,7 +79,7 @@ def put_policy(
     policy = found[name]
     options = policy.model_dump(mode="json", exclude_unset=True) | {"kind": policy.kind}
     told = client.Client(url, key).send("PUT", _path(name), json=options, headers=_match(expect))
-    Console().print(f"{name}: kind {told['kind']}, version {told['version']}", highlight=False)
+    console().print(f"{name}: kind {told['kind']}, version {told['version']}", highlight=False)
 
 
 @policies.command("remove")
@@ -93,7 +93,7 @@ def remove_policy(
     told = client.Client(url, key).send("DELETE", _path(name), headers=_match(expect))
     left = told["file_version"]
     now = "" if left is None else f"; the file's counts again, version {left}"
-    Console().print(f"{name}: removed{now}", highlight=False)
+    console().print(f"{name}: removed{now}", highlight=False)
 
 
 def _read(file: Path) -> "dict[str, PolicyConfig]":

@@ -3,9 +3,9 @@
 import sys
 
 import typer
-from rich.console import Console
 
 from server.cli import client
+from server.cli.output import console
 from server.cli.trouble import Trouble
 
 
@@ -30,15 +30,15 @@ def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
     changes = {name: value for name, value in routing.items() if value is not None}
     body = {"input": said, "policy": policy, "routing": changes or None}
     answer = client.Client(url, key).post("/v1/route", json=body)
-    console = Console()
+    out = console()
     if as_json:
-        console.print_json(data=answer)
+        out.print_json(data=answer)
         return
     from server.cli.bars import show_weights
 
-    show_weights(console, answer["mixture"], answer["scores"])
+    show_weights(out, answer["mixture"], answer["scores"])
     fallback = answer["fallback"]
-    console.print(
+    out.print(
         f"policy {answer['policy']}, {answer['mixture']['combination']}, "
         f"{answer['total_ms']:.1f} ms" + (f", fallback: {fallback}" if fallback else ""),
         style="dim",

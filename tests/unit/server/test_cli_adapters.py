@@ -39,6 +39,18 @@ def test_new_content_is_sent_bound_to_what_was_seen(folder):
     assert b'name="name"' not in body
 
 
+def test_a_piped_list_cuts_nothing_short():
+    name, description = "n" * 64, " ".join(["a long description"] * 10)
+    told = TOLD | {"id": name, "resident": True}
+    told["routing"] = {"has_centroid": True, "description": description}
+    with scripted(says({"data": [told]})) as server:
+        done = loralloy("adapters", "list", "--url", server.url)
+    assert done.stdout.splitlines()[1].split() == [
+        *(name, "16", "2", "KiB", "yes", "yes"),
+        *description.split(),
+    ]
+
+
 def test_versions_are_listed_and_gone_back_to():
     versions = [
         {"number": 2, "digest": DIGEST, "created": 0},
