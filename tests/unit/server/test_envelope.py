@@ -16,7 +16,7 @@ def tree(root: type[Exception]) -> list[type[Exception]]:
 
 
 # The trainers' and benchmarks' own errors never reach a request.
-ELSEWHERE = ("adapters.training.", "benchmarks.")
+ELSEWHERE = ("adapters.training.", "adapters.merging.", "benchmarks.")
 EVERY = [
     cls for root in ROOTS for cls in tree(root) if not f"{cls.__module__}.".startswith(ELSEWHERE)
 ]
