@@ -34,6 +34,12 @@ def main(method: str, arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"error: {error.filename or options.out}: {error.strerror or error}\n")
         return 1
+    except torch.OutOfMemoryError:
+        sys.stderr.write(
+            "error: the GPU's memory is too small; lower micro_batch_size, or set "
+            "gradient_checkpointing\n"
+        )
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command with --resume goes on\n")
         return 130

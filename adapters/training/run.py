@@ -1,6 +1,5 @@
 """One run from its plan to the finished folder."""
 
-import math
 import resource
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from adapters.files import WEIGHTS_FILE
 from adapters.names import check_name
 from adapters.training.base import load_base, public_name
+from adapters.training.breaking import StopAtNaN, full_disk_told
 from adapters.training.card import Card, DataSource
 from adapters.training.data import digest_of, encode_all, read_examples
 from adapters.training.distributed import is_first, once
@@ -76,14 +76,14 @@ def run(plan: Plan, session: Session) -> Card:
     saving = Saving(folder.checkpoints, session.save_every)
     trainer = make_trainer(model, tokenizer, ordered, recipe, saving, report)
     try:
-        _train(trainer, checkpoint)
+        _train(trainer, folder, checkpoint)
     finally:
         report.stop()
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    written = 0
     if is_first():
-        written = _save(model, tokenizer, state, public_name(job.base_model), session.out)
-    else:
-        written = 0
+        with full_disk_told(session.out):
+            written = _save(model, tokenizer, state, public_name(job.base_model), session.out)
     card = Card(
         name=name,
         task=job.task,
@@ -176,11 +176,14 @@ def _in_order(
     return cast(Examples, ordered), tokens
 
 
-def _train(trainer: Trainer, checkpoint: Path | None) -> None:
+def _train(trainer: Trainer, folder: RunFolder, checkpoint: Path | None) -> None:
     """Train to the end, or from a checkpoint to it."""
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not math.isfinite(result.training_loss):
-        raise TrainingError("training diverged (the loss is not finite); lower learning_rate")
+    trainer.add_callback(StopAtNaN())
+    try:
+        with full_disk_told(folder.path):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {folder.kept()}") from error
 
 
 def _save(

@@ -66,6 +66,11 @@ class RunFolder:
         except OSError as error:
             raise TrainingError(f"cannot write to {self.path}: {error.strerror}") from error
 
+    def kept(self) -> str:
+        """What is left of a run that broke off, for people."""
+        last = self._last_whole_checkpoint()
+        return "no checkpoint was written yet" if last is None else f"the last good one is {last}"
+
     def _last_whole_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end (the state file is written last)."""
         whole = [
