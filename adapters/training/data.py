@@ -42,6 +42,11 @@ def read_examples(path: Path, task: str) -> list[Example]:
 
 def rows_of(path: Path, template: Template) -> list[Row]:
     """The rows of a JSON Lines file, which have the fields of a template. Errors as above."""
+    return [checked(row, template, place) for place, row in placed_rows(path)]
+
+
+def placed_rows(path: Path) -> list[tuple[str, object]]:
+    """What stands on each line that is not blank, with its place for errors. Errors as above."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -49,7 +54,7 @@ def rows_of(path: Path, template: Template) -> list[Row]:
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error
     rows = [
-        checked(_parsed(line, place), template, place)
+        (place, _parsed(line, place))
         for number, line in enumerate(lines, start=1)
         if line.strip() and (place := f"{path}, line {number}")
     ]

@@ -4,7 +4,7 @@ r"""Measure models on task files: ``loralloy eval`` runs this.
         --tasks maths=gsm8k_dev.jsonl science=arc_dev.jsonl --out results/eval
 
 or, without a server, ``--base-model FOLDER --adapters DIR …``. A task is a form of text
-(``templates.py``), or ``refusal`` with prompts alone.
+(``templates.py``), ``refusal`` with prompts alone, or ``choices`` with what may follow them.
 """
 
 import argparse
@@ -23,10 +23,8 @@ from adapters.training.data import digest_of
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.metrics import METRICS, USUAL
 from adapters.training.evaluation.models import Model
-from adapters.training.evaluation.questions import Question, read_prompts, read_questions
+from adapters.training.evaluation.questions import Question, read_questions
 from adapters.training.evaluation.report import Report, Source
-
-REFUSAL = "refusal"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,8 +103,7 @@ def _read(pairs: Sequence[str], limit: int) -> tuple[dict[str, list[Question]], 
         if not equals:
             raise TrainingError(f"--tasks {pair!r}: write TASK=FILE")
         path = Path(file)
-        found = read_prompts(path, limit) if task == REFUSAL else read_questions(path, task, limit)
-        questions[task] = found
+        found = questions[task] = read_questions(path, task, limit)
         sources[task] = Source(
             file=path.name, sha256=digest_of([path])[path.name], items=len(found)
         )

@@ -11,6 +11,7 @@ from adapters.training.evaluation.models import Model
 from adapters.training.evaluation.questions import Question
 from adapters.training.evaluation.scores import (
     Share,
+    begins_with,
     mean_with_interval,
     refuses,
     same_letter,
@@ -71,6 +72,7 @@ _SAME: Final[Mapping[str, Callable[[str, str], bool]]] = {
     "maths": same_number,
     "lori_maths": same_number,
     "science": same_letter,
+    "choices": begins_with,
 }
 
 METRICS: Final = {"loss": loss, "choice": choice, "exact": exact, "refusal": refusal}
@@ -81,5 +83,6 @@ USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "science": ("loss", "choice", "exact"),
     "reading": ("loss", "exact"),
     "refusal": ("refusal",),
+    "choices": ("choice", "exact"),
 }
 """Metrics of a task that are measured if none are named; of any other task, the loss."""

@@ -1,13 +1,14 @@
 """What is asked: the rows of a task file as questions with a known answer."""
 
-import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Final
 
-from adapters.training.data import rows_of, template_of
+from adapters.training.data import checked, placed_rows, template_of
 from adapters.training.errors import TrainingError
-from adapters.training.templates import Row
+from adapters.training.templates import Row, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,20 @@ def read_questions(path: Path, task: str, limit: int) -> list[Question]:
     Raises:
         TrainingError: the file cannot be read, or a row is wrong.
     """
-    template = template_of(task)
-    questions = []
-    for row in rows_of(path, template)[:limit]:
-        example = template.example(row)
-        questions.append(Question(example.prompt, example.completion, _options(row)))
-    return questions
+    form = FORMS.get(task)
+    if form is None:
+        template = template_of(task)
+        return [_by_template(template, row, place) for place, row in placed_rows(path)[:limit]]
+    return [form(row, place) for place, row in placed_rows(path)[:limit]]
 
 
-def _options(row: Row) -> tuple[str, ...]:
+def _by_template(template: Template, found: object, place: str) -> Question:
+    row = checked(found, template, place)
+    example = template.example(row)
+    return Question(example.prompt, example.completion, _letters(row))
+
+
+def _letters(row: Row) -> tuple[str, ...]:
     """Letters for a row with choices."""
     choices = row.get("choices")
     if not isinstance(choices, list):
@@ -52,26 +58,33 @@ def _options(row: Row) -> tuple[str, ...]:
     return tuple(f" {letter}" for letter, _ in zip(ascii_uppercase, choices, strict=False))
 
 
-def read_prompts(path: Path, limit: int) -> list[Question]:
-    """Prompts without an answer, for refusals: JSON Lines with ``prompt``.
+def _prompt(found: object, place: str) -> Question:
+    """A row with a prompt alone."""
+    prompt = found.get("prompt") if isinstance(found, dict) else None
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise TrainingError(f"{place}: field 'prompt' is missing")
+    return Question(prompt, "")
 
-    Raises:
-        TrainingError: the file cannot be read, or a line has no prompt.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"cannot read {path}: {error}") from None
-    questions = []
-    for number, line in enumerate(lines[:limit], start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise TrainingError(f"{path}, line {number}: not JSON: {error.msg}") from None
-        prompt = row.get("prompt") if isinstance(row, dict) else None
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise TrainingError(f"{path}, line {number}: field 'prompt' is missing")
-        questions.append(Question(prompt, ""))
-    if not questions:
-        raise TrainingError(f"{path} is empty")
-    return questions
+
+def _choices(found: object, place: str) -> Question:
+    """A row with a prompt, what may follow it, and which of that is right, counted from 0."""
+    prompt = _prompt(found, place).prompt
+    row = found if isinstance(found, dict) else {}
+    choices, right = row.get("choices"), row.get("answer_index")
+    if not isinstance(choices, list) or not all(isinstance(one, str) and one for one in choices):
+        raise TrainingError(f"{place}: field 'choices' must be a list of texts")
+    if len(set(choices)) < _LEAST or len(set(choices)) != len(choices):
+        raise TrainingError(f"{place}: field 'choices' needs two or more, no two the same")
+    if isinstance(right, bool) or not isinstance(right, int) or not 0 <= right < len(choices):
+        raise TrainingError(f"{place}: field 'answer_index' must be from 0 to {len(choices) - 1}")
+    options = tuple(one if one[0].isspace() else f" {one}" for one in choices)
+    return Question(prompt, options[right], options)
+
+
+_LEAST: Final = 2
+
+FORMS: Final[Mapping[str, Callable[[object, str], Question]]] = {
+    "refusal": _prompt,
+    "choices": _choices,
+}
+"""Tasks that nothing is trained on, which have no template."""

@@ -63,6 +63,11 @@ def same_text(said: str, answer: str) -> bool:
     return _plain(said.strip().partition("\n")[0]) == _plain(answer)
 
 
+def begins_with(said: str, answer: str) -> bool:
+    """Whether what is said begins with the answer, compared like that."""
+    return f"{_plain(said)} ".startswith(f"{_plain(answer)} ")
+
+
 def _plain(text: str) -> str:
     return " ".join(_NOISE.sub(" ", text.lower()).split())
 

@@ -7,12 +7,14 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from adapters.training.data import encode
+from adapters.training.errors import TrainingError
 from adapters.training.evaluation.__main__ import main
 from adapters.training.evaluation.local import LocalModel
 from adapters.training.evaluation.metrics import choice, loss
 from adapters.training.evaluation.questions import Question, read_questions
 from adapters.training.evaluation.scores import (
     REFUSALS,
+    begins_with,
     final_number,
     mean_with_interval,
     refuses,
@@ -45,6 +47,9 @@ def test_answers_are_compared_as_their_task_is_scored():
     assert not same_text("Paris", "London")
     assert same_letter(" B. because", "B")
     assert not same_letter("Because", "B")
+    assert begins_with(" The heart grow fonder. Then", " fonder.") is False
+    assert begins_with(" Fonder, they say", " fonder.")
+    assert not begins_with("fondering", " fonder.")
 
 
 def test_only_the_completion_can_refuse():
@@ -128,19 +133,53 @@ def test_the_command_measures_base_and_adapters_and_writes_both_forms(
     out = tmp_path / "results" / "eval.v1"
     refusals = tmp_path / "asked.jsonl"
     refusals.write_text('{"prompt": "Tell me."}\n')
+    sayings = tmp_path / "sayings.jsonl"
+    sayings.write_text('{"prompt": "It is", "choices": ["so", "not"], "answer_index": 0}\n')
     arguments = ["--base-model", tiny_base, "--adapters", tiny_adapters["r8-a"], "--out", out]
     arguments += ["--tasks", f"science={science}", f"maths={maths_file}", f"refusal={refusals}"]
+    arguments += [f"choices={sayings}"]
     arguments += ["--items", 4, "--max-tokens", 4, "--dtype", "float32", "--threads", 1]
     assert main([str(one) for one in arguments]) == 0
     told = json.loads((tmp_path / "results" / "eval.v1.json").read_text())
     assert list(told["figures"]) == ["base", "r8-a"]
     assert list(told["figures"]["base"]["science"]) == ["loss", "choice", "exact"]
+    assert list(told["figures"]["r8-a"]["choices"]) == ["choice", "exact"]
     assert told["figures"]["base"]["maths"]["loss"] != told["figures"]["r8-a"]["maths"]["loss"]
     assert told["tasks"]["maths"]["items"] == 4
     table = capsys.readouterr().out
     assert table == (tmp_path / "results" / "eval.v1.md").read_text()
     assert "| r8-a | " in table
     assert str(tmp_path) not in json.dumps(told)
+
+
+def test_texts_to_choose_from_are_asked_as_they_follow_the_prompt(tmp_path):
+    path = tmp_path / "sayings.jsonl"
+    row = {"prompt": "Absence makes the heart grow", "choices": [" fonder.", "old."]}
+    path.write_text("\n" + json.dumps(row | {"answer_index": 1}) + "\n")
+    (asked,) = read_questions(path, "choices", 9)
+    assert asked == Question(row["prompt"], " old.", (" fonder.", " old."))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt": " "}, "field 'prompt' is missing"),
+        ({"choices": "yes"}, "'choices' must be a list of texts"),
+        ({"choices": ["yes", ""]}, "'choices' must be a list of texts"),
+        ({"choices": ["yes", "yes"]}, "no two the same"),
+        ({"choices": ["yes"], "answer_index": 0}, "needs two or more"),
+        ({"answer_index": 2}, "'answer_index' must be from 0 to 1"),
+        ({"answer_index": True}, "'answer_index' must be from 0 to 1"),
+        ({"answer_index": None}, "'answer_index' must be from 0 to 1"),
+    ],
+)
+def test_a_row_without_a_right_choice_is_named(tmp_path, change, message):
+    path = tmp_path / "sayings.jsonl"
+    row = {"prompt": "Is it?", "choices": ["yes", "no"], "answer_index": 1} | change
+    path.write_text(json.dumps(row))
+    with pytest.raises(TrainingError, match="line 1: ") as caught:
+        read_questions(path, "choices", 9)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
