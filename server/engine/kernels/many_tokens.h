@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -61,6 +62,38 @@ Tensor cross_terms(const Tensor& h, const Tensor& outer, const Tensor& crossed, 
   return at::where(crossed.unsqueeze(1), at::cat(copies, 1) * outer, h);
 }
 
+template <typename Bits>
+bool no_exponent_full(const void* data, int64_t count, Bits exponent) {
+  const Bits* bits = static_cast<const Bits*>(data);
+  bool full = false;
+  for (int64_t i = 0; i < count; ++i) full |= (bits[i] & exponent) == exponent;
+  return !full;
+}
+
+// Whether no entry is infinite or NaN, which a gate of 0 would not silence in a product.
+bool all_finite(const Tensor& weights) {
+  const void* data = weights.const_data_ptr();
+  const int64_t count = weights.numel();
+  switch (weights.scalar_type()) {
+    case at::kBFloat16: return no_exponent_full<uint16_t>(data, count, 0x7F80);
+    case at::kHalf: return no_exponent_full<uint16_t>(data, count, 0x7C00);
+    case at::kFloat: return no_exponent_full<uint32_t>(data, count, 0x7F800000);
+    default: return false;
+  }
+}
+
+// Adds h · expand slot by slot, each to the tokens alone that have a part in it.
+void add_by_slot(Tensor y, const Tensor& h, const Tensor& expand, const Step& step) {
+  int64_t begin = 0;
+  for (int64_t j = 0; j < step.slots; begin += step.rank(j), ++j) {
+    const Tensor part = h.narrow(1, begin, step.rank(j));
+    const Tensor rows = at::nonzero(part.ne(0).any(1)).squeeze(1);
+    if (rows.size(0) == 0) continue;
+    y.index_add_(0, rows, at::mm(part.index_select(0, rows),
+                                 expand.narrow(0, begin, step.rank(j))));
+  }
+}
+
 void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
                  at::IntArrayRef slices, at::TensorList parts, const Step& step) {
   const int64_t tokens = x.size(0), count = static_cast<int64_t>(a.size());
@@ -71,7 +104,11 @@ void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
   const Tensor outer = any_crossed ? spread(parts[4], step, tokens) : Tensor();
   const Tensor shrink = gather(a.vec(), step).t();
   std::vector<Tensor> expand;
-  for (int64_t s = 0; s < count; ++s) expand.push_back(gather({b[s].transpose(2, 3)}, step));
+  bool sound = true;
+  for (int64_t s = 0; s < count; ++s) {
+    expand.push_back(gather({b[s].transpose(2, 3)}, step));
+    sound = sound && all_finite(expand.back());
+  }
   const int64_t width = inner.size(1);
   // Each thread takes a share of the tokens through everything: one rendezvous a module, where
   // parallel products would have one each, and wait for whichever thread was held up.
@@ -86,7 +123,11 @@ void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
       Tensor h = at::where(gates == 0, 0.f, z.narrow(1, s * width, width) * gates);
       if (any_crossed)
         h = cross_terms(h, outer.narrow(0, begin, n), crossed.narrow(0, begin, n), step);
-      y.narrow(0, begin, n).narrow(1, offset, slices[s]).addmm_(h.to(y.scalar_type()), expand[s]);
+      Tensor part = y.narrow(0, begin, n).narrow(1, offset, slices[s]);
+      if (sound)
+        part.addmm_(h.to(y.scalar_type()), expand[s]);
+      else
+        add_by_slot(part, h.to(y.scalar_type()), expand[s], step);
       offset += slices[s];
     }
   });

@@ -167,8 +167,8 @@ class Prefill:
         return y
 
 
-def prefill(tokens: int = 128) -> Prefill:
-    m = module(SHAPES[0], tokens, torch.bfloat16)
+def prefill(tokens: int = 128, dtype: torch.dtype = torch.bfloat16) -> Prefill:
+    m = module(SHAPES[0], tokens, dtype)
     step = StepGates(512, SLOTS, "cpu")
     bind = torch.ops.loralloy.bind_module
     return Prefill(m, step, bind(m.a, m.b, m.slices, step.tensors, ALWAYS_PRODUCTS))
@@ -247,9 +247,10 @@ def test_prefill_after_other_slots_is_as_without_them(kernel) -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_a_slot_between_two_in_use_spoils_neither(kernel, value: float) -> None:
-    """It lies beside them in packed form, and a product that took it along would be no number."""
-    bank, clean = prefill(), prefill()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_slot_between_two_in_use_spoils_neither(kernel, value: float, dtype) -> None:
+    """It lies beside them in one form or another: a product that took it along is no number."""
+    bank, clean = prefill(dtype=dtype), prefill(dtype=dtype)
     for tensor in (*bank.m.a, *bank.m.b):
         tensor[1] = value
     lengths = {(0, 5): 64, (0, 1, 5): 64}
