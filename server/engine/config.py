@@ -62,7 +62,7 @@ class EngineSettings(BaseModel):
         None, description="Override of the number of key-value blocks, for tests."
     )
     chat_template: Path | None = Field(
-        None, description="Chat template file, for models that have none or a poor one."
+        None, description="Chat template file; a model without one gets Alpaca's form."
     )
     tool_call_parser: str = Field("hermes", description="vLLM's parser of tool calls.")
     seed: int = Field(0, description="Seed of the engine's sampler.")

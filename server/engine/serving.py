@@ -4,8 +4,10 @@ The modules imported here moved within vLLM's last releases; this is the one fil
 move again.
 """
 
+import logging
 from argparse import Namespace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from fastapi import FastAPI
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -22,6 +24,11 @@ from server.engine.config import ADAPTER_LINEARS, EngineSettings
 ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """Scheduler and worker in one process (docs/adr/0007). By its path: vLLM on CPU turns the short
 name "uni" into "mp"."""
+
+PLAIN_TEMPLATE: Final = Path(__file__).with_name("templates") / "alpaca.jinja"
+"""Chat template for base models that have none: Alpaca's form."""
+
+logger = logging.getLogger(__name__)
 
 
 def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: bool) -> Namespace:
@@ -75,6 +82,10 @@ class _Exit:
 
 async def fill_state(engine: Any, app: FastAPI, args: Namespace) -> None:
     """Put vLLM's serving objects on ``app.state``, where its routers look for them."""
+    # A tokenizer that knows no such attribute renders messages in a way of its own.
+    if args.chat_template is None and not getattr(engine.get_tokenizer(), "chat_template", True):
+        logger.info("the base model has no chat template: chats are put into Alpaca's form")
+        args.chat_template = str(PLAIN_TEMPLATE)
     app.state.args = args
     app.state.server = _Exit()
     tasks = await engine.get_supported_tasks()

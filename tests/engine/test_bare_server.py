@@ -1,11 +1,17 @@
-"""A machine without a C++ compiler: plain torch in place of the kernel, and just as exact."""
+"""Without a C++ compiler plain torch takes the kernel's place, just as exact; without a chat
+template a base model is asked in Alpaca's form."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from transformers import AutoTokenizer
 
+from adapters.training.templates import TEMPLATES
 from tests.engine.test_exactness import assert_equal
 from tests.support import running_server
 from tests.support.generation import Ask, generate
@@ -23,9 +29,12 @@ def bare(
     encoder_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
+    base = tmp_path_factory.mktemp("base") / "tiny"
+    shutil.copytree(tiny_base, base)
+    (base / "chat_template.jinja").unlink()
     server = running_server.start(
         tmp_path_factory.mktemp("bare"),
-        tiny_base,
+        base,
         BASE_NAME,
         arguments=("--dtype", "float32", "--max-loras", "4", "--max-model-len", "512"),
         environment={"CXX": "no-such-compiler"},
@@ -56,3 +65,35 @@ def test_mixtures_are_exact_with_log_probabilities(bare: RunningServer) -> None:
     for asked, got, (weights, rule) in zip(asks, generate(bare, asks), wanted, strict=True):
         assert_equal(reference, got, asked, weights, rule)
     assert bare.alive()
+
+
+def test_a_chat_is_asked_as_lori_trains(bare: RunningServer) -> None:
+    assert AutoTokenizer.from_pretrained(bare.base_folder).chat_template is None
+    row = {"instruction": "Add two and three.", "input": "", "output": "Five."}
+    prompt = TEMPLATES["lori"].example(row).prompt
+    asked = {"temperature": 0, "max_tokens": 8}
+    question = {"role": "user", "content": row["instruction"]}
+    chat = _post(bare, "chat/completions", {**asked, "model": "r32", "messages": [question]})
+    plain = _post(bare, "completions", {**asked, "model": "r32", "prompt": prompt})
+    assert chat["choices"][0]["message"]["content"] == plain["choices"][0]["text"]
+    assert chat["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]
+    conversation = [
+        {"role": "system", "content": "Be short."},
+        question,
+        {"role": "assistant", "content": "Five."},
+        {"role": "user", "content": [{"type": "text", "text": "And one more?"}]},
+    ]
+    turns = _post(bare, "chat/completions", {**asked, "model": "r32", "messages": conversation})
+    whole = (
+        f"Be short.\n\n{prompt} Five.<|im_end|>\n\n### Instruction:\nAnd one more?\n\n### Response:"
+    )
+    plain = _post(bare, "completions", {**asked, "model": "r32", "prompt": whole})
+    assert turns["choices"][0]["message"]["content"] == plain["choices"][0]["text"]
+    assert turns["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]
+
+
+def _post(server: RunningServer, path: str, body: dict[str, object]) -> dict[str, Any]:
+    answer = httpx.post(f"{server.url}/v1/{path}", json=body, timeout=120)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
