@@ -1,7 +1,7 @@
 # Loralloy: everything a contributor types. `make` alone prints this list.
 #   PYTHON=…  the interpreter the virtual environment is made of (3.11 or 3.12)
 #   ARGS=…    options handed on: make serve ARGS="--port 8001", make test ARGS="-k gates"
-#   DATA=…    folder of the training data, for `make demos`
+#   DATA=…    folder of the training data, for `make demos` and `make lori`
 #   SOAK_MINUTES=…  of each part of `make soak`
 
 SHELL := /bin/bash
@@ -113,6 +113,11 @@ bench-tle: venv ## Measure token scope against the LoRA-TLE reference loop
 demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)
 	@if [ -z "$(DATA)" ]; then echo "say where the data lies: make demos DATA=folder" >&2; exit 1; fi
 	@BIN=$(BIN) tools/make_demos.sh "$(DATA)" $(ARGS)
+
+.PHONY: lori
+lori: venv ## Train and measure the small LoRI study (DATA=folder of JSONL files; ARGS=-j2: two at once)
+	@if [ -z "$(DATA)" ]; then echo "say where the data lies: make lori DATA=folder" >&2; exit 1; fi
+	@$(MAKE) --no-print-directory -f tools/lori_study/study.mk BIN=$(BIN) DATA="$(DATA)" $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache of the tools
