@@ -3,7 +3,7 @@
 To read how it goes, see ``flat/lori_d.py``; this is what to run.
 """
 
-from adapters.training.command import main
+from adapters.training.start import start
 
 if __name__ == "__main__":
-    raise SystemExit(main("lori_d"))
+    raise SystemExit(start("adapters.training.command", "lori_d"))

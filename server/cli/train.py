@@ -34,7 +34,7 @@ def train(
 
 def masks(context: typer.Context) -> None:
     """Choose which entries of B LoRI-S trains, from a LoRI-D adapter (--help for options)."""
-    become("adapters.training.lori.extract", context.args)
+    become("adapters.training.lori", context.args)
 
 
 def evaluate(context: typer.Context) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from adapters.training.evaluation.__main__ import main
+from adapters.training.evaluation.command import main
 from adapters.training.evaluation.local import LocalModel
 from adapters.training.evaluation.served import ServedModel
 from tests.support.running_server import RunningServer

@@ -1,6 +1,6 @@
 """Masks from a trained LoRI-D adapter: ``loralloy masks ADAPTER`` runs this.
 
-    python -m adapters.training.lori.extract ADAPTER [--sparsity 0.9 …] [--granularity model …]
+    python -m adapters.training.lori ADAPTER [--sparsity 0.9 …] [--granularity model …]
 
 They go into the adapter's folder, where the authors of LoRI put theirs (``mask_files.py``).
 """
@@ -108,7 +108,3 @@ def union(several: Sequence[Masks]) -> Masks:
             raise TrainingError("the masks to exclude do not fit each other")
         whole = {name: torch.logical_or(whole[name], mask) for name, mask in masks.items()}
     return whole
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

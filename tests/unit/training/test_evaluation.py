@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from adapters.training.data import encode
 from adapters.training.errors import TrainingError
-from adapters.training.evaluation.__main__ import main
+from adapters.training.evaluation.command import main
 from adapters.training.evaluation.local import LocalModel
 from adapters.training.evaluation.metrics import choice, loss
 from adapters.training.evaluation.questions import Question, read_questions
