@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--items", type=int, default=200, help="items a task")
     add("--recompute-items", type=int, default=40, help="items a task that recompute is run on")
     add("--policies", nargs="+", default=["auto", "static"], help="policies to compare")
+    add("--recompute-policies", nargs="+", help="those that recompute is run for (default: all)")
     add("--policy-file", type=Path, default=POLICIES, help="where they are defined")
     add("--strides", type=int, nargs="+", default=[1, 2, 8], help="of scope token")
     add("--recompute-strides", type=int, nargs="+", default=[1, 2, 8], help="of scope recompute")
@@ -146,7 +147,8 @@ def _variants(
         bench.router.policy(policy)
         once.append(kinds.prompt(policy))
         once += [kinds.token(policy, stride) for stride in sorted(set(options.strides))]
-        rerun += [kinds.recompute(policy, n) for n in sorted(set(options.recompute_strides))]
+        if policy in (options.recompute_policies or options.policies):
+            rerun += [kinds.recompute(policy, n) for n in sorted(set(options.recompute_strides))]
     return once, rerun
 
 
@@ -169,10 +171,12 @@ def _measure_all(
 
 
 def _about(options: argparse.Namespace, identity: dict[str, object]) -> str:
+    some = options.recompute_policies
+    chosen = f"--recompute-policies {' '.join(some)} " if some else ""
     command = (
         f"python -m benchmarks.scopes --data DIR --items {options.items} "
         f"--recompute-items {options.recompute_items} --policies {' '.join(options.policies)} "
-        f"--strides {' '.join(map(str, options.strides))} "
+        f"{chosen}--strides {' '.join(map(str, options.strides))} "
         f"--recompute-strides {' '.join(map(str, options.recompute_strides))} "
         f"--dtype {options.dtype}"
     )
