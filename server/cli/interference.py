@@ -31,10 +31,14 @@ def interference(
         raise Trouble("name two adapters or more")
     if picture is not None and picture.suffix.lower() not in _PICTURES:
         raise Trouble(f"{picture} has no suffix of a picture; there are {', '.join(_PICTURES)}")
+    import torch
+
     from adapters.errors import AdapterError
     from adapters.factors import read_factors
     from adapters.interference.table import as_csv, pairs
 
+    # Thousands of small products: threads would wait for each other, and long on a busy machine.
+    torch.set_num_threads(1)
     adapters = {}
     for name, folder in zip(_names(folders), folders, strict=True):
         try:
