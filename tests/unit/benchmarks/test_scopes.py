@@ -222,6 +222,11 @@ def test_the_command_measures_once_and_writes_tables(tmp_path, parts, data, monk
         assert command.main([*given, "--recompute-items", "1"]) == 0
     assert command.main([*given, "--recompute-items", "2", "--tables-only"]) == 0
     assert json.loads((tmp_path / "out" / "scopes.json").read_text())["few"] == told["few"]
+    some = ["--policies", POLICY, "nearest", "--recompute-policies", POLICY]
+    assert command.main([*given, "--recompute-items", "1", *some]) == 0
+    few = json.loads((tmp_path / "out" / "scopes.json").read_text())["few_losses"]
+    assert "nearest, token, stride 2" in few
+    assert [title for title in few if "recompute" in title] == ["tle, recompute, stride 2"]
     assert command.main([*given, "--recompute-items", "0", "--tasks", "code"]) == 0
     assert json.loads((tmp_path / "out" / "scopes.json").read_text())["few"] == {}
 
