@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Serve the adapters of the small LoRI study and measure them, alone and merged: make lori does this.
 #
-#   tools/lori_study/measure.sh DATA ADAPTERS [RESULTS]
+#   tools/lori_study/measure.sh DATA ADAPTERS [RESULTS]     with ITEMS=50 of each held-out file
 set -euo pipefail
 
 data="$1"
 adapters="$2"
 out="${3:-benchmarks/results/lori}"
 bin="${BIN:-.venv/bin}"
-items="${ITEMS:-100}"
+items="${ITEMS:-50}"
 port="${PORT:-8017}"
 machine="${MACHINE:-$(nproc) cores of a $(uname -m) machine}"
 here="$(dirname "$0")"
