@@ -38,18 +38,20 @@ start_server() {
   done
 }
 
-push() { # folder, further options
+push() { # adapter's folder
   local name
   name="$(basename "$1")"
-  "$bin/loralloy" adapters push "${name//./-}" "$adapters/$1" "${@:2}"
+  "$bin/loralloy" adapters push "${name//./-}" "$adapters/$1"
 }
 
 push_all() {
   for task in "${tasks[@]}"; do
     "$bin/python" -m adapters.training.texts --task "$task" --data "$(training_file "$task")" \
-      --out "$work/$task.jsonl" --limit 200
+      --out "$work/$task.jsonl" --limit 600
+    "$bin/python" -m router.fit --examples "$work/$task.jsonl" --out "$work/$task.json" --keep 0
     for method in "${methods[@]}"; do
-      push "$method-$task" --examples "$work/$task.jsonl"
+      cp "$work/$task.json" "$adapters/$method-$task/router.json"
+      push "$method-$task"
     done
   done
   for further in lori-s0.{5,99}-maths "${methods[@]/%/-science-maths}"; do
@@ -72,6 +74,7 @@ for method in "${methods[@]}"; do
   "$bin/loralloy" interference "${tasks[@]/#/$adapters/$method-}" \
     --csv "$out/interference-$method.csv" --plot "$out/interference-$method.svg" \
     > "$out/interference-$method.txt"
+  sed -i 's/[[:blank:]]*$//' "$out/interference-$method".{svg,txt}
 done
 
 start_server
