@@ -14,7 +14,7 @@ from adapters.training.errors import TrainingError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class StopAtNaN(TrainerCallback):  # type: ignore[misc]  # untyped library
+class StopAtNaN(TrainerCallback):
     """Ends a run at the first step whose loss or gradient is not finite.
 
     A step is logged before it is saved, so that every checkpoint is of finite weights.

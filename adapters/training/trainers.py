@@ -29,7 +29,7 @@ class Saving:
     every: int
 
 
-class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # untyped library
+class AnswerTrainer(SFTTrainer):
     """Minimises a loss of the answers' tokens; see ``losses.py``."""
 
     def __init__(self, recipe: Recipe, **told: object) -> None:
