@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from adapters.errors import AdapterError
 from adapters.training.distributed import is_first
+from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.method import Method, method_of
 from adapters.training.push import push
@@ -26,24 +26,11 @@ def main(method: str, arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        _train(chosen, options)
-    except AdapterError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename or options.out}: {error.strerror or error}\n")
-        return 1
-    except torch.OutOfMemoryError:
-        sys.stderr.write(
-            "error: the GPU's memory is too small; lower micro_batch_size, or set "
-            "gradient_checkpointing\n"
-        )
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command with --resume goes on\n")
-        return 130
-    return 0
+    return status_of(
+        lambda: _train(chosen, options),
+        writes_to=options.out,
+        stopped="stopped; the same command with --resume goes on",
+    )
 
 
 def _train(method: Method, options: argparse.Namespace) -> None:
@@ -53,7 +40,12 @@ def _train(method: Method, options: argparse.Namespace) -> None:
         raise TrainingError(f"--push: {method.title} makes a base model, which no server takes up")
     whole = plan(method, options.config, options.settings)
     session = Session(options.out, options.name, options.save_every, options.resume, options.quiet)
-    card = run(whole, session)
+    try:
+        card = run(whole, session)
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            "the GPU's memory is too small; lower micro_batch_size, or set gradient_checkpointing"
+        ) from None
     if not is_first():
         return
     sys.stdout.write(f"{options.out}: {card.bytes} bytes, {card.seconds:.0f} s\n")

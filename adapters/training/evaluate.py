@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.progress import Progress
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adapters.errors import AdapterError
 from adapters.files import WEIGHTS_FILE
 from adapters.training.base import load_base, public_name
 from adapters.training.card import CARD_FILE, Card
 from adapters.training.data import Encoded, digest_of, encode_all, read_examples
+from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.heldout import loss_with_interval, response_losses
 from adapters.training.table import BASE, LossTable, Task
@@ -34,15 +34,11 @@ MAX_TOKENS = 512
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        table = evaluate(options)
-        if options.update_cards:
-            _update_cards(options.adapters, table)
-    except AdapterError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(table.markdown())
-    return 0
+    return status_of(
+        lambda: _compare(options),
+        writes_to=options.out,
+        stopped="stopped; the same command goes on with what is missing",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         "--update-cards", action="store_true", help="write the scores into the adapters' cards"
     )
     return parser
+
+
+def _compare(options: argparse.Namespace) -> None:
+    table = evaluate(options)
+    if options.update_cards:
+        _update_cards(options.adapters, table)
+    sys.stdout.write(table.markdown())
 
 
 def evaluate(options: argparse.Namespace) -> LossTable:

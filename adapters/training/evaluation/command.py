@@ -18,8 +18,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from adapters.errors import AdapterError
 from adapters.training.data import digest_of
+from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.metrics import METRICS, USUAL
 from adapters.training.evaluation.models import Model
@@ -30,19 +30,11 @@ from adapters.training.evaluation.report import Report, Source
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        report = evaluate(options)
-    except AdapterError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename or options.out}: {error.strerror or error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was measured so far is written\n")
-        return 130
-    sys.stdout.write(report.markdown())
-    return 0
+    return status_of(
+        lambda: sys.stdout.write(evaluate(options).markdown()),
+        writes_to=options.out,
+        stopped="stopped; what was measured so far is written",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

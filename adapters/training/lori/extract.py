@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from adapters.errors import AdapterError
 from adapters.files import WEIGHTS_FILE
+from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.lori.mask_files import read_masks, write_masks
 from adapters.training.lori.masks import GRANULARITIES, Masks, magnitude_masks
@@ -26,23 +26,23 @@ _SAVED, _TRAINED = ".lora_B.weight", ".lora_B.default.weight"
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        factors = read_b(options.adapter)
-        taken = union([read_masks(path) for path in options.exclude]) if options.exclude else None
-        for granularity in options.granularity:
-            for sparsity in options.sparsity:
-                masks = magnitude_masks(factors, sparsity, granularity, taken)
-                path = write_masks(options.adapter, masks, sparsity, granularity)
-                kept = sum(int(mask.sum()) for mask in masks.values())
-                total = sum(mask.numel() for mask in masks.values())
-                sys.stdout.write(f"{path}: {kept} of {total} entries\n")
-    except AdapterError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename or options.adapter}: {error.strerror or error}\n")
-        return 1
-    return 0
+    return status_of(
+        lambda: _extract(options),
+        writes_to=options.adapter,
+        stopped="stopped; the masks named so far are written",
+    )
+
+
+def _extract(options: argparse.Namespace) -> None:
+    factors = read_b(options.adapter)
+    taken = union([read_masks(path) for path in options.exclude]) if options.exclude else None
+    for granularity in options.granularity:
+        for sparsity in options.sparsity:
+            masks = magnitude_masks(factors, sparsity, granularity, taken)
+            path = write_masks(options.adapter, masks, sparsity, granularity)
+            kept = sum(int(mask.sum()) for mask in masks.values())
+            total = sum(mask.numel() for mask in masks.values())
+            sys.stdout.write(f"{path}: {kept} of {total} entries\n")
 
 
 def _parser() -> argparse.ArgumentParser:

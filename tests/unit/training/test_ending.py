@@ -1,0 +1,38 @@
+"""Every ending of a training command is a status and at most one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.training.ending import status_of
+from adapters.training.errors import TrainingError
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+def test_a_command_that_did_its_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(lambda: None, writes_to=None, stopped="stopped") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (TrainingError("no such task"), 1, "error: no such task\n"),
+        (OSError(28, "No space left on device"), 1, "error: out: No space left on device\n"),
+        (PermissionError(13, "Permission denied", "else"), 1, "error: else: Permission denied\n"),
+        (KeyboardInterrupt(), 130, "stopped; half is there\n"),
+    ],
+)
+def test_a_command_that_broke_off_says_why_in_one_line(
+    error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = status_of(raising(error), writes_to=Path("out"), stopped="stopped; half is there")
+    assert ended == status
+    assert capsys.readouterr() == ("", line)
