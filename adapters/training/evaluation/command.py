@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status_of(
         lambda: sys.stdout.write(evaluate(options).markdown()),
         writes_to=options.out,
-        stopped="stopped; what was measured so far is written",
+        stopped="stopped; the same command with --resume goes on",
     )
 
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="processor threads (default: all)")
     parser.add_argument("--note", default="", help="for the result: how and where it was made")
     parser.add_argument("--out", required=True, type=Path, help="result, without its ending")
+    parser.add_argument("--resume", action="store_true", help="keep the figures that --out has")
     return parser
 
 
@@ -68,22 +69,28 @@ def evaluate(options: argparse.Namespace) -> Report:
         torch.set_num_threads(options.threads)
     questions, sources = _read(options.tasks, options.items)
     report = Report(
-        where=options.server or Path(options.base_model).name, tasks=sources, note=options.note
+        where=options.server or Path(options.base_model).name,
+        tasks=sources,
+        max_tokens=options.max_tokens,
+        note=options.note,
     )
+    if options.resume:
+        report.take_up(options.out)
     models = _served(options) if options.server else _local(options)
     count = max(1, len(options.models) if options.server else len(options.adapters) + 1)
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("measuring", total=count * len(questions))
         for model in models:
-            began = time.monotonic()
             for task, asked in questions.items():
                 progress.update(bar, description=f"{model.name} on {task}")
                 for metric in options.metrics or USUAL.get(task, ("loss",)):
-                    found = METRICS[metric](model, task, asked, options.max_tokens)
-                    report.put(model.name, task, metric, found.share)
-                    report.write(options.out)
+                    if not report.has(model.name, task, metric):
+                        began = time.monotonic()
+                        found = METRICS[metric](model, task, asked, options.max_tokens)
+                        took = time.monotonic() - began
+                        report.put(model.name, task, metric, found.share, took)
+                        report.write(options.out)
                 progress.advance(bar)
-            report.seconds[model.name] = round(time.monotonic() - began, 1)
     report.write(options.out)
     return report
 

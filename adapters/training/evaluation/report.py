@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from adapters.training.evaluation.scores import Share
 
@@ -22,15 +22,37 @@ class Report(BaseModel):
     where: str
     """The server's address, or the base model's name."""
     tasks: dict[str, Source]
+    max_tokens: int
+    """Of a generated answer."""
     note: str = ""
     figures: dict[str, dict[str, dict[str, Share]]] = {}
     """Model → task → metric."""
     seconds: dict[str, float] = {}
     """Model → how long it took."""
 
-    def put(self, model: str, task: str, metric: str, share: Share) -> None:
-        """Fill one cell."""
+    def take_up(self, out: Path) -> None:
+        """Fill in what ``out``.json has, measured at the same place on the same items."""
+        try:
+            text = out.with_name(f"{out.name}.json").read_text(encoding="utf-8")
+            before = Report.model_validate_json(text)
+        except (OSError, ValidationError):
+            return
+        if (before.where, before.max_tokens) != (self.where, self.max_tokens):
+            return
+        for model, rows in before.figures.items():
+            for task, shares in rows.items():
+                if task in self.tasks and before.tasks.get(task) == self.tasks[task]:
+                    self.figures.setdefault(model, {})[task] = shares
+        self.seconds = before.seconds
+
+    def has(self, model: str, task: str, metric: str) -> bool:
+        """Whether a cell is filled."""
+        return metric in self.figures.get(model, {}).get(task, {})
+
+    def put(self, model: str, task: str, metric: str, share: Share, seconds: float) -> None:
+        """Fill one cell, and count how long it took."""
         self.figures.setdefault(model, {}).setdefault(task, {})[metric] = share
+        self.seconds[model] = round(self.seconds.get(model, 0.0) + seconds, 1)
 
     def write(self, out: Path) -> None:
         """Write ``out``.json and ``out``.md."""

@@ -10,7 +10,7 @@ from adapters.training.data import encode
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.command import main
 from adapters.training.evaluation.local import LocalModel
-from adapters.training.evaluation.metrics import choice, loss
+from adapters.training.evaluation.metrics import METRICS, choice, loss
 from adapters.training.evaluation.questions import Question, read_questions
 from adapters.training.evaluation.scores import (
     REFUSALS,
@@ -150,6 +150,33 @@ def test_the_command_measures_base_and_adapters_and_writes_both_forms(
     assert table == (tmp_path / "results" / "eval.v1.md").read_text()
     assert "| r8-a | " in table
     assert str(tmp_path) not in json.dumps(told)
+
+
+def test_resuming_measures_only_what_is_missing_of_the_same_items(
+    tmp_path, tiny_base, science, maths_file, monkeypatch, capsys
+):
+    out = tmp_path / "eval"
+    command = ["--base-model", tiny_base, "--out", out, "--items", 3, "--dtype", "float32"]
+    command += ["--metrics", "loss", "--threads", 1, "--resume"]
+
+    def measured(*tasks: str) -> list[str]:
+        asked = []
+
+        def noted(model, task, questions, max_tokens):
+            asked.append(task)
+            return loss(model, task, questions, max_tokens)
+
+        monkeypatch.setitem(METRICS, "loss", noted)
+        assert main([str(one) for one in (*command, "--tasks", *tasks)]) == 0
+        return asked
+
+    assert measured(f"science={science}") == ["science"]
+    before = json.loads((tmp_path / "eval.json").read_text())["figures"]["base"]["science"]
+    assert measured(f"science={science}", f"maths={maths_file}") == ["maths"]
+    after = json.loads((tmp_path / "eval.json").read_text())["figures"]["base"]
+    assert after["science"] == before
+    command[command.index("--items") + 1] = 2
+    assert measured(f"science={science}") == ["science"]
 
 
 def test_texts_to_choose_from_are_asked_as_they_follow_the_prompt(tmp_path):
