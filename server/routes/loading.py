@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.names import check_name
-from server.errors import InvalidSource, SourceNotAllowed, UnsupportedParameter
+from server.errors import InvalidSource, ServerError, SourceNotAllowed, UnsupportedParameter
 from server.routes.deeds import audited
 from server.routes.state import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, FileSource
@@ -56,7 +56,12 @@ async def load_lora_adapter(body: Load, request: Request, parts: PartsOf) -> Pla
         if not body.lora_path or not body.lora_path.isprintable():
             raise InvalidSource("'lora_path' must be a path", param="lora_path")
         wish = Wish(body.lora_name, FileSource(body.lora_path), replace=body.load_inplace)
-        adapter, created = await parts.imports.run(wish)
+        try:
+            adapter, created = await parts.imports.run(wish)
+        except ServerError as error:
+            if error.param == "source":  # what imports call it; this body has another word
+                error.param = "lora_path"
+            raise
         detail |= {"digest": adapter.digest, "version": adapter.version, "created": created}
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 

@@ -42,8 +42,13 @@ def test_vllms_words_load_and_unload(served, tmp_path, good_folder, other_folder
                 "hf://org/repo@main",
             ):
                 refused = await load(path)
-                code = refused.json()["error"]["code"]
-                assert code in {"source_not_allowed", "source_invalid", "source_not_found"}, path
+                error = refused.json()["error"]
+                assert error["param"] == "lora_path", path
+                assert error["code"] in {
+                    "source_not_allowed",
+                    "source_invalid",
+                    "source_not_found",
+                }, path
                 assert str(root) not in refused.text
             three = await load("good", is_3d_lora_weight=True)
             assert three.json()["error"]["code"] == "unsupported_parameter"
