@@ -7,7 +7,7 @@ from adapters.training.errors import TrainingError
 from adapters.training.job import Job
 from adapters.training.recipe import Recipe
 
-ADAPTER_KEYS = ("rank", "lora_alpha", "targets", "dropout", "reuse_a", "start_from")
+ADAPTER_KEYS = ("rank", "lora_alpha", "targets", "dropout", "a_seed", "reuse_a", "start_from")
 """Keys that mean nothing where there is no adapter."""
 
 
@@ -37,7 +37,10 @@ class Method:
 
 
 _NO_MASK = {"mask": "only lori_s trains under a mask"}
-_NO_REUSE = {"reuse_a": "A is trained as well; start_from goes on with a whole adapter"}
+_NO_FROZEN_A = {
+    "a_seed": "A is trained as well, and drawn by seed",
+    "reuse_a": "A is trained as well; start_from goes on with a whole adapter",
+}
 
 
 def _check_lori_s(job: Job, recipe: Recipe) -> None:
@@ -59,7 +62,7 @@ def _check_full(job: Job, recipe: Recipe) -> None:
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method("lora", "LoRA", "arXiv 2106.09685", foreign=_NO_MASK | _NO_REUSE),
+        Method("lora", "LoRA", "arXiv 2106.09685", foreign=_NO_MASK | _NO_FROZEN_A),
         Method("lori_d", "LoRI-D", "arXiv 2504.07448", foreign=_NO_MASK, frozen_a=True),
         Method(
             "lori_s",

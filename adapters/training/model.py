@@ -54,7 +54,7 @@ def add_adapter(base: PreTrainedModel, recipe: Recipe) -> PeftModel:
     Raises:
         TrainingError: the base model has no such module.
     """
-    set_seed(recipe.seed)
+    set_seed(recipe.seed if recipe.a_seed is None else recipe.a_seed)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.lora_alpha,

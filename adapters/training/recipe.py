@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
+SEEDS = 2**32
+"""NumPy takes no larger seed."""
+
 STEPS = 150
 """Optimiser steps of a recipe that says neither steps nor epochs."""
 
@@ -47,7 +50,15 @@ class Recipe(BaseModel):
     mixed_precision: Literal["none", "bf16"] = Field("none", description="of the products")
     gradient_checkpointing: bool = Field(False, description="less memory, more time")
     packing: bool = Field(False, description="several examples in one row of max_tokens")
-    seed: int = Field(0, ge=0, description="of the first weights and the order of examples")
+    seed: int = Field(
+        0, ge=0, lt=SEEDS, description="of the first weights and the order of examples"
+    )
+    a_seed: int | None = Field(
+        None,
+        ge=0,
+        lt=SEEDS,
+        description="of LoRI's A; else another one for each seed, method and data",
+    )
 
     def total_steps(self, examples: int) -> int:
         """Optimiser steps over so many examples."""

@@ -45,6 +45,10 @@ def _contradictions(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool
             "reuse_a begins with B = 0 and start_from with a trained B; leave one out",
         ),
         (
+            recipe.a_seed is not None and not (job.reuse_a is None and job.start_from is None),
+            "a_seed draws an A, and reuse_a and start_from bring one; leave one out",
+        ),
+        (
             recipe.beta is not None and not steered,
             "beta belongs to the losses soft_sft and dpo, and the loss is sft",
         ),

@@ -20,6 +20,7 @@ from adapters.training.data import digest_of, encode_all, read_examples
 from adapters.training.distributed import is_first, once
 from adapters.training.errors import TrainingError
 from adapters.training.hub_data import read_hub
+from adapters.training.lori.frozen import with_a_seed
 from adapters.training.loss_curve import draw_losses
 from adapters.training.model import Trainable, trainable
 from adapters.training.pairs import Pair, fitting_pairs
@@ -59,9 +60,10 @@ def run(plan: Plan, session: Session) -> Card:
     Raises:
         AdapterError: something about the data, the recipe or the folder is wrong.
     """
-    job, recipe = plan.job, plan.recipe
     name = check_name(session.name or session.out.resolve().name)
     data = read_data(plan)
+    plan = with_a_seed(plan, data.digests)
+    job, recipe = plan.job, plan.recipe
     identity = _identity(plan, data)
     result = WEIGHTS_FILE if plan.method.adapts else MODEL_FILE
     folder = RunFolder(session.out, result)

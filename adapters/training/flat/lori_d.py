@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from adapters.training.templates import TEMPLATES
 
 RANK, ALPHA, STEPS, BATCH, LEARNING_RATE, SEED = 8, 16, 150, 4, 2e-3, 0
+# Adapters to be merged want another SEED each: it draws A, and unlike A keep them apart.
 MAX_TOKENS = 256
 IGNORED = -100
 

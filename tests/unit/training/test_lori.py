@@ -15,6 +15,7 @@ from adapters.base_model import read_base_model
 from adapters.limits import Limits
 from adapters.training import progress
 from adapters.training.base import load_base
+from adapters.training.card import Card
 from adapters.training.errors import TrainingError
 from adapters.training.lori import extract
 from adapters.training.lori.frozen import freeze_a
@@ -65,7 +66,7 @@ def half(dense):
 
 def test_a_is_bit_identical_after_training_and_b_is_trained(dense, tiny_base):
     a, b = split(weights(dense))
-    assert equal(a, drawn_a(tiny_base))
+    assert equal(a, drawn_a(tiny_base, a_seed=Card.read(dense).recipe.a_seed))
     assert all(tensor.any() for tensor in b.values())
 
 
@@ -79,11 +80,38 @@ def test_a_gets_no_gradient(tiny_base):
     assert all(gradients[name].any() for name in gradients if "lora_B" in name)
 
 
-def test_another_seed_draws_another_a(tmp_path, train, dense):
-    assert train(tmp_path / "other", method="lori_d", seed=1) == 0
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"method": "lori_d", "seed": 1},
+        {"method": "lori_d", "data": "other.jsonl"},
+        {"method": "lori_s", "mask": "half"},
+        {"method": "lori_d", "a_seed": 5},
+    ],
+)
+def test_another_seed_data_or_method_draws_another_a(
+    tmp_path, train, dense, half, maths_file, other
+):
+    """So that adapters made to be merged are unlike, without a thought for seeds."""
+    if "mask" in other:
+        other["mask"] = half
+    if "data" in other:
+        rows = maths_file.read_text().splitlines(keepends=True)
+        (tmp_path / other["data"]).write_text("".join(rows[1:]))
+        other["data"] = f"[{tmp_path / other['data']}]"
+    assert train(tmp_path / "other", **other) == 0
     one, _ = split(weights(dense))
-    other, _ = split(weights(tmp_path / "other"))
-    assert not any(torch.equal(one[name], other[name]) for name in one)
+    another, _ = split(weights(tmp_path / "other"))
+    assert not any(torch.equal(one[name], another[name]) for name in one)
+
+
+def test_one_a_seed_draws_one_a_whatever_else(tmp_path, train, half, tiny_base):
+    for name, method in (
+        ("one", {"method": "lori_d"}),
+        ("two", {"method": "lori_s", "mask": half}),
+    ):
+        assert train(tmp_path / name, **method, a_seed=5, seed=len(name)) == 0
+        assert equal(split(weights(tmp_path / name))[0], drawn_a(tiny_base, a_seed=5))
 
 
 def outside(b, mask_file):
@@ -105,7 +133,7 @@ def test_b_is_exactly_zero_outside_the_mask(tmp_path, train, half, tiny_base, se
     left_out, kept = outside(b, half)
     assert not left_out.any()
     assert kept.count_nonzero() > 0.9 * kept.numel()
-    assert equal(a, drawn_a(tiny_base))
+    assert equal(a, drawn_a(tiny_base, a_seed=Card.read(out).recipe.a_seed))
     card = json.loads((out / "card.json").read_text())
     assert (card["method"], list(card["inputs"])) == ("lori_s", ["mask"])
     assert validate(out, read_base_model(tiny_base, "tiny-llama"), Limits()).rank == 8
@@ -141,7 +169,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert train(tmp_path / "broken", "--resume", method=method, **settings) == 0
     resumed = weights(tmp_path / "broken")
     assert equal(weights(tmp_path / "whole"), resumed)
-    assert equal(split(resumed)[0], drawn_a(tiny_base)), "loading a checkpoint thaws no A"
+    a_seed = Card.read(tmp_path / "broken").recipe.a_seed
+    assert equal(split(resumed)[0], drawn_a(tiny_base, a_seed=a_seed)), (
+        "loading a checkpoint thaws no A"
+    )
 
 
 def test_going_on_from_an_adapter_changes_only_the_masked_entries(tmp_path, train, dense, half):
