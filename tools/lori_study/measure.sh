@@ -68,7 +68,7 @@ measure() { # result, models; the tasks come from the array asked
 
 work="$(mktemp -d)"
 mkdir -p "$out"
-trap 'kill -INT "${server:-0}" 2> "$work/kill" || true; wait; rm -rf "$work"' EXIT
+trap '[[ -z "${server:-}" ]] || kill -INT "$server" 2> "$work/kill" || true; wait; rm -rf "$work"' EXIT
 
 for method in "${methods[@]}"; do
   "$bin/loralloy" interference "${tasks[@]/#/$adapters/$method-}" \
