@@ -26,19 +26,34 @@ def check(method: Method, job: Job, recipe: Recipe, said: Set[str]) -> None:
     for key, reason in method.foreign.items():
         if key in said and getattr(job, key, True) is not None:
             raise TrainingError(f"{key}: {reason}, so {method.name} does not take it")
-    for wrong, reason in _contradictions(method, job, recipe):
+    for wrong, reason in _of_the_run(job, recipe) + _of_the_loss(method, job, recipe):
         if wrong:
             raise TrainingError(reason)
     method.check(job, recipe)
 
 
-def _contradictions(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
-    steered = recipe.loss in ("soft_sft", "dpo")
+def _of_the_run(job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
     micro = recipe.micro_batch_size or recipe.batch_size
     return [
         (
             recipe.steps is not None and recipe.epochs is not None,
             "steps and epochs both say how long to train; leave one out",
+        ),
+        (
+            recipe.steps is not None and recipe.warmup_steps >= recipe.steps,
+            f"warmup_steps {recipe.warmup_steps} leave none of the {recipe.steps} steps",
+        ),
+        (
+            recipe.batch_size % micro != 0,
+            f"batch_size {recipe.batch_size} is no multiple of micro_batch_size {micro}",
+        ),
+        (
+            recipe.max_prompt_tokens is not None and recipe.max_prompt_tokens >= recipe.max_tokens,
+            "max_prompt_tokens must be less than max_tokens, or no answer fits",
+        ),
+        (
+            recipe.mixed_precision == "bf16" and recipe.dtype == "bfloat16",
+            "mixed_precision: bf16 keeps weights in float32; with dtype bfloat16 it has no use",
         ),
         (
             job.reuse_a is not None and job.start_from is not None,
@@ -48,6 +63,12 @@ def _contradictions(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool
             recipe.a_seed is not None and not (job.reuse_a is None and job.start_from is None),
             "a_seed draws an A, and reuse_a and start_from bring one; leave one out",
         ),
+    ]
+
+
+def _of_the_loss(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
+    steered = recipe.loss in ("soft_sft", "dpo")
+    return [
         (
             recipe.beta is not None and not steered,
             "beta belongs to the losses soft_sft and dpo, and the loss is sft",
@@ -77,21 +98,5 @@ def _contradictions(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool
         (
             recipe.packing and (recipe.loss != "sft" or recipe.reduction != "token"),
             "packing mixes examples in a row: it goes with loss sft and reduction token alone",
-        ),
-        (
-            recipe.batch_size % micro != 0,
-            f"batch_size {recipe.batch_size} is no multiple of micro_batch_size {micro}",
-        ),
-        (
-            recipe.steps is not None and recipe.warmup_steps >= recipe.steps,
-            f"warmup_steps {recipe.warmup_steps} leave none of the {recipe.steps} steps",
-        ),
-        (
-            recipe.max_prompt_tokens is not None and recipe.max_prompt_tokens >= recipe.max_tokens,
-            "max_prompt_tokens must be less than max_tokens, or no answer fits",
-        ),
-        (
-            recipe.mixed_precision == "bf16" and recipe.dtype == "bfloat16",
-            "mixed_precision: bf16 keeps weights in float32; with dtype bfloat16 it has no use",
         ),
     ]
