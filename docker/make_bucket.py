@@ -1,7 +1,6 @@
 """Make the bucket that the settings name, unless there is one; for compose.yaml."""
 
 import os
-import sys
 from pathlib import Path
 
 
@@ -22,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

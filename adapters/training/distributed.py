@@ -1,7 +1,7 @@
 """What one process does for all of a run, where there are several (``accelerate launch``)."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -33,4 +33,4 @@ def once(work: Callable[[], _Result]) -> _Result:
     broadcast_object_list(told)
     if told[1] is not None:
         raise TrainingError(str(told[1]))
-    return told[0]  # type: ignore[return-value]  # what the first process made
+    return cast(_Result, told[0])  # what the first process made

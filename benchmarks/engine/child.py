@@ -13,14 +13,14 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from benchmarks.child_process import serve
 from benchmarks.stamps import rate_together
 
-Generate = Callable[[str, list[int], int, list[float] | None], Awaitable[list[float]]]
+Generate = Callable[[str, list[int], int, list[float] | None], Coroutine[Any, Any, list[float]]]
 
 Stop = Callable[[], None]
 
@@ -147,7 +147,8 @@ async def _measure(generate: Generate, command: dict[str, Any], serial: int) -> 
         begin = time.perf_counter()
         for name, prompt, weights in zip(names, prompts, chosen, strict=True):
             await asyncio.create_task(generate(name, prompt, 1, weights))
-        return count * command["prompt"] / (time.perf_counter() - begin)
+        read: int = count * command["prompt"]
+        return read / (time.perf_counter() - begin)
     stamps = await asyncio.gather(
         *(
             asyncio.create_task(generate(name, prompt, tokens, weights))
@@ -172,4 +173,5 @@ async def main(kind: str, model: str, threads: str, cache: str, adapters: list[s
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5], sys.argv[5:]))
+    kind, model, threads, cache, *adapters = sys.argv[1:]
+    asyncio.run(main(kind, model, threads, cache, adapters))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class Figures:
 def variants() -> list[Variant]:
     """What is compared when choosing."""
     found = [
-        Variant(f"{count} plain, {title}", lambda rows, n=count: plain(rows, n), scored)
+        Variant(f"{count} plain, {title}", partial(plain, count=count), scored)
         for count in COUNTS
         for title, scored in (
             ("max", largest),
@@ -58,7 +59,7 @@ def variants() -> list[Variant]:
         if count > 1 or scored is largest
     ]
     found += [
-        Variant(f"{count} halfway, max", lambda rows, n=count: clustered(rows, n), largest)
+        Variant(f"{count} halfway, max", partial(clustered, count=count), largest)
         for count in COUNTS[1:]
     ]
     return [*found, Variant("halfway, as many as cover, max", covering, largest)]
@@ -67,7 +68,8 @@ def variants() -> list[Variant]:
 def plain(rows: Rows, count: int) -> Rows:
     """The means [p, w] of k-means clusters, as they are."""
     if count == 1:
-        return rows.mean(axis=0, keepdims=True)
+        mean: Rows = rows.mean(axis=0, keepdims=True)
+        return mean
     labels = KMeans(count, n_init=4, random_state=0).fit(rows).labels_
     return np.array([rows[labels == label].mean(axis=0) for label in range(count)])
 

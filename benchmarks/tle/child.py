@@ -151,4 +151,5 @@ async def main(model: str, encoder: str, cache: str, threads: str, adapters: lis
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5], sys.argv[5:]))
+    model, encoder, cache, threads, *adapters = sys.argv[1:]
+    asyncio.run(main(model, encoder, cache, threads, adapters))

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -105,10 +106,9 @@ def running_web(folder: Path) -> Iterator[Web]:
         def handle_error(self, request: object, client_address: object) -> None:
             return  # a client that distrusts the certificate, or has gone
 
-        def finish_request(self, request: object, client_address: object) -> None:
-            wrapped = context.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
-            with wrapped:
-                super().finish_request(wrapped, client_address)  # type: ignore[arg-type]
+        def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
+            with context.wrap_socket(request, server_side=True) as wrapped:
+                super().finish_request(wrapped, client_address)
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
