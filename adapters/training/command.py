@@ -14,6 +14,7 @@ from adapters.training.errors import TrainingError
 from adapters.training.method import Method, method_of
 from adapters.training.push import push
 from adapters.training.recipe_file import bundled, plan
+from adapters.training.recipe_keys import described_keys
 from adapters.training.run import Session, run
 
 
@@ -58,6 +59,8 @@ def _parser(method: Method) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"loralloy train {method.name}",
         description=f"Train by {method.title} ({method.reference}): loss on the answers alone.",
+        epilog=f"keys of a recipe, with their defaults:\n{described_keys(method)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", metavar="RECIPE", help="YAML file, or a bundled recipe's name")
     parser.add_argument(

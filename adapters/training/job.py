@@ -22,8 +22,8 @@ class Job(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: str = Field(description="the form of its text, see templates.py")
-    base_model: str = Field(description="folder or hub name")
+    task: str = Field(description="the form of its text; docs/training.md lists them")
+    base_model: str = Field(description="folder or hub name; else the server's default model")
     data: tuple[str | HubData, ...] = Field(
         min_length=1, description="JSON Lines files, or datasets of a hub"
     )

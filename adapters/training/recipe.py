@@ -20,7 +20,9 @@ class Recipe(BaseModel):
 
     rank: int = Field(8, ge=1, le=512, description="rank of the adapter")
     lora_alpha: int = Field(16, ge=1, description="scaling is lora_alpha / rank")
-    targets: tuple[str, ...] = Field(ATTENTION, min_length=1, description="modules with an adapter")
+    targets: tuple[str, ...] = Field(
+        ATTENTION, min_length=1, description="modules that get an adapter"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="of what enters A")
     steps: int | None = Field(None, ge=1, description=f"optimiser steps ({STEPS} if nothing else)")
     epochs: float | None = Field(None, gt=0, description="in place of steps")
@@ -39,7 +41,9 @@ class Recipe(BaseModel):
     max_prompt_tokens: int | None = Field(
         None, ge=1, description="examples with longer prompts are left out"
     )
-    loss: Literal["sft", "soft_sft", "dpo"] = Field("sft", description="see losses.py")
+    loss: Literal["sft", "soft_sft", "dpo"] = Field(
+        "sft", description="of the answer; docs/training.md tells them apart"
+    )
     beta: float | None = Field(None, gt=0, description="of soft_sft and dpo")
     reduction: Literal["token", "example"] = Field(
         "token", description="mean over all tokens; or sum over an answer, mean over examples"
