@@ -17,8 +17,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.errors import AdapterLeaving, AdaptersBusy, MixtureTooLarge
+from server.errors import AdaptersBusy, MixtureTooLarge
 from server.fetching import SlotLoader
+from server.removals import Removals, leaving
 
 
 @dataclass(eq=False, slots=True)
@@ -62,7 +63,7 @@ class Residency:
         self._leases: Counter[str] = Counter()
         self._kept: frozenset[str] = frozenset()
         self._leaving: set[str] = set()
-        self._removed: Counter[str] = Counter()
+        self._removals = Removals()
         self._queue: deque[_Ticket] = deque()
         self._changed = asyncio.Event()
         self._moving = asyncio.Lock()
@@ -94,8 +95,10 @@ class Residency:
         return self._leases[digest]
 
     def name(self, digests: Mapping[str, str]) -> None:
-        """Say what the names stand for from now on, name → digest: pinned is what they name."""
+        """Say what the names stand for from now on, name → digest: that is pinned, and stays."""
         self._kept = frozenset(digests[name] for name in self.pinned if name in digests)
+        if self._removals.name(digests.values()):
+            self._wake()
 
     @asynccontextmanager
     async def lease(self, folders: Mapping[str, Path]) -> AsyncIterator[None]:
@@ -155,7 +158,7 @@ class Residency:
                 f"{len(folders)} adapters are needed at once, but the engine has "
                 f"{self.capacity} slots{kept}; use fewer members (top_k), or start with --max-loras"
             )
-        self._refuse_removed(folders)
+        self._removals.refuse(folders.keys())
         if any(digest not in self._resident or digest in self._leaving for digest in folders):
             return False
         self._grant(folders)
@@ -172,33 +175,34 @@ class Residency:
             async with self._moving:
                 if len(self._resident) >= self.capacity:
                     return
-                if digest not in self._resident and digest not in self._removed:
+                if digest not in self._resident and not self._removals.any_of({digest}):
                     await self._load(digest, folder)
 
     @asynccontextmanager
     async def removing(self, digest: str, max_drain_s: float) -> AsyncIterator[None]:
         """Drain an adapter, free its slot, and lend it to nobody for the length of the block.
 
+        What another name stands for, or is given meanwhile, is not drained, and lent as ever.
+
         Raises:
             AdaptersBusy: running requests did not finish in time; nothing has changed.
         """
-        self._removed[digest] += 1
-        try:
-            self._fail_waiting(digest)
+        with self._removals.going(digest) as removal:
+            if not removal.off:
+                self._fail_waiting(digest)
             try:
                 async with asyncio.timeout(max_drain_s):
-                    while self._leases[digest]:
+                    while self._leases[digest] and not removal.off:
                         await self._changed.wait()
             except TimeoutError:
                 raise self._busy(
                     f"the adapter is still used by {self._leases[digest]} running requests after "
                     f"{max_drain_s:g} seconds"
                 ) from None
-            await self._unload(digest)
-            self._wake()
+            if not removal.off:
+                await self._unload(digest)
+                self._wake()
             yield
-        finally:
-            self._removed -= Counter([digest])
 
     async def close(self) -> None:
         """Stop serving the queue; whoever waits is cancelled."""
@@ -221,7 +225,7 @@ class Residency:
 
     async def _serve(self, ticket: _Ticket) -> None:
         while not ticket.granted.done():
-            self._refuse_removed(ticket.folders)
+            self._removals.refuse(ticket.folders.keys())
             missing = next((d for d in ticket.folders if d not in self._resident), None)
             if missing is None:
                 self._grant(ticket.folders)
@@ -271,12 +275,8 @@ class Residency:
     def _fail_waiting(self, digest: str) -> None:
         for ticket in self._queue:
             if digest in ticket.folders and not ticket.granted.done():
-                ticket.granted.set_exception(_leaving_error())
+                ticket.granted.set_exception(leaving())
         self._wake()
-
-    def _refuse_removed(self, folders: Mapping[str, Path]) -> None:
-        if self._removed and any(digest in self._removed for digest in folders):
-            raise _leaving_error()
 
     def _busy(self, told: str) -> AdaptersBusy:
         retry_after = max(1, min(30, round(self._max_wait_s / 4)))
@@ -294,7 +294,3 @@ class Residency:
             if digest in self._resident and not self._leases[digest]:
                 del self._resident[digest]
                 await self._loader.unload(digest)
-
-
-def _leaving_error() -> AdapterLeaving:
-    return AdapterLeaving("an adapter of this request has just been removed; ask without it")
