@@ -7,7 +7,7 @@ that the registry returns can be loaded as it is: everything that the engine doe
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.archive import Unpacked, place_files, unpack_archive
-from adapters.base_model import KNOWN_ARCHITECTURES, BaseModelShapes, read_base_model
+from adapters.database.records import Problem
 from adapters.errors import (
     AdapterError,
     AdapterExists,
@@ -41,14 +41,14 @@ from adapters.errors import (
     VersionNotFound,
 )
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
+from adapters.format.peft_config import LoraConfigFacts
+from adapters.format.peft_format import module_scalings, scalings
 from adapters.limits import Limits
 from adapters.names import NAME_PATTERN, RESERVED_NAMES, check_name
-from adapters.peft_config import LoraConfigFacts
-from adapters.peft_format import module_scalings, scalings
-from adapters.records import Problem
-from adapters.registry import AdapterRegistry
+from adapters.registry.registry import AdapterRegistry
 from adapters.store import AdapterStore
-from adapters.validation import AdapterFacts, validate
+from adapters.validation.base_model import KNOWN_ARCHITECTURES, BaseModelShapes, read_base_model
+from adapters.validation.validate import AdapterFacts, validate
 
 __all__ = [
     "CONFIG_FILE",

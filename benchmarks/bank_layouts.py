@@ -18,9 +18,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from server.engine.kernels import operator
-from server.engine.kernels.build import build
-from server.engine.step import SlotGates, StepGates
+from server.engine.bank.kernels import operator
+from server.engine.bank.kernels.build import build
+from server.engine.bank.step_gates import SlotGates, StepGates
 from server.prepare import cache_dir
 
 SLOTS, RANK = 4, 16

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.engine.adapters import write_adapters
-from server.engine.config import EngineSettings
-from server.engine.embed import EmbeddedEngine
+from server.engine.engine import EmbeddedEngine
+from server.engine.settings import EngineSettings
 from server.prepare import base_model_path, cache_dir
 
 SLOTS = 8

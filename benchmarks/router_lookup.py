@@ -14,9 +14,9 @@ from time import perf_counter
 
 import numpy as np
 
+from router.centroids.index import CentroidIndex
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
 from router.fit import default_encoder
-from router.index import CentroidIndex
 from router.policies.softmax import SoftmaxPolicy
 from router.threads import one_thread
 

@@ -3,10 +3,10 @@
 import time
 from statistics import median
 
-from router.centroids import centroid
-from router.config import DEFAULT_POLICIES, load_policies
+from router.centroids.centroid import centroid
+from router.centroids.index import CentroidIndex
 from router.encoders import make_encoder
-from router.index import CentroidIndex
+from router.policies.config import DEFAULT_POLICIES, load_policies
 from router.router import Router
 from server.prepare import encoder_path
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from router import options
+from router.centroids.index import IndexSnapshot
 from router.errors import NoCandidates, NoCentroid, UnknownAdapterInPolicy
-from router.index import IndexSnapshot
 from router.mixture import Member, Mixture
-from router.options import Vector
-from router.policies import PolicyConfig
+from router.policies import PolicyConfig, options
+from router.policies.options import Vector
 
 BASE = "base"
 UNIFORM = "uniform"

@@ -16,8 +16,8 @@ from typing import Any
 
 from adapters.adapter import RoutingData
 from adapters.limits import Limits
-from adapters.vectors import parse_vectors
-from router.centroids import centroids
+from adapters.routing_data import parse_vectors
+from router.centroids.centroid import centroids
 from router.encoders import Encoder, make_encoder
 from router.errors import InvalidCentroid, NoExamples, RoutingError
 

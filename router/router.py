@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from adapters.adapter import RoutingData
-from router.centroids import centroid_of
+from router.centroids.centroid import centroid_of
+from router.centroids.index import CentroidIndex
 from router.choice import View, choose, mixture_of
-from router.config import DEFAULT_POLICY, RoutingOverrides, check_policy_name, overridden
 from router.encoders.base import Encoder
 from router.encoders.static import StaticEncoder
 from router.errors import NoStaticEncoder, UnknownPolicy
-from router.index import CentroidIndex
 from router.mixture import Mixture
-from router.options import Scope
 from router.policies import PolicyConfig
-from router.reweigh import Reweighing
+from router.policies.config import DEFAULT_POLICY, RoutingOverrides, check_policy_name, overridden
+from router.policies.options import Scope
+from router.reweighing import Reweighing
 from router.window import RoutingInput, embedding_of, stretches
 
 

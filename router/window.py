@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.encoders.base import Encoder
-from router.options import Window
+from router.policies.options import Window
 
 WHOLE_STRETCHES = 4
 """Stretches of a ``whole`` window when it does not say how long it is."""

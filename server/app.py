@@ -20,31 +20,41 @@ from starlette.routing import BaseRoute, Route
 
 from adapters.errors import AdapterError
 from adapters.limits import Limits
-from adapters.registry import AdapterRegistry
+from adapters.registry.registry import AdapterRegistry
 from router.errors import RoutingError
 from router.router import Router
-from server.access.opening import Access
-from server.auth import Guard
-from server.catalogue import Catalogue
-from server.engine.embed import EmbeddedEngine
+from server.access.access import Access
+from server.catalogue.catalogue import Catalogue
+from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.guard import Guard
+from server.engine.engine import EmbeddedEngine
 from server.engine.errors import EngineError
-from server.error_shape import ErrorShape, handle_errors
-from server.fetching import Fetching
+from server.gauges import watch_callers, watch_engine, watch_slots, watch_traces
+from server.generation.middleware import Mixer, Mixing
+from server.generation.prompts import Decode
+from server.generation.tokenise import Naming
 from server.metrics import Metrics
-from server.mixing import Mixer, Mixing
-from server.naming import Naming
-from server.policies.book import PolicyBook
-from server.policies.desk import PolicyDesk
-from server.prompts import Decode
-from server.residency import Residency
-from server.routes import adapters, audit, health, imports, loading, models, policies, route, traces
-from server.routes.state import Parts
-from server.schema import DocumentedApp
+from server.policies.catalogue import PolicyDesk
+from server.policies.registry import PolicyBook
+from server.residency.fetching import Fetching
+from server.residency.residency import Residency
+from server.routes import (
+    adapters,
+    audit,
+    health,
+    imports,
+    models,
+    policies,
+    route,
+    traces,
+    vllm_loading,
+)
+from server.routes.openapi import DocumentedApp
+from server.routes.parts import Parts
 from server.settings import Settings
 from server.sources.fetch import Fetcher
 from server.sources.imports import Imports
-from server.trace_store import TraceStore
-from server.watched import watch_callers, watch_engine, watch_slots, watch_traces
+from server.traces.store import TraceStore
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +69,7 @@ _ENGINE_ROUTES = frozenset(
 )
 """The routes of vLLM that are served; whatever else its routers bring is taken out."""
 
-OWN_MODULES = (health, models, adapters, imports, loading, policies, route, traces, audit)
+OWN_MODULES = (health, models, adapters, imports, vllm_loading, policies, route, traces, audit)
 """Where our own routes are."""
 
 _OWN_PAGES = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})

@@ -38,7 +38,7 @@
     ├── NotReady                 starting up or shutting down
     └── EngineUnavailable        the engine has died
 
-Every class has a stable ``code``; :mod:`server.envelope` says which status it has on the wire.
+Every class has a stable ``code``; :mod:`server.edge.envelope` says which status it has on the wire.
 """
 
 from typing import ClassVar

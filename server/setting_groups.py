@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from adapters.storage import DEFAULT_CACHE_BYTES
+from adapters.registry.storage import DEFAULT_CACHE_BYTES
 
 _MIB = 2**20
 _HOST_PATTERN = re.compile(r"[a-z0-9.*:-]{1,253}")

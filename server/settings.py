@@ -23,8 +23,8 @@ from pydantic_settings import (
 )
 
 from adapters.errors import StorageFailed
-from adapters.storage import Places, check_places
-from server.engine.config import EngineSettings
+from adapters.registry.storage import Places, check_places
+from server.engine.settings import EngineSettings
 from server.errors import InvalidSettings
 from server.setting_groups import (
     AccessSettings,

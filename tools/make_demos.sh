@@ -41,7 +41,7 @@ train() { # name files
 fit() { # name files description
   local texts="$work/$1.jsonl" files=()
   for file in $2; do files+=("$data/$file"); done
-  "$bin/python" -m adapters.training.texts --task "$1" --data "${files[@]}" --out "$texts" \
+  "$bin/python" -m adapters.training.data.texts --task "$1" --data "${files[@]}" --out "$texts" \
     --limit 600
   "$bin/python" -m router.fit --examples "$texts" --out "$out/$1/router.json" \
     --description "$3" --keep 0
@@ -53,7 +53,7 @@ while IFS='|' read -r -u 3 name files description; do
   [ -f "$out/$name/router.json" ] || fit "$name" "$files" "$description"
 done 3< <(demos)
 
-"$bin/python" -m adapters.training.evaluate --base-model "$base" --items "$items" \
+"$bin/python" -m adapters.training.evaluation.loss_command --base-model "$base" --items "$items" \
   --threads "$threads" --update-cards --out benchmarks/results/demo_adapters \
   --note "Made by \`make demos DATA=folder\` on $machine." \
   --adapters "$out"/{maths,science,code,reading} \

@@ -19,8 +19,8 @@ from statistics import fmean
 import torch
 
 from adapters.errors import InvalidAdapter
-from adapters.factors import Factors
-from adapters.peft_format import layer_of
+from adapters.format.factors import Factors
+from adapters.format.peft_format import layer_of
 
 DENSE = 0.999
 """A share of entries that are not 0 from which on B is not sparse: a few zeros are no mask."""

@@ -7,7 +7,7 @@ from io import StringIO
 from itertools import combinations
 
 from adapters.errors import InvalidAdapter
-from adapters.factors import Factors
+from adapters.format.factors import Factors
 from adapters.interference.measures import ModuleOverlap, Overlap, module_overlaps, overall
 
 COLUMNS = (

@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import nn
 
 from adapters.errors import AdapterError
-from adapters.factors import Factors, read_factors
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE, write_atomically
+from adapters.format.factors import Factors, read_factors
 from adapters.merging.errors import CannotMerge
 
 Combination = Literal[

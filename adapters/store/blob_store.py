@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from adapters.errors import StorageFailed
-from adapters.validation import AdapterFacts
+from adapters.validation.validate import AdapterFacts
 
 DIGEST_CHARACTERS = 64
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from adapters.canonical import digest_of
 from adapters.errors import MissingFile
 from adapters.files import storage_errors
 from adapters.store.blob_store import is_digest
+from adapters.store.canonical import digest_of
 
 Staging = Callable[[], AbstractContextManager[Path]]
 """A new empty folder on the same file system."""

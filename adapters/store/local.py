@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from adapters.canonical import digest_of, write_canonical
 from adapters.errors import MissingFile
 from adapters.files import (
     CONFIG_FILE,
@@ -26,7 +25,8 @@ from adapters.files import (
     write_atomically,
 )
 from adapters.store.blob_store import check_owner, is_digest
-from adapters.validation import AdapterFacts
+from adapters.store.canonical import digest_of, write_canonical
+from adapters.validation.validate import AdapterFacts
 
 
 class LocalStore:

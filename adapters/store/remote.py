@@ -19,13 +19,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.canonical import digest_of, write_canonical
 from adapters.errors import MissingFile
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE, passing_folder, storage_errors
 from adapters.store.blob_store import check_owner, is_digest
 from adapters.store.cache import BlobCache
+from adapters.store.canonical import digest_of, write_canonical
 from adapters.store.object_errors import object_errors
-from adapters.validation import AdapterFacts
+from adapters.validation.validate import AdapterFacts
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -3,7 +3,7 @@
 To read how it goes, see ``flat/lora.py``; this is what to run.
 """
 
-from adapters.training.start import start
+from adapters.training.process import start
 
 if __name__ == "__main__":
     raise SystemExit(start("adapters.training.command", "lora"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from adapters.base_model import read_base_model
+from adapters.validation.base_model import read_base_model
 
 
 def write_adapters(

@@ -52,8 +52,8 @@ async def _start_vllm(kind: str, model: str, adapters: list[str]) -> tuple[Gener
     from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from server.engine.config import ADAPTER_LINEARS
-    from server.engine.serving import ONE_PROCESS
+    from server.engine.settings import ADAPTER_LINEARS
+    from server.engine.vllm_serving import ONE_PROCESS
 
     options: dict[str, Any] = {}
     if kind == "joined":
@@ -100,9 +100,9 @@ async def _start_bank(
     model: str, adapters: list[str], threads: str, cache: str
 ) -> tuple[Generate, Stop]:
     from router.mixture import Member, Mixture
-    from server.engine.config import EngineSettings
-    from server.engine.embed import EmbeddedEngine
-    from server.engine.plan import GenerationPlan, current_plan
+    from server.engine.client.plan import GenerationPlan, current_plan
+    from server.engine.engine import EmbeddedEngine
+    from server.engine.settings import EngineSettings
 
     settings = EngineSettings(
         dtype="bfloat16",

@@ -30,14 +30,14 @@ from benchmarks.routing_accuracy.variants import (
     figures,
     variants,
 )
-from router.centroids import centroids
-from router.config import default_policies
+from router.centroids.centroid import centroids
+from router.centroids.index import CentroidIndex
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
 from router.errors import RoutingError
-from router.index import CentroidIndex
+from router.policies.config import default_policies
 from router.router import Router
+from server.catalogue.routing_data import read_routing
 from server.prepare import encoder_path
-from server.routing_data import read_routing
 
 ROOT = Path(__file__).parents[2]
 TEXTS_REMEMBERED = 8192

@@ -47,7 +47,7 @@ def markdown(
         "On training prompts that centroids were not made from (200 of each task; all of "
         "`reading`, by the centroids of other passages, in five blocks). Held-out prompts played "
         "no part in the choice. *Plain*: means of k-means clusters. *Halfway*: as in "
-        "`router/clusters.py`. Scores are the largest cosine, or a soft one "
+        "`router/centroids/clusters.py`. Scores are the largest cosine, or a soft one "
         f"(T ln mean exp(s/T), T = {SOFT:g}), or the mean of the two largest.",
         _table(choosing),
     ]

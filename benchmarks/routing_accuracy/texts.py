@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from adapters.training.data import read_examples
+from adapters.training.data.examples import read_examples
 from benchmarks.scopes.items import FILES as HELD_OUT
 
 TRAINING = {

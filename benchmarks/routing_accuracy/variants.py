@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 
+from router.centroids.clusters import clustered, covering
 from router.choice import choose
-from router.clusters import clustered, covering
-from router.config import default_policies
+from router.policies.config import default_policies
 from router.policies.softmax import SoftmaxPolicy
 
 Rows = npt.NDArray[np.float64]

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from adapters.errors import AdapterError
-from adapters.training.data import digest_of
+from adapters.training.data.examples import digest_of
 from benchmarks.scopes import variants as kinds
 from benchmarks.scopes.items import FILES, Item, in_turn, read_items
 from benchmarks.scopes.measure import Bench, measure

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from router.mixture import Mixture
-from server.engine.gates import bank_update, gates_of
+from server.engine.bank.gates import bank_update, gates_of
 
 RowGates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Inner [n, K], outer [n, K] and crossed [n], as ``bank_update`` takes them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from adapters.training.data import encode, read_examples
+from adapters.training.data.examples import encode, read_examples
 
 FILES = {
     "maths": "gsm8k_dev.jsonl",

@@ -11,18 +11,18 @@ import torch
 
 from adapters.adapter import RoutingData
 from adapters.errors import AdapterError
-from adapters.training.base import load_base, public_name
+from adapters.training.run.base_model import load_base, public_name
 from benchmarks.scopes.gated import GatedModel
 from benchmarks.scopes.items import Item
 from benchmarks.scopes.measure import Bench
 from benchmarks.scopes.variants import Variant
-from router.blocks import in_blocks
-from router.config import load_policies
+from router.centroids.index import CentroidIndex
+from router.encoders.blocks import in_blocks
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
 from router.encoders.static import StaticEncoder, bundled_for
-from router.index import CentroidIndex
+from router.policies.config import load_policies
 from router.router import Router
-from server.routing_data import read_routing
+from server.catalogue.routing_data import read_routing
 
 WEIGHTS = "adapter_model.safetensors"
 TEXTS_REMEMBERED = 4096

@@ -8,7 +8,7 @@ from benchmarks.scopes.items import Item
 from router.choice import View
 from router.encoders import Encoder
 from router.mixture import Mixture
-from router.reweigh import Reweighing
+from router.reweighing import Reweighing
 from router.router import Router
 from router.window import RoutingInput, embedding_of, stretches
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from router.index import IndexSnapshot
+from router.centroids.index import IndexSnapshot
 from router.mixture import BASE_MODEL, Member, Mixture
 
 Scope = Literal["fixed", "prompt", "token", "recompute"]

@@ -17,19 +17,19 @@ from benchmarks.child_process import serve
 from benchmarks.stamps import rate_since, rate_together
 from benchmarks.tle.prompts import prompts
 from benchmarks.tle.variants import variants
-from router.config import parse_policy
+from router.centroids.index import CentroidIndex
 from router.encoders import make_encoder
 from router.encoders.static import StaticEncoder, bundled_for
-from router.index import CentroidIndex
+from router.policies.config import parse_policy
 from router.router import RouteDecision, Router
-from server.engine.config import EngineSettings
-from server.engine.embed import EmbeddedEngine
-from server.engine.plan import current_plan
-from server.fields import Cleaned
-from server.mixing import Generation
-from server.report import Applied
-from server.routing_data import read_routing
-from server.trace_store import TraceStore
+from server.catalogue.routing_data import read_routing
+from server.engine.client.plan import current_plan
+from server.engine.engine import EmbeddedEngine
+from server.engine.settings import EngineSettings
+from server.generation.body import Cleaned
+from server.generation.middleware import Generation
+from server.generation.report import Applied
+from server.traces.store import TraceStore
 
 MODEL_NAME = "base"
 

@@ -22,8 +22,8 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from router.centroids.index import CentroidIndex
 from router.encoders.base import Encoder
-from router.index import CentroidIndex
 from router.policies.tle import tle_weights
 
 MERGED = "merged"

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.errors import AdapterError
-from adapters.training.base import load_base
+from adapters.training.run.base_model import load_base
 from benchmarks.tle.loop import ReferenceLoop
 from benchmarks.tle.prompts import MOST
 from benchmarks.tle.rounds import Plan
-from router.centroids import centroid_of
+from router.centroids.centroid import centroid_of
+from router.centroids.index import CentroidIndex
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
-from router.index import CentroidIndex
-from server.routing_data import read_routing
+from server.catalogue.routing_data import read_routing
 
 
 class BenchmarkError(AdapterError):

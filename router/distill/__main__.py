@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 
 from adapters.adapter import RoutingData
-from router.centroids import Vector, checked_centroids
+from router.centroids.centroid import Vector, checked_centroids
 from router.distill.agreement import table
 from router.distill.progress import Bars
 from router.distill.run import Distillation, Plan

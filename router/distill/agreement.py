@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from router.centroids.index import CentroidIndex, IndexSnapshot
 from router.choice import choose
-from router.config import default_policies
 from router.distill.texts import Sample, Topic
 from router.encoders.static import StaticEncoder
-from router.index import CentroidIndex, IndexSnapshot
+from router.policies.config import default_policies
 
 POLICIES = ("auto", "tle")
 """The bundled policies under which weights are compared."""

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from router.blocks import in_blocks, product
 from router.encoders.base import Space
+from router.encoders.blocks import in_blocks, product
 from router.encoders.static_format import StaticFolder, read_config, read_folder
 from router.encoders.token_vectors import TokenVectors, Vector
 from router.encoders.vocabulary import found_tokenizer, load_tokenizer, vocabulary_digest

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from router.options import Options
+from router.policies.options import Options
 
 Vector = npt.NDArray[np.float64]
 

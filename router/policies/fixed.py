@@ -14,8 +14,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from router.options import Name
 from router.policies.base import Needs, PolicyConfig, Vector
+from router.policies.options import Name
 
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
-from adapters.database import database_errors
+from adapters.database.connection import database_errors
 from adapters.errors import StorageFailed
 from server.access.tables import audit
 

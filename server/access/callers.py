@@ -1,9 +1,10 @@
 """From the Authorization header to who is calling.
 
 Keys come from the settings, and from the database, which is looked at again and again
-(``server.access.watch``). They are found by their SHA-256 in a dictionary. How long that takes may
-tell where two digests differ, but not where two keys do: nobody can choose keys by their digests,
-so that there is nothing to be learned step by step, and no comparison has to take constant time.
+(``server.access.key_refresh``). They are found by their SHA-256 in a dictionary. How long that
+takes may tell where two digests differ, but not where two keys do: nobody can choose keys by their
+digests, so that there is nothing to be learned step by step, and no comparison has to take constant
+time.
 """
 
 import time
@@ -12,7 +13,7 @@ from threading import Lock
 from typing import Final
 
 from server.access.keys import ApiKey, Caller, Quota, digest_of
-from server.access.ledger import Stored
+from server.access.rows import Stored
 from server.errors import NotReady, Unauthorized
 
 STALE_S: Final = 60.0

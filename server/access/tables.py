@@ -8,7 +8,7 @@ Two counts tell whether any key has changed, since rows only ever come and get r
 
 from sqlalchemy import JSON, BigInteger, Column, Float, Integer, String, Table, Text
 
-from adapters.tables import metadata
+from adapters.database.tables import metadata
 
 ID_CHARACTERS = 32
 

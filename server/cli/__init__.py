@@ -10,12 +10,12 @@ from server.cli.chat import chat
 from server.cli.interference import interference
 from server.cli.keys import keys
 from server.cli.merge import merge
+from server.cli.messages import Trouble, fail
 from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
 from server.cli.route import route
 from server.cli.serve import serve
 from server.cli.train import PASSED_ON, evaluate, masks, train
-from server.cli.trouble import Trouble, fail
 
 app = typer.Typer(
     name="loralloy",

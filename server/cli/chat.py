@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from server.cli import client
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 if TYPE_CHECKING:
     from server.cli.painter import Painter

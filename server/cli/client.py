@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 if TYPE_CHECKING:
     import httpx

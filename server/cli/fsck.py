@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 if TYPE_CHECKING:
-    from adapters.fsck import Report
+    from adapters.registry.fsck import Report
     from server.settings import Settings
 
 _DIGEST_SHOWN = 12
@@ -53,9 +53,9 @@ def fsck(
 
 
 def _checked(settings: "Settings", *, repair: bool) -> "Report":
-    from adapters.fsck import check
-    from adapters.storage import DATABASE_FILE, open_storage
-    from server.serve import owned
+    from adapters.registry.fsck import check
+    from adapters.registry.storage import DATABASE_FILE, open_storage
+    from server.start.preflight import owned
 
     folder = settings.data_dir
     needs = folder if settings.database_url else folder / DATABASE_FILE

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 if TYPE_CHECKING:
     from adapters.interference.table import Pair
@@ -34,7 +34,7 @@ def interference(
     import torch
 
     from adapters.errors import AdapterError
-    from adapters.factors import read_factors
+    from adapters.format.factors import read_factors
     from adapters.interference.table import as_csv, pairs
 
     # Thousands of small products: threads would wait for each other, and long on a busy machine.
@@ -52,7 +52,7 @@ def interference(
     if out is not None:
         _write(out, as_csv(found).encode())
     if picture is not None:
-        from server.cli.heat_map import draw
+        from server.cli.plot.heat_map import draw
 
         _write(picture, draw(found, picture.suffix.lower().removeprefix(".")))
     _show(found)

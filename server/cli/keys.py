@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
+from server.cli.messages import Trouble
 from server.cli.output import console
-from server.cli.trouble import Trouble
 
 if TYPE_CHECKING:
     from server.access.keys import ApiKey, Role
-    from server.access.ledger import KeyLedger
+    from server.access.rows import KeyLedger
 
 keys = typer.Typer(
     help="Make, list and revoke API keys, also while a server runs.", no_args_is_help=True
@@ -134,8 +134,8 @@ def revoke_key(
 @contextmanager
 def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyLedger"]:
     from adapters.errors import AdapterError
-    from server.access.ledger import KeyLedger
-    from server.access.opening import registry_database
+    from server.access.access import registry_database
+    from server.access.rows import KeyLedger
     from server.errors import InvalidSettings
     from server.settings import load_settings
 

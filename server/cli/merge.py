@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 
 def merge(

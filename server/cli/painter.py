@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from server.cli.palette import BASE, COLOURS, colours
+from server.cli.plot.palette import BASE, COLOURS, colours
 
 _MARK = "■"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 _SUFFIXES = (".svg", ".png", ".pdf")
 _STANDARD_INPUT = Path("-")
@@ -26,13 +26,13 @@ def plot_trace(
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise Trouble(f"{out} has no suffix of a picture; there are {', '.join(_SUFFIXES)}")
     document = _read(file)
-    from server.cli.trace_file import read_trace
+    from server.cli.plot.trace_file import read_trace
 
     try:
         plotted = read_trace(document, choice)
     except ValueError as error:
         raise Trouble(f"{_named(file)} is no trace that can be drawn: {error}") from None
-    from server.cli.figure import draw
+    from server.cli.plot.figure import draw
 
     target = out or (Path("trace.svg") if file == _STANDARD_INPUT else file.with_suffix(".svg"))
     picture = draw(plotted, target.suffix.lower().removeprefix("."))

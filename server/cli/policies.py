@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from server.cli import client
+from server.cli.messages import Trouble
 from server.cli.output import console
-from server.cli.trouble import Trouble
 
 if TYPE_CHECKING:
     from router.policies import PolicyConfig
@@ -97,8 +97,8 @@ def remove_policy(
 
 
 def _read(file: Path) -> "dict[str, PolicyConfig]":
-    from router.config import load_policies
     from router.errors import InvalidPolicy
+    from router.policies.config import load_policies
 
     try:
         return load_policies(file)

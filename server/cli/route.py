@@ -5,8 +5,8 @@ import sys
 import typer
 
 from server.cli import client
+from server.cli.messages import Trouble
 from server.cli.output import console
-from server.cli.trouble import Trouble
 
 
 def route(  # noqa: PLR0913, PLR0917 - each is an option of the command

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from server.cli.trouble import Trouble
+from server.cli.messages import Trouble
 
 if TYPE_CHECKING:
-    from server.routes.state import Parts
+    from server.routes.parts import Parts
     from server.settings import Settings
 
 _QUIET = {
@@ -80,8 +80,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """
     from adapters.errors import AdapterError
     from server.errors import InvalidSettings
-    from server.serve import check
     from server.settings import load_settings
+    from server.start.preflight import check
 
     flags: dict[str, Any] = {
         "host": host,
@@ -140,7 +140,7 @@ def _run(settings: "Settings") -> None:
     from server.engine.errors import EngineError
     from server.errors import ServerError
     from server.prepare import PrepareError
-    from server.serve import run
+    from server.start.preflight import run
 
     try:
         run(settings, _announce)

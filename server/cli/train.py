@@ -23,7 +23,7 @@ def train(
         typer.echo(f"Methods: {', '.join(METHODS)}. Their options: loralloy train METHOD --help")
         return
     if method not in METHODS:
-        from server.cli.trouble import Trouble
+        from server.cli.messages import Trouble
 
         raise Trouble(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     from server.prepare import base_model_path
@@ -34,7 +34,7 @@ def train(
 
 def masks(context: typer.Context) -> None:
     """Choose which entries of B LoRI-S trains, from a LoRI-D adapter (--help for options)."""
-    become("adapters.training.lori", context.args)
+    become("adapters.training.methods.lori", context.args)
 
 
 def evaluate(context: typer.Context) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import zmq
 
-from server.engine.gate_log import Weighed
+from server.engine.worker.gate_log import Weighed
 
 logger = logging.getLogger(__name__)
 

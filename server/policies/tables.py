@@ -9,7 +9,7 @@ that share a database see that something has changed.
 
 from sqlalchemy import JSON, Column, Float, Integer, String, Table
 
-from adapters.tables import NAME_CHARACTERS, metadata
+from adapters.database.tables import NAME_CHARACTERS, metadata
 
 VERSION_CHARACTERS = 64
 

@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.adapter import Adapter
 from adapters.names import check_name
-from adapters.snapshot import unknown
+from adapters.registry.snapshot import unknown
 from server.access.keys import Caller
-from server.describing import describe
+from server.catalogue.describe import describe
 from server.errors import InvalidRequest
-from server.routes.deeds import audited
-from server.routes.forms import (
+from server.routes.audited import audited
+from server.routes.if_match import expected_tag
+from server.routes.parts import CallerOf, Parts, PartsOf
+from server.routes.upload_form import (
     FIELDS,
     REPLACEMENT_BODY,
     ROUTING_BODY,
@@ -23,8 +25,6 @@ from server.routes.forms import (
     read_routing_fields,
     staged,
 )
-from server.routes.preconditions import expected_tag
-from server.routes.state import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["adapters"])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Query
 
-from server.routes.state import PartsOf
+from server.routes.parts import PartsOf
 
 router = APIRouter(tags=["access"])
 

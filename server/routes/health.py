@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.errors import EngineUnavailable, NotReady
-from server.routes.state import PartsOf
+from server.routes.parts import PartsOf
 
 router = APIRouter(tags=["health"])
 

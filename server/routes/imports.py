@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.adapter import RoutingData
+from adapters.database.records import check_routing
 from adapters.names import check_name
-from adapters.records import check_routing
+from server.catalogue.routing_data import parse_routing
 from server.errors import InvalidRequest
 from server.routes.adapters import told
-from server.routes.deeds import Asker, audited, audited_for
-from server.routes.state import Parts, PartsOf
-from server.routing_data import parse_routing
+from server.routes.audited import Asker, audited, audited_for
+from server.routes.parts import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, parse_source
 from server.sources.imports import Wish
 from server.sources.jobs import Job

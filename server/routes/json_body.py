@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import Request
 
 from server.errors import BodyTooLarge, InvalidRequest
-from server.fields import parse_object
+from server.generation.body import parse_object
 
 JSON_BODY: Final[dict[str, Any]] = {
     "requestBody": {

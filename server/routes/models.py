@@ -6,11 +6,11 @@ from fastapi import APIRouter
 
 from adapters.adapter import Adapter
 from adapters.errors import shown
+from server.catalogue.names import version_name
 from server.errors import ModelNotFound
-from server.names import version_name
-from server.pinned import names_for
-from server.resolve import read_model
-from server.routes.state import CallerOf, Parts, PartsOf
+from server.generation.named_versions import names_for
+from server.generation.selection import read_model
+from server.routes.parts import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["models"])
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request, Response
 from router.policies import PolicyConfig
 from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
-from server.names import barred
-from server.routes.deeds import audited
+from server.catalogue.names import barred
+from server.catalogue.visibility import needed, shown_options
+from server.routes.audited import audited
+from server.routes.if_match import if_match
 from server.routes.json_body import JSON_BODY, json_object
-from server.routes.preconditions import if_match
-from server.routes.state import CallerOf, Parts, PartsOf
-from server.sight import needed, shown_options
+from server.routes.parts import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["policies"])
 

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.catalogue.visibility import unnamed
 from server.errors import InvalidRequest
-from server.prompts import read_plain
-from server.report import Applied
-from server.resolve import resolve
-from server.routes.state import CallerOf, PartsOf
-from server.sight import unnamed
+from server.generation.prompts import read_plain
+from server.generation.report import Applied
+from server.generation.selection import resolve
+from server.routes.parts import CallerOf, PartsOf
 
 router = APIRouter(tags=["routing"])
 

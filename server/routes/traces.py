@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Query, Request
 
-from server.routes.state import PartsOf
+from server.routes.parts import PartsOf
 
 router = APIRouter(tags=["routing"])
 

@@ -21,11 +21,11 @@ from server.sources.address import (
     Source,
     parse_https,
 )
+from server.sources.allowed import check_allowed
 from server.sources.download import Hops, Web, download, open_web
 from server.sources.folder import Root, copy_adapter
 from server.sources.object_store import fetch_objects
-from server.sources.rules import check_allowed
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 
 
 class Fetcher:

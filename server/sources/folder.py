@@ -17,7 +17,7 @@ from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.limits import Limits
 from server.errors import SourceNotAllowed, SourceNotFound
 from server.sources.address import is_archive
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 
 _PIECE_BYTES = 2**20
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from adapters.adapter import Adapter, RoutingData
-from server.catalogue import Catalogue
+from server.catalogue.catalogue import Catalogue
 from server.sources.address import Source
 from server.sources.fetch import Fetcher
 from server.sources.jobs import Job, Jobs, in_thread
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 
 
 @dataclass(frozen=True, slots=True)

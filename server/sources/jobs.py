@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
-from server.envelope import error_body
+from server.edge.envelope import error_body
 from server.errors import JobCancelled, JobNotFound, NotReady, TooManyJobs
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpcore
 
 from server.errors import SourceAddressRefused, SourceUnavailable
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -10,7 +10,7 @@ from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.limits import Limits
 from server.errors import ServerError, SourceNotFound, SourceUnavailable
 from server.sources.address import S3Source, is_archive
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem

@@ -12,8 +12,8 @@ from loralloy_client._replies import BY_CODE, BY_STATUS, error_in_stream, failur
 from loralloy_client.adapter_errors import RankTooLarge, TooLarge
 from loralloy_client.errors import BodyTooLarge, InvalidRequest, NotFound, UnexpectedAnswer
 from router import errors as router_errors
-from server import envelope
 from server import errors as server_errors
+from server.edge import envelope
 from server.engine import errors as engine_errors
 
 MODULES = (adapter_errors, router_errors, server_errors, engine_errors)

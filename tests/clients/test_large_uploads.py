@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from loralloy_client import errors
-from server.auth import Guard
+from server.edge.guard import Guard
 from server.setting_groups import LimitSettings
 from tests.support.access import guarded
 from tests.support.both_clients import KINDS, client_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.engine.config import RANK_LIMITS
+from server.engine.settings import RANK_LIMITS
 
 ROOT = Path(next(iter(find_spec("vllm").submodule_search_locations)))
 
@@ -63,11 +63,11 @@ def test_signature(where: str) -> None:
             "lora/layers/base_linear.py",
             "max_loras,\n                1,\n                lora_a_out",
         ),
-        # Slots are written through torch, which counts the writes (server/engine/kernels/packed.h).
+        # Slots are written through torch, which counts the writes (bank/kernels/packed.h).
         ("lora/layers/base_linear.py", "self.lora_a_stacked[s_index][index] = 0"),
         ("lora/layers/base_linear.py", "self.lora_b_stacked[s_index][index] = 0"),
         ("lora/model_manager.py", "self.lora_index_to_id: list[int | None]"),
-        # Reading ahead (server/engine/staging.py): packing again finds nothing to do.
+        # Reading ahead (server/engine/worker/staging.py): packing again finds nothing to do.
         ("lora/worker_manager.py", "lora = self._load_adapter(lora_request)"),
         ("lora/model_manager.py", "def _create_merged_loras_inplace(self, lora_model: LoRAModel)"),
         ("lora/model_manager.py", "if not has_replacement:\n                continue"),

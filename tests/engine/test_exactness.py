@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.generation import Ask, Generated, generate
-from tests.support.reference import Reference
+from tests.support.peft_reference import Reference
 from tests.support.running_server import RunningServer
 
 TOLERANCE = 1e-4

@@ -7,10 +7,10 @@ import torch
 from transformers import AutoTokenizer
 
 from adapters.adapter import RoutingData
-from router.config import default_policies, parse_overrides
+from router.centroids.index import CentroidIndex
 from router.encoders import make_encoder
 from router.encoders.static import StaticEncoder
-from router.index import CentroidIndex
+from router.policies.config import default_policies, parse_overrides
 from router.router import Router
 from router.window import RoutingInput
 from tests.engine.test_token_scope import NEW, TOLERANCE, WARM, ask, prompt

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from router.config import parse_overrides
+from router.policies.config import parse_overrides
 from router.router import Router
 from router.window import RoutingInput
 from tests.engine.test_scope_parity import merged, router

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from server.engine.worker_policies import IDLE_KEPT
+from server.engine.client.worker_policies import IDLE_KEPT
 from tests.engine.test_token_scope import ask, same
 from tests.support import running_server
 from tests.support.generation import Generated, generate

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from router.encoders.base import Encoder
-from router.reweigh import Reweighing
+from router.reweighing import Reweighing
 from router.window import RoutingInput, embedding_of, stretches
 from tests.reference.merged import MergedModel, Weights
 

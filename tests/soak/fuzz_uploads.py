@@ -23,11 +23,11 @@ with atheris.instrument_imports(include=["adapters", "tarfile", "zipfile"]):
     import zipfile
 
     from adapters import AdapterError, Limits, place_files, unpack_archive, validate
-    from adapters.base_model import read_base_model
     from adapters.files import CONFIG_FILE, WEIGHTS_FILE
-    from adapters.peft_config import parse_config
-    from adapters.safetensors_header import read_header
-    from adapters.strict_json import parse_json_object
+    from adapters.format.peft_config import parse_config
+    from adapters.format.safetensors_header import read_header
+    from adapters.format.strict_json import parse_json_object
+    from adapters.validation.base_model import read_base_model
 
 from tests.support import archives
 from tests.support.tiny_llama import BASE_NAME

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Engine
 from starlette.routing import BaseRoute
 
-from adapters.database import open_database, sqlite_url
+from adapters.database.connection import open_database, sqlite_url
 from server.access.callers import Callers
 from server.access.keys import AdapterRule, ApiKey, Quota, Role, new_id, new_key
-from server.access.ledger import KeyLedger
 from server.access.limits import Limiter
+from server.access.rows import KeyLedger
 from server.setting_groups import LimitSettings
 
 

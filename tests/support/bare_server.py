@@ -14,37 +14,37 @@ from fastapi import FastAPI, Request
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from adapters.base_model import read_base_model
 from adapters.limits import Limits
-from adapters.registry import AdapterRegistry
-from adapters.storage import Places, open_storage
+from adapters.registry.registry import AdapterRegistry
+from adapters.registry.storage import Places, open_storage
+from adapters.validation.base_model import read_base_model
+from router.centroids.index import CentroidIndex
 from router.encoders.base import Encoder
-from router.index import CentroidIndex
 from router.policies import PolicyConfig
 from router.router import Router
+from server.access.access import Access
+from server.access.key_refresh import KeyWatch
 from server.access.keys import Quota
-from server.access.ledger import KeyLedger
 from server.access.limits import Limiter
-from server.access.opening import Access
-from server.access.watch import KeyWatch
-from server.auth import Guard
-from server.catalogue import Catalogue
-from server.engine.plan import current_plan
-from server.error_shape import ErrorShape, handle_errors
-from server.fetching import Fetching
+from server.access.rows import KeyLedger
+from server.catalogue.catalogue import Catalogue
+from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.guard import Guard
+from server.engine.client.plan import current_plan
+from server.generation.middleware import Mixer, Mixing
+from server.generation.tokenise import Naming
 from server.metrics import Metrics
-from server.mixing import Mixer, Mixing
-from server.naming import Naming
-from server.policies.book import PolicyBook
-from server.policies.desk import PolicyDesk
-from server.residency import Residency
+from server.policies.catalogue import PolicyDesk
+from server.policies.registry import PolicyBook
+from server.residency.fetching import Fetching
+from server.residency.residency import Residency
 from server.routes import adapters, audit, models, policies, route
-from server.routes.state import Parts
+from server.routes.parts import Parts
 from server.setting_groups import LimitSettings, TraceSettings
 from server.settings import Settings
 from server.sources.fetch import Fetcher
 from server.sources.imports import Imports
-from server.trace_store import TraceStore
+from server.traces.store import TraceStore
 from tests.support.access import callers_of
 from tests.support.tiny_llama import BASE_NAME
 

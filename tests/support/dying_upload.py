@@ -23,7 +23,7 @@ from s3fs import S3FileSystem
 from sqlalchemy import Engine, event
 
 from adapters import AdapterRegistry, Limits, read_base_model
-from adapters.storage import Places, open_storage
+from adapters.registry.storage import Places, open_storage
 
 
 def main() -> None:

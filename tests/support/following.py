@@ -1,9 +1,9 @@
 """Decisions whose weights follow the answer, made without an encoder."""
 
-from router.config import parse_policy
-from router.index import Entry, built
+from router.centroids.index import Entry, built
 from router.mixture import Member, Mixture
-from router.reweigh import Reweighing
+from router.policies.config import parse_policy
+from router.reweighing import Reweighing
 from router.router import Following, RouteDecision
 from router.window import RoutingInput
 

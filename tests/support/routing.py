@@ -1,6 +1,6 @@
 """Texts of three kinds, and a router that tells what it embeds."""
 
-from router.config import parse_policy
+from router.policies.config import parse_policy
 
 TEXTS = {
     "maths": ("Tom has 3 apples and buys 4 more. How many apples has he?", "What is 12 times 7?"),

@@ -1,7 +1,7 @@
 """A store of traces, its clock, and what goes into it."""
 
-from server.trace_store import TraceStore
-from server.traces import TraceHead, TraceStep
+from server.traces.store import TraceStore
+from server.traces.trace import TraceHead, TraceStep
 
 MATHS, CODE = {"maths": 0.75, "code": 0.25}, {"code": 1.0}
 

@@ -46,7 +46,7 @@ push() { # adapter's folder
 
 push_all() {
   for task in "${tasks[@]}"; do
-    "$bin/python" -m adapters.training.texts --task "$task" --data "$(training_file "$task")" \
+    "$bin/python" -m adapters.training.data.texts --task "$task" --data "$(training_file "$task")" \
       --out "$work/$task.jsonl" --limit 600
     "$bin/python" -m router.fit --examples "$work/$task.jsonl" --out "$work/$task.json" --keep 0
     for method in "${methods[@]}"; do

@@ -67,4 +67,4 @@ $(OUT)/lora-%/$(WEIGHTS):
 
 $(OUT)/lori-d-%/masks/0.5_mask.safetensors $(OUT)/lori-d-%/$(MASK) $(OUT)/lori-d-%/masks/0.99_mask.safetensors &: \
   $(OUT)/lori-d-%/$(WEIGHTS)
-	@$(BIN)/python -m adapters.training.lori $(<D) --sparsity 0.5 0.9 0.99
+	@$(BIN)/python -m adapters.training.methods.lori $(<D) --sparsity 0.5 0.9 0.99

@@ -1,6 +1,6 @@
 """``python -m adapters.training.evaluation`` measures models: see ``command.py``."""
 
-from adapters.training.start import start
+from adapters.training.process import start
 
 if __name__ == "__main__":
     raise SystemExit(start("adapters.training.evaluation.command"))

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from adapters.training.data import digest_of
+from adapters.training.data.examples import digest_of
 from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.metrics import METRICS, USUAL
@@ -122,8 +122,8 @@ def _served(options: argparse.Namespace) -> Iterator[Model]:
 def _local(options: argparse.Namespace) -> Iterator[Model]:
     from peft import PeftModel
 
-    from adapters.training.base import load_base
     from adapters.training.evaluation.local import LocalModel
+    from adapters.training.run.base_model import load_base
 
     base, tokenizer = load_base(options.base_model, options.dtype)
     yield LocalModel("base", base, tokenizer)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from adapters.training.errors import TrainingError
+from adapters.training.evaluation.heldout_loss import loss_with_interval
 from adapters.training.evaluation.models import Model
 from adapters.training.evaluation.questions import Question
 from adapters.training.evaluation.scores import (
@@ -18,7 +19,6 @@ from adapters.training.evaluation.scores import (
     same_number,
     same_text,
 )
-from adapters.training.heldout import loss_with_interval
 
 Questions = Sequence[Question]
 

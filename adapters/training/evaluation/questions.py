@@ -6,9 +6,9 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Final
 
-from adapters.training.data import checked, placed_rows, template_of
+from adapters.training.data.examples import checked, placed_rows, template_of
+from adapters.training.data.templates import Row, Template
 from adapters.training.errors import TrainingError
-from adapters.training.templates import Row, Template
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapters.training.templates import TEMPLATES
+from adapters.training.data.templates import TEMPLATES
 
 STEPS, BATCH, LEARNING_RATE, SEED = 150, 4, 1e-5, 0
 MAX_TOKENS = 256

@@ -15,7 +15,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapters.training.templates import TEMPLATES
+from adapters.training.data.templates import TEMPLATES
 
 RANK, ALPHA, STEPS, BATCH, LEARNING_RATE, SEED = 8, 16, 150, 4, 2e-3, 0
 # Adapters to be merged want another SEED each: it draws A, and unlike A keep them apart.

@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapters.training.templates import TEMPLATES
+from adapters.training.data.templates import TEMPLATES
 
 RANK, ALPHA, STEPS, BATCH, LEARNING_RATE, SEED = 8, 16, 150, 4, 5e-3, 0
 # Adapters to be merged want another SEED each: it draws A, and unlike A keep them apart.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
-from adapters.storage import Places, open_storage
+from adapters.registry.storage import Places, open_storage
 
 BASE_NAME = "tiny-llama"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from adapters.training.templates import TEMPLATES
+from adapters.training.data.templates import TEMPLATES
 from benchmarks.scopes import __main__ as command
 from benchmarks.scopes import variants as kinds
 from benchmarks.scopes.__main__ import POLICIES
@@ -18,16 +18,16 @@ from benchmarks.scopes.records import Record, Records
 from benchmarks.scopes.setup import Parts, key_of
 from benchmarks.scopes.statistics import MEAN, estimates
 from benchmarks.scopes.steps import due, steps_of, weights_by_step
-from router.config import (
+from router.encoders import make_encoder
+from router.fit import fitted
+from router.mixture import Member, Mixture
+from router.policies.config import (
     DEFAULT_POLICIES,
     RoutingOverrides,
     default_policies,
     load_policies,
     overridden,
 )
-from router.encoders import make_encoder
-from router.fit import fitted
-from router.mixture import Member, Mixture
 from tests.reference.merged import MergedModel
 from tests.support.tiny_llama import TOPICS, make_adapter
 

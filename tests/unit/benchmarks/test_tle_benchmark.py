@@ -24,9 +24,9 @@ from benchmarks.tle.variants import (
     VARIANTS,
     variants,
 )
-from router.config import parse_policy
+from router.centroids.index import CentroidIndex
 from router.encoders import make_encoder
-from router.index import CentroidIndex
+from router.policies.config import parse_policy
 from router.policies.tle import tle_weights
 from tests.reference.decoding import generate, text_of
 from tests.reference.merged import MergedModel

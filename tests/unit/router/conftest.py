@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from adapters.adapter import RoutingData
-from router.config import default_policies
+from router.centroids.index import CentroidIndex
 from router.encoders import make_encoder
-from router.index import CentroidIndex
+from router.policies.config import default_policies
 from router.router import Router
 from tests.support.routing import TEXTS
 

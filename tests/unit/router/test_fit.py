@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from router.centroids import centroid, centroid_of
+from router.centroids.centroid import centroid, centroid_of
 from router.errors import InvalidCentroid, NoExamples
 from router.fit import fitted, main, read_examples, read_fitted
 

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from adapters.adapter import RoutingData
-from router.centroids import centroid
-from router.config import RoutingOverrides, default_policies, parse_policy
+from router.centroids.centroid import centroid
+from router.centroids.index import CentroidIndex
 from router.errors import (
     CentroidMismatch,
     InvalidPolicy,
     UnknownAdapterInPolicy,
     UnknownPolicy,
 )
-from router.index import CentroidIndex
 from router.mixture import Mixture
-from router.options import Window
 from router.policies import POLICIES
+from router.policies.config import RoutingOverrides, default_policies, parse_policy
+from router.policies.options import Window
 from router.router import Router
 from router.window import RoutingInput
 from tests.support.routing import SUM, TEXTS, CountingEncoder, with_policy

@@ -2,14 +2,14 @@
 
 import pytest
 
-from router.config import RoutingOverrides, default_policies
 from router.errors import (
     InvalidPolicy,
     NoCandidates,
     NoCentroid,
     UnknownAdapterInPolicy,
 )
-from router.options import Candidates, Window
+from router.policies.config import RoutingOverrides, default_policies
+from router.policies.options import Candidates, Window
 from router.router import Router
 from router.window import RoutingInput
 from tests.support.routing import SUM, TEXTS, with_policy

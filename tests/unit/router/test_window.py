@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from router.options import Window
+from router.policies.options import Window
 from router.window import RoutingInput, embedding_of, stretches
 
 CHAT = RoutingInput(

@@ -9,10 +9,10 @@ from pydantic_core import PydanticUndefined
 
 from adapters import errors as adapter_errors
 from router import errors as router_errors
-from server import envelope
 from server import errors as server_errors
+from server.edge import envelope
 from server.engine import errors as engine_errors
-from server.engine.config import EngineSettings
+from server.engine.settings import EngineSettings
 from server.setting_groups import (
     AccessSettings,
     LimitSettings,

@@ -2,8 +2,8 @@ import pytest
 
 from router.mixture import Member, Mixture
 from router.router import RouteDecision
+from server.generation.report import Applied
 from server.metrics import MAX_ADAPTER_LABELS, Metrics, effective_number
-from server.report import Applied
 
 
 def applied(name: str, weight: float = 1.0, fallback: str | None = None) -> Applied:

@@ -11,7 +11,7 @@ import pytest
 from adapters.errors import AdapterExists
 from server.access.audit import AuditLog, Deed
 from server.access.keys import Caller
-from server.routes.deeds import audited
+from server.routes.audited import audited
 from tests.support.access import database
 
 

@@ -8,6 +8,7 @@ import pytest
 from adapters.errors import StorageFailed
 from server.access.audit import AuditLog
 from server.access.callers import STALE_S, Callers
+from server.access.key_refresh import EVERY_S, KeyWatch
 from server.access.keys import (
     PREFIX,
     AdapterRule,
@@ -18,8 +19,7 @@ from server.access.keys import (
     new_id,
     new_key,
 )
-from server.access.ledger import KeyLedger
-from server.access.watch import EVERY_S, KeyWatch
+from server.access.rows import KeyLedger
 from server.errors import NotReady, Unauthorized
 from tests.support.access import callers_of, database, made
 

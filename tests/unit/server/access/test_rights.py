@@ -9,13 +9,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from server.access.key_refresh import KeyWatch
 from server.access.keys import ROLES
-from server.access.ledger import KeyLedger
 from server.access.limits import Limiter
 from server.access.rights import GRANTED, RIGHTS, Right, required
-from server.access.watch import KeyWatch
+from server.access.rows import KeyLedger
 from server.app import _ENGINE_ROUTES, _OWN_PAGES, OWN_MODULES
-from server.auth import Guard
+from server.edge.guard import Guard
 from server.setting_groups import LimitSettings
 from tests.support.access import callers_of, database, made
 

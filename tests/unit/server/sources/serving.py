@@ -9,18 +9,18 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits
-from router.config import default_policies
+from router.centroids.index import CentroidIndex
 from router.encoders import Encoder
-from router.index import CentroidIndex
+from router.policies.config import default_policies
 from router.router import Router
 from server.access.audit import AuditLog
-from server.auth import Guard
-from server.catalogue import Catalogue
-from server.error_shape import ErrorShape, handle_errors
-from server.fetching import Fetching
+from server.catalogue.catalogue import Catalogue
+from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.guard import Guard
 from server.metrics import Metrics
-from server.residency import Residency
-from server.routes import imports, loading
+from server.residency.fetching import Fetching
+from server.residency.residency import Residency
+from server.routes import imports, vllm_loading
 from server.sources.imports import Imports
 from tests.support.access import database, guarded
 
@@ -66,11 +66,11 @@ class Served:
                 sources=fetcher.settings, residency=SimpleNamespace(max_drain_s=5)
             ),
         )
-        routes = [*imports.router.routes, *loading.router.routes]
+        routes = [*imports.router.routes, *vllm_loading.router.routes]
         guard = Middleware(Guard, **guarded(routes=routes))
         self.app = FastAPI(middleware=[guard, Middleware(ErrorShape)], redirect_slashes=False)
         self.app.include_router(imports.router)
-        self.app.include_router(loading.router)
+        self.app.include_router(vllm_loading.router)
         handle_errors(self.app)
         self.app.state.parts = self.parts
 

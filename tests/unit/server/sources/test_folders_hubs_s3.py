@@ -7,7 +7,7 @@ import pytest
 from adapters.errors import MissingFile, TooLarge, UnsafeFile
 from adapters.limits import Limits
 from server.errors import JobCancelled, SourceNotAllowed, SourceNotFound, SourceUnavailable
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 from tests.unit.server.sources.conftest import COMMIT, CONFIG, PAIR, TAR, WEIGHTS, ZIP
 
 SECRET = [(CONFIG, b"{}"), (WEIGHTS, b"of somebody else")]

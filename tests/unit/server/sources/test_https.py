@@ -13,7 +13,7 @@ from server.errors import (
     SourceTooSlow,
     SourceUnavailable,
 )
-from server.sources.watch import Watch
+from server.sources.progress import Watch
 from tests.support.archives import symlink_zip_entry, zip_of
 from tests.unit.server.sources.conftest import CONFIG, PAIR, TAR, WEIGHTS, ZIP
 

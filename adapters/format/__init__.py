@@ -1,0 +1,1 @@
+"""Adapter files of strangers, read strictly: PEFT's config, tensor names, factors."""

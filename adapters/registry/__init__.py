@@ -1,0 +1,1 @@
+"""Names and versions for contents: what exists, kept over restarts."""

@@ -1,0 +1,295 @@
+"""Names for stored adapters and their versions, kept across restarts.
+
+    <root>/blobs/<digest>/      content, unless it is kept elsewhere (see ``adapters.store``)
+    <root>/registry.db          names and versions, unless another database is given
+
+The registry is the only way in: it validates, stores, then names. Names are cheap, several may
+share one content. A name's earlier contents stay as its versions. Content without a version is kept
+until it is asked to be collected, since a request that is still running may need it.
+
+Writers take turns; readers never wait for them, as they read a snapshot that is replaced whole.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from adapters.adapter import Adapter, RoutingData
+from adapters.database.records import Record, check_routing, fit_key
+from adapters.database.rows import Ledger
+from adapters.errors import AdapterExists, VersionConflict
+from adapters.limits import Limits
+from adapters.names import Reserved, check_name
+from adapters.registry.describe import described
+from adapters.registry.lookup import AdapterLookup
+from adapters.registry.refresh import Refreshed, refreshed
+from adapters.registry.restart import SetAside, load_names
+from adapters.registry.snapshot import Snapshot
+from adapters.registry.storage import Places, Storage, open_storage
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
+
+
+class AdapterRegistry(AdapterLookup):
+    """Named adapters for one base model; safe to use from several threads.
+
+    Args:
+        root: The data folder, made if absent. One registry at a time may own it.
+        base: The base model that every adapter must fit.
+        limits: Bounds on uploads.
+        reserved: Names that adapters may not take, fixed or asked for each time. The base model's
+            name is always reserved.
+        storage: Where names and contents are kept; in the data folder by default.
+
+    Raises:
+        StorageFailed: the store or the database refused.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        base: BaseModelShapes,
+        limits: Limits,
+        reserved: Reserved = (),
+        storage: Storage | None = None,
+    ) -> None:
+        self._base = base
+        self._limits = limits
+        self._reserved = reserved
+        self._writing = threading.RLock()
+        storage = storage or open_storage(Places(root))
+        self._store = storage.store
+        self._ledger = Ledger(storage.database)
+        self._store.claim(self._ledger.key)
+        changes, sizes = self._ledger.changes(-1), self._store.sizes()
+        found, self._set_aside = self._taken_up(changes.rows, sizes.get)
+        self._revision = changes.revision
+        self._snapshot = Snapshot.of(found)
+        # Before anything runs nobody can need what an upload that was cut off has left.
+        self.collect_garbage()
+
+    def add(
+        self, name: str, folder: Path, routing: RoutingData | None = None
+    ) -> tuple[Adapter, bool]:
+        """Validate the adapter in a folder, store it and give it a name.
+
+        Returns:
+            The adapter, and whether the name is new. The same name with the same content returns
+            the existing one unchanged.
+
+        Raises:
+            InvalidName: the name cannot be given.
+            InvalidAdapter: the adapter cannot be served, or its routing data not be used.
+            AdapterExists: the name is taken by other content.
+            StorageFailed: the file system or the database refused.
+        """
+        check_name(name, self._reserved)
+        check_name(name, (self._base.name,))
+        routing = check_routing(routing or RoutingData(), self._limits)
+        facts = validate(folder, self._base, self._limits)
+        with self._writing, self._ledger.publishing():
+            digest, is_new_content = self._store.put(folder, facts)
+            existing = self._snapshot.by_name.get(name)
+            if existing is not None and existing.digest == digest:
+                return existing, False
+            aside = self._set_aside.adapters.get(name)
+            holder = existing or aside
+            if holder is None or holder.digest == digest:
+                if name in self._set_aside.unreadable:
+                    self._ledger.remove(name)
+                adapter = described(name, digest, facts, routing, self._store)
+                if aside is None:
+                    self._put(adapter, None)
+                else:
+                    adapter = replace(adapter, version=aside.version, created=aside.created)
+                    self._renew(adapter)
+                return adapter, True
+        if is_new_content:
+            self._drop({digest})
+        raise AdapterExists(_taken(name, is_served=existing is not None))
+
+    def replace(
+        self,
+        name: str,
+        folder: Path,
+        routing: RoutingData | None = None,
+        expected: str | None = None,
+    ) -> tuple[Adapter, bool]:
+        """Give a name new content as its next version.
+
+        Args:
+            name: a name that is taken.
+            folder: the new content's two files.
+            routing: new routing data; by default they stay as they are.
+            expected: the digest that the name must have now; None for any.
+
+        Returns:
+            The adapter, and whether the content is another one than before.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+            VersionConflict: its digest is not the expected one.
+            InvalidAdapter: as :meth:`add`; the old content then stays.
+        """
+        self.now(name, expected)
+        facts = validate(folder, self._base, self._limits)
+        with self._writing, self._ledger.publishing():
+            now = self.now(name, expected)
+            kept = check_routing(routing or now.routing, self._limits)
+            digest, _ = self._store.put(folder, facts)
+            if digest == now.digest:
+                return (now if routing is None else self.set_routing(name, kept)), False
+            adapter = described(name, digest, facts, kept, self._store)
+            adapter = replace(adapter, version=now.version + 1)
+            self._put(adapter, now.version)
+            return adapter, True
+
+    def restore(self, name: str, digest: str, expected: str | None = None) -> Adapter:
+        """Make an earlier content of a name its next version.
+
+        Args:
+            name: a name that is taken.
+            digest: of the version to go back to, or the digest's beginning.
+            expected: as for :meth:`replace`.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+            VersionNotFound: it has no such version.
+            VersionConflict: its digest is not the expected one.
+            InvalidAdapter: that content does not fit the base model or the limits of now.
+        """
+        with self._writing, self._ledger.publishing():
+            now = self.now(name, expected)
+            earlier = self.version(name, digest)
+            if earlier.digest == now.digest:
+                return now
+            adapter = replace(
+                earlier, version=now.version + 1, created=time.time(), routing=now.routing
+            )
+            self._put(adapter, now.version)
+            return adapter
+
+    def set_routing(self, name: str, routing: RoutingData, expected: str | None = None) -> Adapter:
+        """Replace what the router may know of an adapter; ``expected`` as for :meth:`replace`.
+
+        Raises:
+            AdapterNotFound: there is no such adapter.
+            InvalidRouting: the data cannot be used.
+            VersionConflict: its digest is another one, or has been changed by another server.
+        """
+        check_routing(routing, self._limits)
+        with self._writing:
+            adapter = replace(self.now(name, expected), routing=routing)
+            self._ledger.set_routing(name, adapter.version, routing)
+            self._show(adapter)
+            return adapter
+
+    def remove(self, name: str, *, keep_blob: bool = True) -> Adapter:
+        """Take a name away with all its versions, also one that was set aside at start.
+
+        Args:
+            name: The adapter's name.
+            keep_blob: Leave the contents for requests that still use them, until
+                ``collect_garbage``. Without it, what no other version shares goes at once.
+
+        Raises:
+            AdapterNotFound: there is no such adapter.
+        """
+        with self._writing:
+            adapter = self._set_aside.adapters.get(name) or self.get(name)
+            digests = self._ledger.only_of(name)
+            self._ledger.remove(name)
+            self._snapshot = self._snapshot.without(name)
+            self._set_aside.settle(name)
+        if not keep_blob:
+            self._drop(digests)
+        return adapter
+
+    def collect_garbage(self, in_use: Collection[str] = ()) -> list[str]:
+        """Remove content that no version stands for and nobody uses; return what went.
+
+        Nothing goes while another server on the same database stores an adapter.
+        """
+        with self._writing, self._ledger.collecting() as alone:
+            if not alone:
+                return []
+            return self._store.remove_all_except(self._ledger.digests() | set(in_use))
+
+    def refresh(self) -> Refreshed:
+        """Take up what other servers on the same database have changed since the last look.
+
+        Raises:
+            StorageFailed: the store or the database refused; the next look takes it up.
+        """
+        with self._writing:
+            changes = self._ledger.changes(self._revision)
+            self._snapshot, seen = refreshed(
+                changes,
+                self._snapshot,
+                self._set_aside,
+                lambda rows: self._taken_up(rows, self._store.size_bytes),
+            )
+            self._revision = changes.revision
+            return seen
+
+    def now(self, name: str, expected: str | None) -> Adapter:
+        """The adapter of a name. Arguments and errors as for :meth:`replace`."""
+        now = self.get(name)
+        if expected is not None and now.digest != expected:
+            raise VersionConflict(
+                f"adapter {name!r} has digest {now.digest}, not the one expected; look at it "
+                "again, then repeat the change"
+            )
+        return now
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._ledger.close()
+
+    def _taken_up(
+        self, rows: Iterable[Mapping[str, Any]], size_of: Callable[[str], int | None]
+    ) -> tuple[list[Adapter], SetAside]:
+        return load_names(rows, size_of, self._store, self._base, self._limits)
+
+    def _drop(self, digests: Collection[str]) -> None:
+        """Remove contents, but for those that a version stands for by now."""
+        with self._writing, self._ledger.collecting() as alone:
+            if alone:
+                for digest in set(digests) - self._ledger.digests():
+                    self._store.remove(digest)
+
+    def _put(self, adapter: Adapter, before: int | None) -> None:
+        """Write the record, then show the adapter: what can be seen is kept."""
+        record = Record(adapter, fit_key(self._base))
+        try:
+            self._ledger.put(record, before, self._limits.max_versions)
+        except VersionConflict as conflict:
+            if before is None:
+                raise AdapterExists(_taken(adapter.name, is_served=True)) from conflict
+            raise
+        self._show(adapter)
+
+    def _renew(self, adapter: Adapter) -> None:
+        """Take up again a name that was set aside, under its old version."""
+        self._ledger.renew(Record(adapter, fit_key(self._base)))
+        self._ledger.set_routing(adapter.name, adapter.version, adapter.routing)
+        self._show(adapter)
+
+    def _show(self, adapter: Adapter) -> None:
+        self._snapshot = self._snapshot.including(adapter)
+        self._set_aside.settle(adapter.name)
+
+
+def _taken(name: str, *, is_served: bool) -> str:
+    if is_served:
+        return (
+            f"the name {name!r} is taken by an adapter with other content; choose another name, or "
+            "replace or remove that one"
+        )
+    return (
+        f"the name {name!r} is held by an adapter that could not be loaded at start; remove it "
+        "first, or choose another name"
+    )

@@ -1,0 +1,1 @@
+"""From a recipe and options to a job."""

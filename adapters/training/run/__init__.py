@@ -1,0 +1,1 @@
+"""One training run, from its base model to its saved adapter."""

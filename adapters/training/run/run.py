@@ -1,0 +1,207 @@
+"""One run from its plan to the finished folder."""
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, Trainer
+
+from adapters.files import WEIGHTS_FILE
+from adapters.names import check_name
+from adapters.training.data.examples import digest_of, encode_all, read_examples
+from adapters.training.data.hub import read_hub
+from adapters.training.data.order import draw_batches
+from adapters.training.data.pairs import Pair, fitting_pairs
+from adapters.training.data.templates import Example
+from adapters.training.errors import TrainingError
+from adapters.training.methods.lori.frozen import with_a_seed
+from adapters.training.plan.recipe_file import Plan
+from adapters.training.run.base_model import load_base, public_name
+from adapters.training.run.card import Card, DataSource
+from adapters.training.run.distributed import is_first, once
+from adapters.training.run.failures import StopAtNaN, full_disk_told
+from adapters.training.run.folder import RunFolder
+from adapters.training.run.loss_curve import draw_losses
+from adapters.training.run.model import Trainable, trainable
+from adapters.training.run.progress import StepReport
+from adapters.training.run.saving import MODEL_FILE, save_adapter, save_model
+from adapters.training.run.trainers import Examples, Saving, make_trainer
+
+_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where and how a run is done; nothing in it changes the result."""
+
+    out: Path
+    name: str | None = None
+    save_every: int = 25
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """All examples, and the SHA-256 of each file or dataset by its name."""
+
+    examples: Sequence[Example]
+    digests: dict[str, str]
+
+
+def run(plan: Plan, session: Session) -> Card:
+    """Train as planned and write the result with its card.
+
+    Raises:
+        AdapterError: something about the data, the recipe or the folder is wrong.
+    """
+    name = check_name(session.name or session.out.resolve().name)
+    data = read_data(plan)
+    plan = with_a_seed(plan, data.digests)
+    job, recipe = plan.job, plan.recipe
+    identity = _identity(plan, data)
+    result = WEIGHTS_FILE if plan.method.adapts else MODEL_FILE
+    folder = RunFolder(session.out, result)
+    base, tokenizer = load_base(job.base_model, recipe.dtype)
+    examples = _encoded(plan, data, tokenizer)
+    recipe = recipe.model_copy(update={"steps": recipe.total_steps(len(examples))})
+    model = trainable(base, plan)
+    checkpoint = once(lambda: folder.open(identity, resume=session.resume))
+    began = time.monotonic()
+    ordered, tokens = _in_order(examples, recipe.batch_size, recipe.steps or 1, recipe.seed)
+    report = StepReport(folder.log, name, tokens, quiet=session.quiet or not is_first())
+    saving = Saving(folder.checkpoints, session.save_every)
+    trainer = make_trainer(model, tokenizer, ordered, recipe, saving, report)
+    try:
+        _train(trainer, folder, checkpoint)
+    finally:
+        report.stop()
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    written = 0
+    if is_first():
+        with full_disk_told(session.out):
+            written = _save(model, tokenizer, state, public_name(job.base_model), session.out)
+    card = Card(
+        name=name,
+        task=job.task,
+        method=plan.method.name,
+        base_model=public_name(job.base_model),
+        data=DataSource(
+            name=job.data_name,
+            licence=job.data_licence,
+            files=data.digests,
+            examples=len(examples),
+        ),
+        inputs=_inputs(plan),
+        recipe=plan.recipe,
+        steps=recipe.steps,
+        seconds=round(time.monotonic() - began, 1),
+        tokens=sum(tokens),
+        bytes=written,
+        peak_memory=_peak_memory(),
+    )
+    if is_first():
+        card.write(session.out)
+        draw_losses(folder.log, session.out / "loss.svg", name)
+        folder.close()
+    return card
+
+
+def read_data(plan: Plan) -> Data:
+    """The examples of all files and datasets of a plan.
+
+    Raises:
+        TrainingError: one cannot be read, or a row is wrong.
+    """
+    examples: list[Example] = []
+    digests: dict[str, str] = {}
+    for source in plan.job.data:
+        if isinstance(source, str):
+            examples += read_examples(Path(source), plan.job.task)
+            digests |= digest_of([Path(source)])
+        else:
+            found, digest = read_hub(source, plan.job.task)
+            examples += found
+            digests[Path(source.hub).name] = digest
+    return Data(examples, digests)
+
+
+def _identity(plan: Plan, data: Data) -> dict[str, Any]:
+    """What a resumed run must have in common with the one that broke off."""
+    return {
+        "method": plan.method.name,
+        "task": plan.job.task,
+        "base_model": public_name(plan.job.base_model),
+        "data": data.digests,
+        "inputs": _inputs(plan),
+        "recipe": plan.recipe.model_dump(mode="json"),
+    }
+
+
+def _inputs(plan: Plan) -> dict[str, str]:
+    """SHA-256 of what the run takes from earlier ones, by the recipe's key."""
+    found = {}
+    for key in ("mask", "reuse_a", "start_from"):
+        said = getattr(plan.job, key)
+        if said is None:
+            continue
+        path = Path(said) if key == "mask" else Path(said) / WEIGHTS_FILE
+        if not path.is_file():
+            raise TrainingError(f"{key}: there is no file {path}")
+        found[key] = digest_of([path])[path.name]
+    return found
+
+
+def _encoded(plan: Plan, data: Data, tokenizer: PreTrainedTokenizerBase) -> Examples:
+    recipe = plan.recipe
+    if recipe.loss == "dpo":
+        return fitting_pairs(data.examples, tokenizer, recipe.max_tokens)
+    return encode_all(data.examples, tokenizer, recipe.max_tokens, recipe.max_prompt_tokens)
+
+
+def _in_order(
+    examples: Examples, batch_size: int, steps: int, seed: int
+) -> tuple[Examples, list[int]]:
+    """The examples in the order in which they are seen, and how many tokens each step holds."""
+    lengths = [
+        example.tokens if isinstance(example, Pair) else len(example.input_ids)
+        for example in examples
+    ]
+    batches = draw_batches(lengths, batch_size, steps, seed)
+    ordered = [examples[index] for batch in batches for index in batch]
+    tokens = [sum(lengths[index] for index in batch) for batch in batches]
+    return cast(Examples, ordered), tokens
+
+
+def _train(trainer: Trainer, folder: RunFolder, checkpoint: Path | None) -> None:
+    """Train to the end, or from a checkpoint to it."""
+    trainer.add_callback(StopAtNaN())
+    try:
+        with full_disk_told(folder.path):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {folder.kept()}") from error
+
+
+def _save(
+    model: Trainable,
+    tokenizer: PreTrainedTokenizerBase,
+    state: dict[str, torch.Tensor],
+    base_name: str,
+    folder: Path,
+) -> int:
+    if isinstance(model, PeftModel):
+        return save_adapter(model, state, base_name, folder)
+    return save_model(model, tokenizer, state, folder)
+
+
+def _peak_memory() -> int:
+    """The most bytes that this process has held: of the GPU's memory where there is one."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB

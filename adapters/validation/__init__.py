@@ -1,0 +1,1 @@
+"""Uploads judged before anything is stored: facts, or the exact reason for a refusal."""

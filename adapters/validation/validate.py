@@ -1,0 +1,251 @@
+"""Everything that must hold before an adapter may come near the engine.
+
+The engine checks little: it zero-pads narrow tensors, ignores layers that do not exist, accepts
+NaN, and evicts a good adapter before it fails on a bad one. So an adapter is judged whole, here,
+from its files alone: config, tensor names, shapes, ranks, numbers, base model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from adapters.errors import (
+    EmptyAdapter,
+    ExtremeWeights,
+    LayerOutOfRange,
+    MalformedFile,
+    MissingPair,
+    NonFiniteWeights,
+    RankMismatch,
+    RankTooLarge,
+    ShapeMismatch,
+    TargetMismatch,
+    TooLarge,
+    UnsafeFile,
+    UnsupportedModule,
+    shown,
+)
+from adapters.files import WEIGHTS_FILE
+from adapters.format.peft_config import LoraConfigFacts
+from adapters.format.peft_format import (
+    Factor,
+    ModuleTensor,
+    parse_tensor_name,
+    read_config,
+    resolve_ranks_and_alphas,
+    scalings,
+    targeted_modules,
+    tensor_name,
+)
+from adapters.format.safetensors_header import (
+    SafetensorsHeader,
+    TensorSpec,
+    open_weights,
+    read_header,
+)
+from adapters.limits import Limits
+from adapters.validation.base_identity import check_base_model
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.finite import max_magnitude
+
+_PICKLED_WEIGHTS = ("adapter_model.bin", "adapter_model.pt")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPair:
+    """Both factors of one module, with the rank and lora_alpha that apply to it."""
+
+    suffix: str
+    rank: int
+    alpha: float
+    scaling: float
+    a: TensorSpec
+    b: TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """What validation found out about an adapter.
+
+    ``pairs`` maps the full module path to its factors; ``data_start`` says where in the weights
+    file their bytes begin.
+    """
+
+    config: LoraConfigFacts
+    pairs: Mapping[str, LoraPair]
+    data_start: int
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The distinct ranks, ascending."""
+        return tuple(sorted({pair.rank for pair in self.pairs.values()}))
+
+    @property
+    def rank(self) -> int:
+        """The largest rank."""
+        return self.ranks[-1]
+
+    @property
+    def target_modules(self) -> tuple[str, ...]:
+        """The module suffixes that are touched, sorted."""
+        return tuple(sorted({pair.suffix for pair in self.pairs.values()}))
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(
+            spec.shape[0] * spec.shape[1]
+            for pair in self.pairs.values()
+            for spec in (pair.a, pair.b)
+        )
+
+
+def validate(folder: Path, base: BaseModelShapes, limits: Limits) -> AdapterFacts:
+    """Judge the adapter in a folder, weights included.
+
+    Raises:
+        InvalidAdapter: the subclass says what is wrong.
+    """
+    config = read_config(folder, limits.max_config_bytes)
+    with _open_checked(folder, limits) as file:
+        header = read_header(file, limits.max_header_bytes)
+        facts = check_structure(config, header, base, limits)
+        _check_numbers(file, facts, limits)
+    return facts
+
+
+def inspect(folder: Path, base: BaseModelShapes, limits: Limits) -> AdapterFacts:
+    """Judge everything but the numbers themselves; quick, for adapters validated before."""
+    config = read_config(folder, limits.max_config_bytes)
+    with _open_checked(folder, limits) as file:
+        header = read_header(file, limits.max_header_bytes)
+    return check_structure(config, header, base, limits)
+
+
+def check_structure(
+    config: LoraConfigFacts, header: SafetensorsHeader, base: BaseModelShapes, limits: Limits
+) -> AdapterFacts:
+    """Check config and tensor names, shapes and ranks against the base model."""
+    check_base_model(config.base_model, base, limits)
+    if config.max_rank > limits.max_lora_rank:
+        raise RankTooLarge(
+            f"the adapter has rank {config.max_rank}; this server takes ranks up to "
+            f"{limits.max_lora_rank}"
+        )
+    places = [(parse_tensor_name(name), spec) for name, spec in header.tensors.items()]
+    if not places:
+        raise EmptyAdapter("adapter_model.safetensors holds no LoRA factors at all")
+    for place, _ in places:
+        _check_place(place, base)
+    targeted = targeted_modules(config, (place for place, _ in places))
+    for place, _ in places:
+        if place.module not in targeted:
+            raise TargetMismatch(
+                f"the weights hold {shown(place.module)}, which target_modules of "
+                "adapter_config.json does not select; PEFT would ignore it"
+            )
+    return AdapterFacts(config, _pairs(config, places, base), header.data_start)
+
+
+def _open_checked(folder: Path, limits: Limits) -> BinaryIO:
+    path = folder / WEIGHTS_FILE
+    if not path.exists() and any((folder / name).exists() for name in _PICKLED_WEIGHTS):
+        raise UnsafeFile(
+            "the weights are a pickled PyTorch file, which can run code when loaded; save the "
+            "adapter as adapter_model.safetensors"
+        )
+    file = open_weights(path)
+    size = file.seek(0, 2)
+    if size > limits.max_weights_bytes:
+        file.close()
+        raise TooLarge(f"{WEIGHTS_FILE} has {size} bytes; {limits.max_weights_bytes} are allowed")
+    return file
+
+
+def _check_place(place: ModuleTensor, base: BaseModelShapes) -> None:
+    served = ", ".join(base.linears)
+    if place.layer is None or place.suffix is None:
+        reason = "the embedding and the output head are shared by all requests"
+        raise UnsupportedModule(
+            f"the adapter touches {shown(place.module)}; served are {served} of "
+            f"model.layers.0 … {base.num_layers - 1}"
+            + (f" ({reason})" if place.module.endswith(("embed_tokens", "lm_head")) else "")
+        )
+    if place.suffix not in base.linears:
+        raise UnsupportedModule(
+            f"the adapter touches {shown(place.module)}; served modules are {served}"
+        )
+    if place.layer >= base.num_layers:
+        raise LayerOutOfRange(
+            f"the adapter touches layer {place.layer}; the base model {base.name!r} has "
+            f"{base.num_layers} layers, numbered from 0"
+        )
+
+
+def _pairs(
+    config: LoraConfigFacts,
+    places: list[tuple[ModuleTensor, TensorSpec]],
+    base: BaseModelShapes,
+) -> dict[str, LoraPair]:
+    """Bring the factors together, in the order of module names, and check their shapes."""
+    factors: dict[str, dict[Factor, TensorSpec]] = {}
+    suffixes: dict[str, str] = {}
+    for place, spec in places:
+        if place.factor in factors.setdefault(place.module, {}):
+            raise MalformedFile(f"lora_{place.factor} of {place.module} is given twice")
+        factors[place.module][place.factor] = spec
+        suffixes[place.module] = place.suffix or ""
+    resolved = resolve_ranks_and_alphas(config, factors)
+    strengths = scalings(config, factors)
+    pairs: dict[str, LoraPair] = {}
+    for module in sorted(factors):
+        a, b = factors[module].get("A"), factors[module].get("B")
+        if a is None or b is None:
+            lacking = "lora_A" if a is None else "lora_B"
+            raise MissingPair(f"{module} has no {lacking}: both factors are needed")
+        rank, alpha = resolved[module]
+        _check_shapes(module, (a, b), rank, base.linears[suffixes[module]])
+        pairs[module] = LoraPair(suffixes[module], rank, alpha, strengths[module], a, b)
+    return pairs
+
+
+def _check_shapes(
+    module: str, factors: tuple[TensorSpec, TensorSpec], rank: int, linear: tuple[int, int]
+) -> None:
+    """A must be ``[rank, in]`` and B ``[out, rank]``."""
+    a, b = factors
+    out_features, in_features = linear
+    if len(a.shape) != 2 or a.shape[1] != in_features:
+        raise ShapeMismatch(
+            f"{tensor_name(module, 'A')} has shape {list(a.shape)}; the base model needs "
+            f"[{rank}, {in_features}]"
+        )
+    if len(b.shape) != 2 or b.shape[0] != out_features:
+        raise ShapeMismatch(
+            f"{tensor_name(module, 'B')} has shape {list(b.shape)}; the base model needs "
+            f"[{out_features}, {rank}]"
+        )
+    if (a.shape[0], b.shape[1]) != (rank, rank):
+        raise RankMismatch(
+            f"the factors of {module} have ranks {a.shape[0]} (A) and {b.shape[1]} (B); "
+            f"adapter_config.json gives the module rank {rank}"
+        )
+
+
+def _check_numbers(file: BinaryIO, facts: AdapterFacts, limits: Limits) -> None:
+    """A and B times the scaling are what the engine keeps; neither may be absurd."""
+    for module, pair in facts.pairs.items():
+        tensors: tuple[tuple[Factor, TensorSpec, float], ...] = (
+            ("A", pair.a, 1.0),
+            ("B", pair.b, pair.scaling),
+        )
+        for factor, spec, strength in tensors:
+            largest = max_magnitude(file, facts.data_start, spec)
+            if largest is None:
+                raise NonFiniteWeights(f"{tensor_name(module, factor)} holds NaN or infinity")
+            if largest * strength > limits.max_abs_weight:
+                raise ExtremeWeights(
+                    f"{tensor_name(module, factor)} reaches {largest:g} with scaling {strength:g}; "
+                    f"at most {limits.max_abs_weight:g} is served"
+                )

@@ -1,0 +1,72 @@
+"""A window over tokens that grows with the answer, for encoders that only need a sum of rows.
+
+The window's part of the prompt is tokenised once; after that a weighing costs the rows of the
+tokens that came into the window since the last one, and of those that left it.
+"""
+
+from collections.abc import Sequence
+
+from router.encoders.static import StaticEncoder, SumState
+from router.policies.options import Window
+from router.window import RoutingInput
+
+
+class RunningSum:
+    """One request's sum; not shared between threads.
+
+    Args:
+        encoder: what embeds.
+        window: which tokens count; ``pieces`` are tokens here.
+        prompt: the tokens of the prompt that the window may reach.
+    """
+
+    def __init__(self, encoder: StaticEncoder, window: Window, prompt: Sequence[int]) -> None:
+        self._window = window
+        self._prompt = prompt
+        self._state = encoder.begin_ids(())
+        self._asked = self._answered = slice(0, 0)
+
+    @classmethod
+    def of(cls, encoder: StaticEncoder, window: Window, spoken: RoutingInput) -> "RunningSum":
+        """The sum for a request that says ``spoken``, before anything is generated."""
+        text = spoken.last_message if window.part == "last_message" else spoken.whole
+        return cls(encoder, window, encoder.ids(text))
+
+    def state(self, answer: Sequence[int]) -> SumState:
+        """The sum over the window, with what has been generated so far; empty if nothing is said.
+
+        Args:
+            answer: generated tokens; each call's begin with the last call's.
+        """
+        asked, answered = parts(self._window, len(self._prompt), len(answer))
+        _move(self._state, self._prompt, self._asked, asked)
+        _move(self._state, answer, self._answered, answered)
+        self._asked, self._answered = asked, answered
+        return self._state
+
+
+def parts(window: Window, prompt: int, answer: int) -> tuple[slice, slice]:
+    """The tokens of a prompt and of an answer, of these lengths, that a window spans.
+
+    As for texts (``router.window``): ``tail`` moves on, ``head`` stops when it is full, and in the
+    others the prompt's own tokens stay and the answer's last ones count beside them.
+    """
+    reach = window.pieces
+    if reach is None:
+        return slice(0, prompt), slice(0, answer)
+    if window.part == "tail":
+        latest = slice(max(0, answer - reach), answer)
+        return slice(max(0, prompt - max(0, reach - answer)), prompt), latest
+    asked = min(prompt, reach)
+    if window.part == "head":
+        return slice(0, asked), slice(0, min(answer, reach - asked))
+    return slice(0, asked), slice(max(0, answer - reach), answer)
+
+
+def _move(state: SumState, ids: Sequence[int], old: slice, new: slice) -> None:
+    """Take the sum over ``ids[old]`` to that over ``ids[new]``; neither end moves back."""
+    if old.start < new.start:
+        state.remove(ids[old.start : min(new.start, old.stop)])
+    fresh = ids[max(old.stop, new.start) : new.stop]
+    if fresh:
+        state.add(fresh)

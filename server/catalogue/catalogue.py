@@ -1,0 +1,299 @@
+"""What can be asked for: the base model, the adapters, the policies.
+
+Keeps four views of the adapters in step: the registry (disk), the router's index, the engine's
+model names and the slots. An adapter is put into all of them or into none.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+from adapters.adapter import Adapter, RoutingData
+from adapters.errors import StorageFailed
+from adapters.files import adapter_folders
+from adapters.registry.registry import AdapterRegistry
+from router.mixture import Combination
+from router.policies.config import DEFAULT_POLICY
+from router.router import Router
+from server.access.keys import AdapterRule
+from server.catalogue.combinations import check_ranks
+from server.catalogue.names import Names, plain
+from server.catalogue.routing_data import measured, read_routing, usable_centroids
+from server.catalogue.visibility import Sights
+from server.engine.errors import EngineError
+from server.errors import AdapterLeaving, AdaptersBusy
+from server.metrics import Metrics
+from server.residency.residency import Residency
+
+logger = logging.getLogger(__name__)
+
+
+class NamedEngine(Protocol):
+    """What the catalogue needs of the engine."""
+
+    model_name: str
+
+    def set_models(self, names: Collection[str]) -> None:
+        """Say which names requests may give as their model."""
+
+
+class Catalogue:
+    """The adapters of one server, and what may be done with them. One event loop only.
+
+    Attributes:
+        changing: held while names change, so that changes take turns.
+    """
+
+    def __init__(
+        self,
+        engine: NamedEngine,
+        router: Router,
+        registry: AdapterRegistry,
+        residency: Residency,
+        metrics: Metrics,
+        default_policy: str = DEFAULT_POLICY,
+    ) -> None:
+        self.base = engine.model_name
+        self.router = router
+        self.registry = registry
+        self._engine = engine
+        self._residency = residency
+        self._metrics = metrics
+        self._leaving: set[str] = set()
+        self.changing = asyncio.Lock()
+        self._collecting = asyncio.Lock()
+        self._default_policy = default_policy
+        self._names = Names(self.base, {}, router.policies, default_policy)
+        self._sights = Sights()
+
+    @property
+    def names(self) -> Names:
+        """All that requests can name now; replaced whole at every change."""
+        return self._names
+
+    def seen_by(self, rule: AdapterRule) -> Names:
+        """What a caller can name now."""
+        return self._sights.seen(self._names, self.router.policies, rule)
+
+    def allowed(self, rule: AdapterRule) -> Collection[str] | None:
+        """Adapters that the router may choose for a caller; None for all."""
+        if rule.is_all and not self._leaving:
+            return None
+        return self.seen_by(rule).adapters.keys()
+
+    async def open(self) -> None:
+        """Take up what is on disk: index it, name it, fill the free slots."""
+        for problem in self.registry.problems:
+            logger.warning("adapter %s was left out: %s", problem.name, problem.reason)
+        await asyncio.to_thread(self._index_all, self.registry.all())
+        self.publish()
+        for adapter in sorted(
+            self.registry.all(), key=lambda a: a.name not in self._residency.pinned
+        ):
+            try:
+                await self._residency.warm({adapter.digest: adapter.path})
+            except StorageFailed as error:  # it may come back, and then loads when it is needed
+                logger.warning("adapter %s is not loaded yet: %s", adapter.name, error)
+
+    async def add(
+        self, name: str, folder: Path, routing: RoutingData | None = None
+    ) -> tuple[Adapter, bool]:
+        """Take an adapter in; when this returns, requests can use it.
+
+        Args:
+            name: what requests will call it.
+            folder: its two files, anywhere.
+            routing: what the router may know of it. Its centroids are measured here if missing.
+
+        Returns:
+            The adapter, and whether it is new.
+
+        Raises:
+            AdapterError: it cannot be served, or not under this name.
+            RoutingError: its routing data cannot be used.
+            EngineError: the engine refused it. Nothing is left behind.
+        """
+        self.refuse_leaving(name)
+        routing = await asyncio.to_thread(measured, routing, self.router.encoder)
+        async with self.changing:
+            adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
+            if not created and routing is not None:
+                adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
+            try:
+                await self._residency.warm({adapter.digest: adapter.path})
+            except (EngineError, StorageFailed):
+                if created:
+                    await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
+                raise
+            if created or routing is not None:
+                self._index(adapter)
+            self.publish()
+        return adapter, created
+
+    async def replace(
+        self, name: str, folder: Path, routing: RoutingData | None, expected: str | None
+    ) -> tuple[Adapter, bool]:
+        """Give a name new content; requests that come from now on get it, running ones keep theirs.
+
+        Args:
+            name: a name that is taken.
+            folder: the two files, anywhere.
+            routing: what the router may know from now on; None to keep what it knows.
+            expected: the digest that the name must have now; None for any.
+
+        Returns:
+            The adapter, and whether its content is another one than before.
+
+        Raises:
+            AdapterNotFound: there is none of that name.
+            VersionConflict: it has another digest.
+            AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
+        """
+        self.refuse_leaving(name)
+        routing = await asyncio.to_thread(measured, routing, self.router.encoder)
+        async with self.changing:
+            before = self.registry.get(name)
+            adapter, changed = await asyncio.to_thread(
+                self.registry.replace, name, folder, routing, expected
+            )
+            await self._serve_version(adapter, before)
+        return adapter, changed
+
+    async def restore(self, name: str, digest: str, expected: str | None) -> Adapter:
+        """Give a name an earlier content of its own again. Arguments and errors as elsewhere.
+
+        Raises:
+            VersionNotFound: it has no such version.
+        """
+        self.refuse_leaving(name)
+        async with self.changing:
+            before = self.registry.get(name)
+            adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
+            await self._serve_version(adapter, before)
+        return adapter
+
+    async def remove(self, name: str, max_drain_s: float) -> Adapter:
+        """Take an adapter out, once running requests are done with it.
+
+        Raises:
+            AdapterNotFound: there is none of that name.
+            AdaptersBusy: requests still use it after ``max_drain_s``; it stays.
+        """
+        adapter = self.registry.get(name)
+        if name in self._leaving:
+            raise AdapterLeaving(f"adapter {name!r} is already being removed")
+        self._leaving.add(name)
+        self.publish()
+        try:
+            async with AsyncExitStack() as drained:
+                for digest in await asyncio.to_thread(self.registry.only_of, name):
+                    await drained.enter_async_context(self._residency.removing(digest, max_drain_s))
+                async with self.changing:
+                    await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
+                    self.router.remove_adapter(name)
+        finally:
+            self._leaving.discard(name)
+            self.publish()
+        self._metrics.forget(name)
+        return adapter
+
+    async def import_folder(self, folder: Path) -> list[str]:
+        """Add every adapter of a folder (one subfolder each) whose name is free; say which."""
+        added: list[str] = []
+        for entry in await asyncio.to_thread(adapter_folders, folder):
+            if entry.name not in self.names.adapters:
+                routing = await asyncio.to_thread(read_routing, entry)
+                await self.add(entry.name, entry, routing)
+                added.append(entry.name)
+        return added
+
+    def publish(self) -> None:
+        """Let requests see what there is now."""
+        adapters = {a.name: a for a in self.registry.all() if a.name not in self._leaving}
+        self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
+        self._residency.name({name: adapter.digest for name, adapter in adapters.items()})
+        self._engine.set_models([*adapters, *self.router.policies])
+
+    async def refresh(self) -> None:
+        """Take up what other servers on the same database have changed.
+
+        Raises:
+            StorageFailed: the database or the store refused; the next time takes it up.
+        """
+        async with self.changing:
+            seen = await asyncio.to_thread(self.registry.refresh)
+            if not seen:
+                return
+            for problem in seen.problems:
+                logger.warning("adapter %s is left out: %s", problem.name, problem.reason)
+            for name in seen.gone:
+                self.router.remove_adapter(name)
+                self._metrics.forget(name)
+            await asyncio.to_thread(self._index_all, seen.changed)
+            self.publish()
+
+    async def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
+        """Digest → folder of adapters given as (name, digest), as a lease needs them.
+
+        A request keeps the digests that it began with: what has been replaced since is still there.
+
+        Raises:
+            AdapterLeaving: one of them has been removed meanwhile.
+        """
+        store = self.registry.store
+        earlier = {digest for _, digest in members} - {
+            adapter.digest for adapter in self.names.adapters.values()
+        }
+        missing: list[str] = []
+        if earlier:
+            async with self._collecting:  # what is there now stays: it is leased before the next
+                missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
+        for name, digest in members:
+            if plain(name) not in self.names.adapters or digest in missing:
+                raise AdapterLeaving(f"adapter {name!r} has just been removed")
+        return {digest: store.path(digest) for _, digest in members}
+
+    async def check_combination(
+        self, combination: Combination, members: Collection[tuple[str, str]]
+    ) -> None:
+        """Let a combination through that is defined for its members (see ``combinations``)."""
+        if combination != "cat":
+            await asyncio.to_thread(check_ranks, self.registry, combination, members)
+
+    def show(self, adapter: Adapter) -> None:
+        """Let the router have what is known of an adapter now, and requests its name."""
+        self._index(adapter)
+        self.publish()
+
+    def refuse_leaving(self, name: str) -> None:
+        """Let a name through that is not being removed.
+
+        Raises:
+            AdaptersBusy: it is.
+        """
+        if name in self._leaving:
+            raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
+
+    async def _serve_version(self, adapter: Adapter, before: Adapter) -> None:
+        """Let requests have a version; if the engine refuses it, the one before comes back."""
+        try:
+            await self._residency.warm({adapter.digest: adapter.path})
+        except (EngineError, StorageFailed):
+            await asyncio.to_thread(self.registry.restore, before.name, before.digest)
+            raise
+        self.show(adapter)
+        # Versions beyond those that are kept have gone, but a running request may still have one.
+        async with self._collecting:
+            await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
+
+    def _index(self, adapter: Adapter) -> None:
+        self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
+
+    def _index_all(self, adapters: Collection[Adapter]) -> None:
+        self.router.index.put_all(
+            (adapter.name, adapter.digest, usable_centroids(adapter, self.router.encoder))
+            for adapter in adapters
+        )

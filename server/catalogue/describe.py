@@ -1,0 +1,52 @@
+"""New routing data for an adapter whose content stays as it is."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from adapters.adapter import Adapter, RoutingData
+from adapters.errors import VersionConflict
+from router.encoders import Encoder
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.routing_data import changed_routing, measured
+
+_TRIES: Final = 3
+
+
+async def describe(
+    catalogue: Catalogue, name: str, fields: Mapping[str, bytes], expected: str | None
+) -> Adapter:
+    """Change what the router knows of an adapter; requests that come from now on are routed by it.
+
+    Centroids are measured before anybody has to wait; a change that comes meanwhile is not undone.
+
+    Args:
+        catalogue: where the adapter is.
+        name: its name.
+        fields: what changes: see ``server.catalogue.routing_data.changed_routing``.
+        expected: the digest that it must have now; None for any.
+
+    Raises:
+        AdapterNotFound: there is none of that name.
+        VersionConflict: it has another digest, or keeps being changed by others.
+        InvalidRouting, RoutingError: the data cannot be used; nothing has changed.
+        AdaptersBusy: it is being removed.
+    """
+    catalogue.refuse_leaving(name)
+    registry, encoder = catalogue.registry, catalogue.router.encoder
+    for _ in range(_TRIES):
+        before = registry.now(name, expected)
+        routing = await asyncio.to_thread(_routing, before.routing, fields, encoder)
+        async with catalogue.changing:
+            if registry.get(name) != before:
+                continue
+            catalogue.refuse_leaving(name)
+            adapter = await asyncio.to_thread(registry.set_routing, name, routing, expected)
+            catalogue.show(adapter)
+            return adapter
+    raise VersionConflict(f"adapter {name!r} is being changed by others; try again later")
+
+
+def _routing(before: RoutingData, fields: Mapping[str, bytes], encoder: Encoder) -> RoutingData:
+    changed = changed_routing(before, fields, encoder.space.name)
+    return measured(changed, encoder) or changed

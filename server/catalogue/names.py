@@ -1,0 +1,64 @@
+"""The names that a request can give, as whoever sends it sees them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from adapters.adapter import Adapter
+from router.policies.config import DEFAULT_POLICY
+from server.errors import ActionDenied
+
+AT: Final = "@"
+"""Between an adapter's name and the digest of one of its versions."""
+
+SHOWN_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What can be named: the base model, the adapters that take requests, the policies.
+
+    ``default_policy`` serves requests that name no model. ``barred`` are policies that need an
+    adapter which whoever asks may not use. ``versions`` are those that one request names as
+    ``name@digest``, by what it says; None where there is no such version.
+    """
+
+    base: str
+    adapters: Mapping[str, Adapter]
+    policies: Collection[str]
+    default_policy: str = DEFAULT_POLICY
+    barred: Collection[str] = frozenset()
+    versions: Mapping[str, Adapter | None] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> list[str]:
+        """The policies that are not barred."""
+        return [name for name in self.policies if name not in self.barred]
+
+    def check_policy(self, name: str) -> None:
+        """Let a policy through that may be used.
+
+        Raises:
+            ActionDenied: it is barred. Which adapter it is about is not told.
+        """
+        if name in self.barred:
+            raise barred(name)
+
+
+def version_name(adapter: Adapter) -> str:
+    """What one version of an adapter is called in answers; requests can say it again."""
+    return f"{adapter.name}{AT}{adapter.digest[:SHOWN_DIGITS]}"
+
+
+def plain(name: str) -> str:
+    """The adapter's name, without a version's digest."""
+    return name.partition(AT)[0]
+
+
+def barred(policy: str) -> ActionDenied:
+    """What is said of a policy that needs an adapter which whoever asks may not use."""
+    return ActionDenied(
+        f"policy {policy!r} needs adapters that this API key may not use, or that are not there; "
+        "use another policy",
+        param="policy",
+    )

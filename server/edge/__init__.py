@@ -1,0 +1,1 @@
+"""What every request and every answer passes: keys, limits, bodies, the shape of errors."""

@@ -1,0 +1,1 @@
+"""The gated bank: its arithmetic, its buffers, its kernels."""

@@ -1,0 +1,1 @@
+"""The engine's part that runs in the server's process."""

@@ -1,0 +1,241 @@
+"""The engine client: attaches each request's mixture on its way into vLLM.
+
+``AsyncLLM.add_request`` is the one door through which chat, completions, responses and beams all
+pass. Here the plan that the HTTP layer decided becomes two things: the mixture in the request's
+``extra_args``, which the per-step hook reads in the worker, and a cache salt, which keeps keys and
+values of unlike mixtures, adapter versions and tenants apart.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from router.mixture import BASE_MODEL, Mixture
+from router.router import Following
+from server.engine.client.plan import GenerationPlan, current_plan
+from server.engine.client.token_count import OnTokens, TokenCount
+from server.engine.client.trace_feed import Telling
+from server.engine.client.usage import Usage
+from server.engine.client.worker_policies import WorkerPolicies, policy_key
+from server.engine.trace_channel import TraceReceiver
+from server.engine.worker.gate_log import Follow
+from server.engine.worker.step_hook import EXTRA_KEY
+
+WAIT_S: Final = 0.001
+MAX_WAITS: Final = 500
+"""A weighing is sent before its token is made, on another socket: it is hardly ever waited for, and
+half a second is long enough to call it lost."""
+
+
+def cache_salt(mixture: Mixture, tenant: str, user_salt: str | None) -> str | None:
+    """The namespace of a request's keys and values.
+
+    Equal mixtures of one tenant share it whichever policy made them: what a block holds depends on
+    the members' content, their weights and the combination alone.
+
+    Returns:
+        A digest, or None for the base model without tenant and salt.
+    """
+    if mixture.is_base and not tenant and user_salt is None:
+        return None
+    members = [(member.digest, member.weight) for member in mixture.members]
+    combination = None if mixture.is_base else mixture.combination
+    content = json.dumps([tenant, user_salt, combination, members])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def number_of(plan: GenerationPlan | None, request_id: str) -> int | None:
+    """Which of the plan's prompts an engine request is; None for the base model.
+
+    vLLM numbers the prompts of a completion ``…-0``, ``…-1``.
+
+    Raises:
+        LookupError: the plan has several mixtures and the request's number is not among them.
+    """
+    if plan is None or not plan.mixtures:
+        return None
+    if len(plan.mixtures) == 1:
+        return 0
+    number = request_id.rpartition("-")[2]
+    if not number.isdecimal() or int(number) >= len(plan.mixtures):
+        raise LookupError(f"request {request_id!r} is none of {len(plan.mixtures)} planned prompts")
+    return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One engine request's part of its plan: its mixture, and how that follows the answer."""
+
+    mixture: Mixture = BASE_MODEL
+    following: Following | None = None
+
+    @classmethod
+    def of(cls, plan: GenerationPlan | None, request_id: str) -> "Part":
+        """The part of an engine request."""
+        number = number_of(plan, request_id)
+        if plan is None or number is None:
+            return cls()
+        following = plan.followings[number] if plan.followings else None
+        return cls(plan.mixtures[number], following)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Every adapter that the request may use."""
+        if self.following is not None:
+            return self.following.reweighing.digests
+        return tuple(member.digest for member in self.mixture.members)
+
+
+class MixingLLM(AsyncLLM):
+    """vLLM's client with mixtures.
+
+    Attributes:
+        adapter_ids: digests in slots → vLLM's ids. Set by the embedding engine.
+        usage: which adapters running requests use. Set by the embedding engine.
+        policies: the policies in the workers. Set by the embedding engine.
+        traces: where the workers tell weighings. Set by the embedding engine.
+        on_tokens: told of what made the tokens of each answer. Set by the embedding engine.
+    """
+
+    adapter_ids: Mapping[str, int]
+    usage: Usage
+    policies: WorkerPolicies
+    traces: TraceReceiver
+    on_tokens: OnTokens
+
+    async def generate(
+        self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Generate; the mixture's adapters count as used until the request has left the engine.
+
+        vLLM's generator aborts the request when it is closed early, so that the count falls only
+        after the engine has been told.
+        """
+        plan = current_plan.get()
+        part = Part.of(plan, request_id)
+        is_delta = sampling_params.output_kind is RequestOutputKind.DELTA
+        count = TokenCount(is_delta=is_delta)
+        with self.usage.holding(part.digests):
+            async with self._following(plan, part, request_id) as telling:
+                outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
+                try:
+                    async with aclosing(outputs):
+                        async for output in outputs:
+                            for choice in output.outputs:
+                                self._count(count, telling, choice)
+                            if telling is not None:
+                                await _caught_up(telling, output)
+                            yield output
+                finally:
+                    if telling is None:
+                        mixture = part.mixture
+                        self.on_tokens(mixture.weights, mixture.base_share, count.total)
+
+    def _count(self, count: TokenCount, telling: Telling | None, choice: Any) -> None:
+        """Count one choice's new tokens; those of weights that follow the answer step by step."""
+        before, fresh = count.new(choice)
+        if telling is None:
+            return
+        telling.generated(choice.index, before + fresh)
+        for step in telling.steps(choice.index, before, fresh):
+            self.on_tokens(step.weights, step.base_share, 1)
+
+    def _ids(self, digests: Iterable[str]) -> dict[str, int]:
+        return {digest: self.adapter_ids[digest] for digest in digests}
+
+    @asynccontextmanager
+    async def _following(
+        self, plan: GenerationPlan | None, part: Part, request_id: str
+    ) -> AsyncIterator[Telling | None]:
+        """Where a request's weights follow its answer: its policy in the workers, its trace open.
+
+        Gives what tells the request's recording, if it has one.
+        """
+        following = part.following
+        if plan is None or following is None:
+            yield None
+            return
+        async with self.policies.holding(following.reweighing, self._ids(part.digests)):
+            if plan.recording is None:
+                yield None
+                return
+            known = following.reweighing.snapshot.known
+            names = {self.adapter_ids[digest]: name for name, digest in known.items()}
+            prompt = number_of(plan, request_id) or 0
+            telling = Telling(plan.recording, following, names, prompt)
+            with self.traces.open(request_id, telling.weighed):
+                yield telling
+
+    async def add_request(
+        self, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Attach the current plan's mixture, then hand the request on.
+
+        vLLM's own LoRA request (the serving classes look one up by the model's name) is dropped:
+        the bank applies the adapters, and no request may make the engine load one.
+        """
+        if not isinstance(params, SamplingParams):
+            return await super().add_request(request_id, prompt, params, *args, **kwargs)
+        kwargs["lora_request"] = None
+        plan = current_plan.get()
+        part = Part.of(plan, request_id)
+        extra = dict(params.extra_args or {})
+        extra.pop(EXTRA_KEY, None)
+        if part.following is not None or not part.mixture.is_base:
+            extra[EXTRA_KEY] = self._wire(part, request_id)
+        params.extra_args = extra or None
+        if part.following is not None and part.following.scope == "recompute":
+            # What a block holds depends on how far the request had come when it was computed.
+            params.skip_reading_prefix_cache = True
+        salt = self._salt(plan, part)
+        if isinstance(prompt, dict):
+            prompt = {key: value for key, value in prompt.items() if key != "cache_salt"}
+            if salt is not None:
+                prompt["cache_salt"] = salt
+        return await super().add_request(request_id, prompt, params, *args, **kwargs)
+
+    def _wire(self, part: Part, request_id: str) -> dict[str, Any]:
+        """The mixture as the workers read it."""
+        members = part.mixture.members
+        wire: dict[str, Any] = {
+            "ids": [self.adapter_ids[member.digest] for member in members],
+            "weights": [member.weight for member in members],
+            "combination": part.mixture.combination,
+        }
+        following = part.following
+        if following is not None:
+            wire["combination"] = following.reweighing.config.combination
+            wire["follow"] = Follow(
+                key=policy_key(following.reweighing, self._ids(part.digests)),
+                scope="token" if following.scope == "token" else "recompute",
+                stride=following.stride,
+                messages=following.spoken.messages,
+                text=following.spoken.text,
+                trace=request_id if self.traces.listens(request_id) else None,
+            ).to_wire()
+        return wire
+
+    @staticmethod
+    def _salt(plan: GenerationPlan | None, part: Part) -> str | None:
+        """The cache salt; one of its own for a request whose blocks depend on its answer's path."""
+        tenant = plan.tenant if plan else ""
+        user_salt = plan.user_salt if plan else None
+        salt = cache_salt(part.mixture, tenant, user_salt)
+        return salt if part.following is None else f"{salt}-{uuid4().hex}"
+
+
+async def _caught_up(telling: Telling, output: Any) -> None:
+    """Let the weighings that made an output's tokens arrive before it goes on."""
+    for _ in range(MAX_WAITS):
+        if not any(telling.is_behind(choice.index) for choice in output.outputs):
+            return
+        await asyncio.sleep(WAIT_S)

@@ -1,0 +1,269 @@
+"""The embedded engine: vLLM inside the server's process group, with slots for adapters.
+
+Life of an engine: ``start`` (compile the kernel, start the workers, prove that the plugin is live
+in every one), ``attach`` (vLLM's routes onto the app), ``load`` and ``unload`` of adapters while it
+serves, ``shutdown``.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from fastapi import FastAPI
+
+from server.engine.bank.kernels.build import build, find_compiler
+from server.engine.client.counts import EngineCounts
+from server.engine.client.slots import Slots
+from server.engine.client.token_count import OnTokens
+from server.engine.client.usage import Usage
+from server.engine.client.worker_policies import WorkerPolicies
+from server.engine.cores import listed, thread_environment
+from server.engine.errors import EngineStartError
+from server.engine.settings import EngineSettings
+from server.engine.trace_channel import TraceReceiver
+from server.engine.worker.plugin import KERNEL_VARIABLE
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What the workers say of themselves; ``problems`` is empty when all is well."""
+
+    problems: tuple[str, ...]
+    workers: tuple[dict[str, Any], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the engine may serve."""
+        return not self.problems
+
+
+def cache_folder(settings: EngineSettings) -> Path:
+    """Where what is compiled is kept between starts."""
+    return settings.cache_dir or Path.home() / ".cache" / "loralloy"
+
+
+def set_environment(settings: EngineSettings, *, hub: bool) -> None:
+    """Set what vLLM reads from the environment, in this process and those it starts.
+
+    Args:
+        settings: the engine's settings.
+        hub: whether the base model comes from a hub; otherwise nothing may ask one.
+    """
+    cache = cache_folder(settings)
+    kernel = build(cache / "kernels")
+    values = {
+        "VLLM_PLUGINS": "loralloy",
+        "VLLM_USE_V2_MODEL_RUNNER": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        **thread_environment(settings.threads),
+    }
+    os.environ.update(values)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    if kernel is None:
+        os.environ.pop(KERNEL_VARIABLE, None)
+    else:
+        os.environ[KERNEL_VARIABLE] = str(kernel)
+    if sys.platform == "linux":
+        # Torch's process group listens on the address that the host's name has, from anywhere.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if not hub:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if find_compiler() is None:
+        # vLLM compiles a few helpers (of log-probabilities) whatever it is told, and a compiler
+        # that is missing then would end the engine.
+        os.environ["TORCHDYNAMO_DISABLE"] = "1"
+
+
+class EmbeddedEngine:
+    """A running engine. Make it with :meth:`start`.
+
+    Attributes:
+        model_name: the base model's name on the wire.
+        model_path: the base model's folder.
+        settings: what it was started with.
+        client: vLLM's client with mixtures.
+    """
+
+    def __init__(
+        self, client: Any, arguments: Namespace, settings: EngineSettings, model_path: Path
+    ) -> None:
+        self.model_name: str = arguments.served_model_name[0]
+        self.model_path = model_path
+        self.settings = settings
+        self.client = client
+        self._arguments = arguments
+        self._app: FastAPI | None = None
+        self._usage = Usage()
+        self._slots = Slots(client, settings.max_loras, self._usage)
+        self._told: dict[str, Any] = {}
+        client.adapter_ids = self._slots.ids
+        client.usage = self._usage
+        client.policies = WorkerPolicies(self._call)
+        client.traces = TraceReceiver()
+        client.on_tokens = lambda weights, base_share, tokens: None
+
+    @classmethod
+    async def start(
+        cls, settings: EngineSettings, model: Path, name: str, *, hub: bool = False
+    ) -> Self:
+        """Start the engine; returns when it can serve.
+
+        Args:
+            settings: the engine's settings.
+            model: folder of the base model.
+            name: its name on the wire, unless the settings give one.
+            hub: whether vLLM may ask a hub.
+
+        Raises:
+            EngineStartError: it did not start, or the plugin is not live in every worker.
+        """
+        cores = _available_cores(settings.threads)
+        set_environment(settings, hub=hub)
+        # vLLM reads the environment when it is imported.
+        from vllm.engine.arg_utils import AsyncEngineArgs
+
+        from server.engine.client.mixing_llm import MixingLLM
+        from server.engine.vllm_serving import parse_arguments
+
+        compiles = settings.compile and find_compiler() is not None
+        if compiles and not any((cache_folder(settings) / "vllm").glob("*/torch_aot_compile/*")):
+            logger.info("compiling the base model for this machine: once, a few minutes")
+        try:
+            arguments = parse_arguments(
+                settings, str(model), settings.served_model_name or name, compiles
+            )
+            client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
+        except (ValueError, RuntimeError, OSError) as error:
+            raise EngineStartError(f"the engine did not start: {error}") from error
+        engine = cls(client, arguments, settings, model)
+        report = await engine.probe()
+        if not report.ok:
+            await engine.shutdown()
+            raise EngineStartError("the engine is not usable: " + "; ".join(report.problems))
+        if cores:
+            await engine._call("loralloy_keep_to", (cores,))
+        return engine
+
+    async def attach(self, app: FastAPI) -> None:
+        """Attach vLLM's routes (chat, completions, responses, tokenise) and what they need."""
+        from server.engine.vllm_serving import attach_routes, fill_state
+
+        # The tokenise router reads the state while it is attached.
+        await fill_state(self.client, app, self._arguments)
+        attach_routes(app)
+        self._app = app
+
+    def set_models(self, names: Iterable[str]) -> None:
+        """Say which names besides the base model's vLLM's serving classes accept as ``model``."""
+        from vllm.lora.request import LoRARequest
+
+        if self._app is None:
+            raise RuntimeError("attach the engine to an app before naming its models")
+        # The serving classes check names against this table and echo them; the engine client drops
+        # the request objects, so that id and path have no meaning.
+        self._app.state.openai_serving_models.lora_requests = {
+            name: LoRARequest(lora_name=name, lora_int_id=1, lora_path="unused") for name in names
+        }
+
+    def resident(self) -> frozenset[str]:
+        """Digests of the adapters in slots."""
+        return frozenset(self._slots.ids)
+
+    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
+        """Put an adapter into a free slot: see :meth:`Slots.load`."""
+        await self._slots.load(digest, folder, waiting)
+
+    async def unload(self, digest: str) -> None:
+        """Free an adapter's slot once no running request uses it: see :meth:`Slots.unload`."""
+        await self._slots.unload(digest)
+
+    def tell_tokens(self, to: OnTokens) -> None:
+        """Say who is told of what made the tokens of each answer."""
+        self.client.on_tokens = to
+
+    async def follow_with(self, encoder: str, static: str | None = None) -> None:
+        """Name the encoders by which running requests are weighed again; they load meanwhile.
+
+        Args:
+            encoder: as ``router.encoders.make_encoder`` takes it.
+            static: folder or name of the static encoder for the base model, if there is one.
+        """
+        await self._call("loralloy_encoders", (encoder, static, self.client.traces.address))
+
+    async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        return await self.client.collective_rpc(method, args=arguments)
+
+    async def probe(self) -> ProbeReport:
+        """Ask every worker what is live in it."""
+        if self.failed:
+            return ProbeReport(("the engine has died",), ())
+        workers = tuple(await self.client.collective_rpc("loralloy_probe"))
+        self._told = workers[0]  # the others weigh the same
+        problems: list[str] = []
+        for number, worker in enumerate(workers):
+            if not worker["wrapper"].startswith("Gated"):
+                problems.append(f"worker {number} applies LoRA by {worker['wrapper']}")
+            if not worker["bound"]:
+                problems.append(f"worker {number} has layers that bypass the bank")
+            if not worker["hooked"]:
+                problems.append(f"worker {number} has no per-step hook")
+            if sorted(self._slots.ids.values()) != worker["known"]:
+                problems.append(f"worker {number} knows adapters {worker['known']} only")
+        return ProbeReport(tuple(problems), workers)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine has died; it can't be revived, the process must end."""
+        return bool(self.client.errored)
+
+    async def log_stats(self) -> None:
+        """Refresh vLLM's metrics, and what the workers count."""
+        await self.client.do_log_stats()
+        await self.probe()
+
+    @property
+    def counts(self) -> EngineCounts:
+        """What requests whose weights follow their answer hold, here and in the workers."""
+        told = self._told
+        return EngineCounts(
+            adapter_uses=self._usage.total,
+            following_requests=self.client.policies.used,
+            open_traces=self.client.traces.open_traces,
+            worker_policies=told.get("policies", 0),
+            gate_logs=told.get("gate_logs", 0),
+            weighings=told.get("weighings", 0),
+            failed_weighings=told.get("failed_weighings", 0),
+            steps=told.get("steps", 0),
+            mixed_steps=told.get("mixed_steps", 0),
+            step_mixtures=told.get("step_mixtures", 0),
+        )
+
+    async def shutdown(self) -> None:
+        """Stop the workers."""
+        # What reads vLLM's answers goes first: it takes the end of the engine for its death.
+        if (reader := self.client.output_handler) is not None:
+            reader.cancel()
+            await asyncio.wait({reader})
+        await asyncio.to_thread(self.client.shutdown)
+        await asyncio.to_thread(self.client.traces.close)
+
+
+def _available_cores(threads: str) -> tuple[int, ...]:
+    cores = listed(threads)
+    if cores and not set(cores) <= (there := os.sched_getaffinity(0)):
+        raise EngineStartError(
+            f"the engine cannot run on cores {threads}: this process may use "
+            + ", ".join(map(str, sorted(there)))
+        )
+    return cores

@@ -1,0 +1,1 @@
+"""The engine's part that runs in vLLM's worker."""

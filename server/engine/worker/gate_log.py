@@ -1,0 +1,100 @@
+"""Which gates each token of a request gets, when its weights follow the answer.
+
+With stride n, weighing number k reads the prompt and the first k·n generated tokens. Step t (the
+one that predicts generated token t, t = 0 the first) uses weighing ⌊t / n⌋ (arXiv 2311.10847 has
+n = 1; n = ∞ is one weighing for all). A row of the batch consumes one token:
+
+    scope      a prompt token        generated token number i
+    token      weighing 0            that of step i + 1
+    recompute  that of the step which the whole prefix is run for, for every row
+
+So the gates of a row depend on the prompt and the tokens before it alone, whatever the chunks,
+the batch or a preemption make of the request.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from router.running_sum import RunningSum
+
+Weighed = tuple[tuple[int, float], ...]
+"""A weighing's result: (adapter id, weight)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What the server says of a request whose weights follow its answer.
+
+    Attributes:
+        key: the policy that the workers were given.
+        scope: ``token`` or ``recompute``.
+        stride: generated tokens from one weighing to the next.
+        messages: the prompt's messages as (role, text).
+        text: the prompt's text where there are no messages.
+        trace: the name under which weighings are reported; None for not at all.
+    """
+
+    key: str
+    scope: Literal["token", "recompute"]
+    stride: int
+    messages: tuple[tuple[str, str], ...] = ()
+    text: str | None = None
+    trace: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Plain values for the request's ``extra_args``."""
+        return {
+            "key": self.key,
+            "scope": self.scope,
+            "stride": self.stride,
+            "messages": [list(message) for message in self.messages],
+            "text": self.text,
+            "trace": self.trace,
+        }
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> "Follow":
+        """The same from its wire form."""
+        messages = tuple((role, text) for role, text in wire["messages"])
+        return cls(**{**wire, "messages": messages})
+
+
+@dataclass(slots=True)
+class GateLog:
+    """One request's weighings so far. It lives and dies with vLLM's own record of the request.
+
+    ``running`` is the sum that a static encoder's weighings grow from.
+    """
+
+    follow: Follow
+    weighings: list[Weighed] = field(default_factory=list)
+    running: RunningSum | None = None
+
+    def weighing_of(self, step: int) -> int:
+        """The number of the weighing that a step uses."""
+        return step // self.follow.stride
+
+    def spans(
+        self, first: int, count: int, prompt: int, generated: int
+    ) -> Iterator[tuple[int, int]]:
+        """The weighings of consecutive rows, as (weighing, rows).
+
+        Args:
+            first: position of the first row in the request.
+            count: rows in this step.
+            prompt: tokens of the prompt.
+            generated: tokens generated so far.
+        """
+        if self.follow.scope == "recompute":
+            yield self.weighing_of(generated), count
+            return
+        position, end = first, first + count
+        while position < end:
+            step = max(0, position - prompt + 1)
+            number = self.weighing_of(step)
+            # The first position whose step uses the next weighing.
+            stop = min(end, prompt - 1 + (number + 1) * self.follow.stride)
+            stop = max(stop, position + 1)
+            yield number, stop - position
+            position = stop

@@ -1,0 +1,47 @@
+"""Scope ``recompute``: the whole prefix is run again under each new mixture.
+
+These are the reference semantics of LoRA-TLE (arXiv 2311.10847), slow by nature. The scheduler
+preempts such a request whenever its weights are about to change, and resumes it in the same step:
+its keys and values are dropped, and prompt and answer so far become one prefill, every row of which
+gets the new gates (``server.engine.worker.gate_log``). Streams, stop conditions and
+log-probabilities see nothing of it.
+"""
+
+import time
+from typing import Any, Final
+
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.scheduler import Scheduler
+
+from server.engine.worker.step_hook import EXTRA_KEY
+
+RESTART_ATTRIBUTE: Final = "loralloy_restarted"
+"""Attribute of a request: how many generated tokens it had when it was last started anew."""
+
+
+def due_for_restart(request: Any) -> bool:
+    """Whether a running request is about to decode a token under new weights."""
+    params = request.sampling_params
+    mixture = ((params and params.extra_args) or {}).get(EXTRA_KEY) or {}
+    follow = mixture.get("follow")
+    if follow is None or follow["scope"] != "recompute":
+        return False
+    generated = request.num_output_tokens
+    decoding = request.num_computed_tokens == request.num_tokens - 1
+    again = getattr(request, RESTART_ATTRIBUTE, None) != generated
+    return bool(decoding and again and generated and generated % follow["stride"] == 0)
+
+
+class RestartingScheduler(Scheduler):
+    """vLLM's scheduler, with requests that start anew whenever their weights change."""
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """Preempt the requests that are due, then schedule as ever."""
+        due = [request for request in self.running if due_for_restart(request)]
+        for request in reversed(due):  # the first of them is to be the first to resume
+            self.running.remove(request)
+            self._preempt_request(request, time.monotonic())
+            # It resumes within this step: the runner must not take it for one that goes on.
+            self.prev_step_scheduled_req_ids.discard(request.request_id)
+            setattr(request, RESTART_ATTRIBUTE, request.num_output_tokens)
+        return super().schedule(*args, **kwargs)

@@ -1,0 +1,1 @@
+"""Chat, completions and responses: from a body to a mixture, and the answer back."""

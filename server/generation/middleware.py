@@ -1,0 +1,231 @@
+"""The way of a generation: body → wish → mixtures → lease → vLLM → answer.
+
+Pure ASGI around vLLM's own routes, so that streams pass piece by piece and the context variable
+with the plan is seen by every task that vLLM starts for the request. A lease lasts until the
+answer has ended, whichever way it ends.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router.router import Following, RouteDecision
+from router.window import RoutingInput
+from server.access.keys import AdapterRule
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.visibility import unnamed
+from server.edge.disconnect import ClientGone, unless_gone
+from server.edge.envelope import OURS, error_response
+from server.edge.json_body import read_json, replayed, resized
+from server.engine.client.plan import GenerationPlan, current_plan
+from server.errors import AdapterLeaving, InvalidRequest
+from server.generation.answer import Answer
+from server.generation.body import Cleaned, UsageWish, clean, counting, parse_object
+from server.generation.named_versions import names_for
+from server.generation.prompts import Api, Decode, count_prompts, read_prompts
+from server.generation.report import Applied, Report
+from server.generation.selection import Wish, resolve
+from server.metrics import Metrics
+from server.residency.residency import Residency
+from server.setting_groups import LimitSettings
+from server.traces.recording import Recording
+from server.traces.store import TraceStore
+from server.traces.trace import TraceHead, TraceStep
+
+logger = logging.getLogger(__name__)
+
+_PATHS: Mapping[str, Api] = {api.value: api for api in Api}
+
+
+@dataclass(frozen=True, slots=True)
+class Mixer:
+    """What the middleware works with."""
+
+    catalogue: Catalogue
+    residency: Residency
+    metrics: Metrics
+    limits: LimitSettings
+    decode: Decode
+    traces: TraceStore
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request, decided: the mixtures it gets, what they need, and the body that vLLM gets.
+
+    Attributes:
+        applied: what each prompt gets.
+        folders: digest → folder of every adapter that the request may need.
+        cleaned: the body without our fields.
+        model: a name that vLLM knows.
+        usage: what the client wants of token counts that we asked for; None if we did not.
+        recording: the trace, where weights change while the answer grows.
+    """
+
+    applied: Sequence[Applied]
+    folders: Mapping[str, Path]
+    cleaned: Cleaned
+    model: str
+    usage: UsageWish | None = None
+    recording: Recording | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The body without our fields, under a model name that vLLM knows."""
+        return json.dumps({**self.cleaned.fields, "model": self.model}).encode()
+
+    @property
+    def report(self) -> Report:
+        """What the answer is to tell."""
+        return Report(
+            self.applied,
+            in_chunks=self.cleaned.tells_mixture,
+            choices=self.choices,
+            recording=self.recording,
+            usage=self.usage,
+        )
+
+    @property
+    def choices(self) -> int:
+        """Answers to each prompt."""
+        given = self.cleaned.fields.get("n")
+        return max(1, given) if isinstance(given, int) else 1
+
+    def plan(self, tenant: str) -> GenerationPlan:
+        """The plan that the engine reads."""
+        mixtures = tuple(one.mixture for one in self.applied)
+        followings = tuple(one.following for one in self.applied)
+        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, followings, self.recording)
+
+    def counted(self, api: Api) -> "Generation":
+        """The same with chunks that count their tokens, where each tells the mixture of its own."""
+        is_told = self.cleaned.tells_mixture and self.following is not None
+        both = counting(self.cleaned.fields) if is_told and api is not Api.RESPONSES else None
+        if both is None:
+            return self
+        fields, wish = both
+        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=wish)
+
+    def recorded(self, store: TraceStore, tenant: str, request_id: str) -> "Generation":
+        """The same with a trace begun, where weights change while the answer grows."""
+        following = self.following
+        if following is None:
+            return self
+        first = self.applied[0].mixture
+        head = TraceHead(
+            request_id,
+            first.policy,
+            first.policy_version,
+            following.scope,
+            following.stride,
+            following.reweighing.config.combination,
+            tuple(sorted({name for one in self.applied for name, _ in one.members})),
+            self.choices,
+        )
+        steps = [TraceStep.of(0, one.mixture) for one in self.applied]
+        return replace(self, recording=store.begin(tenant, head, steps))
+
+    @property
+    def following(self) -> Following | None:
+        """How weights follow the answers; all prompts of a request have one policy."""
+        return next((one.following for one in self.applied if one.following), None)
+
+
+class Mixing:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, mixer: Mixer) -> None:
+        self._app = app
+        self._mixer = mixer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a generation; pass everything else on."""
+        api = _PATHS.get(scope.get("path", ""))
+        if scope["type"] != "http" or scope["method"] != "POST" or api is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = parse_object(await read_json(scope, receive))
+            sees = scope["state"]["caller"].sees
+            generation = await unless_gone(self._admit(api, body, sees), receive)
+        except ClientGone:
+            return
+        except OURS as error:
+            await error_response(error)(scope, receive, send)
+            return
+        state = scope["state"]
+        generation = generation.recorded(self._mixer.traces, state["tenant"], state["request_id"])
+        answer = Answer(generation.report, send)
+        try:
+            self._mixer.metrics.count(generation.applied)
+            await self._serve(generation, answer, scope, receive)
+        finally:
+            self._mixer.residency.release(generation.folders)
+            if generation.recording is not None:
+                answer.close(generation.recording)
+
+    async def _admit(self, api: Api, body: Mapping[str, Any], sees: AdapterRule) -> Generation:
+        """Decide, and lease; decide anew if an adapter is removed between the two."""
+        for _ in range(2):
+            generation = await self._decide(api, body, sees)
+            try:
+                await self._mixer.residency.acquire(generation.folders)
+            except AdapterLeaving:
+                continue
+            return generation
+        raise AdapterLeaving("adapters of this request are being removed; ask again without them")
+
+    async def _decide(self, api: Api, body: Mapping[str, Any], sees: AdapterRule) -> Generation:
+        catalogue = self._mixer.catalogue
+        count = count_prompts(api, body)
+        if count > self._mixer.limits.max_prompts:
+            raise InvalidRequest(
+                f"{count} prompts are too many for one request; send at most "
+                f"{self._mixer.limits.max_prompts}",
+                param="prompt",
+            )
+        cleaned = clean(body, self._mixer.limits.max_choices)
+        wish = resolve(body, await names_for(catalogue, sees, body))
+        if wish.mixture is not None:
+            applied = [Applied(wish.mixture)] * count
+        else:
+            prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
+            applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish, sees)]
+        for one in applied:
+            await catalogue.check_combination(one.combination, one.members)
+        members = [member for one in applied for member in one.members]
+        folders = await catalogue.folders(members)
+        return Generation(applied, folders, cleaned, wish.model).counted(api)
+
+    async def _route(
+        self, prompts: Sequence[RoutingInput], wish: Wish, sees: AdapterRule
+    ) -> list[RouteDecision]:
+        catalogue = self._mixer.catalogue
+        router, allowed = catalogue.router, catalogue.allowed(sees)
+        policy = wish.policy or ""
+        with unnamed(sees, policy, wish.overrides):
+            return await asyncio.to_thread(
+                lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
+            )
+
+    async def _serve(
+        self, generation: Generation, answer: Answer, scope: Scope, receive: Receive
+    ) -> None:
+        """Run vLLM's route under the plan."""
+        body = generation.body
+        token = current_plan.set(generation.plan(scope["state"]["tenant"]))
+        try:
+            await self._app(resized(scope, len(body)), replayed(body, receive), answer.send)
+        except Exception:  # whatever it was, a stream that has begun ends in an error event
+            if not answer.streaming:
+                raise
+            logger.exception("a stream broke off (request %s)", scope["state"]["request_id"])
+            await answer.break_off()
+        finally:
+            current_plan.reset(token)

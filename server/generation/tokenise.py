@@ -1,0 +1,47 @@
+"""Reads the ``model`` of vLLM's routes that generate nothing: tokenise and detokenise.
+
+vLLM knows every name. Without this it would tell any caller which adapters there are.
+"""
+
+import json
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.catalogue.catalogue import Catalogue
+from server.edge.disconnect import ClientGone
+from server.edge.envelope import OURS, error_response
+from server.edge.json_body import read_json, replayed, resized
+from server.generation.body import parse_object
+from server.generation.named_versions import names_for
+from server.generation.selection import read_model
+
+PATHS = frozenset({"/tokenize", "/detokenize"})
+
+
+class Naming:
+    """Pure ASGI: lets through what names a model that the caller sees."""
+
+    def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
+        self._app = app
+        self._catalogue = catalogue
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = parse_object(await read_json(scope, receive))
+            if body.get("model"):
+                sees = scope["state"]["caller"].sees
+                names = await names_for(self._catalogue, sees, {"model": body["model"]})
+                # Every name has the base model's tokenizer.
+                body["model"] = read_model(body["model"], names).model
+        except ClientGone:
+            return
+        except OURS as error:
+            await error_response(error)(scope, receive, send)
+            return
+        # Written anew, so that vLLM cannot read another name in it than was read here.
+        raw = json.dumps(body).encode()
+        await self._app(resized(scope, len(raw)), replayed(raw, receive), send)

@@ -1,0 +1,1 @@
+"""Leases over slots: loading, eviction, fair waiting, draining."""

@@ -1,0 +1,161 @@
+"""The forms by which adapters come: read strictly, their files put into a folder."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from adapters.adapter import RoutingData
+from adapters.archive import place_files, unpack_archive
+from server.catalogue.routing_data import ROUTING_FIELDS, fields_of, parse_routing
+from server.errors import InvalidRequest
+from server.routes.json_body import FORM, json_object, media_type
+from server.routes.parts import Parts
+
+FIELDS: Final = frozenset({"name", "file", "config", "archive", *ROUTING_FIELDS})
+_TEXT: Final = {"type": "string"}
+_FILE: Final = {"type": "string", "format": "binary"}
+_ROUTING: Final = {
+    "examples": {**_TEXT, "description": "JSON lines, or a text a line."},
+    "description": _TEXT,
+    "centroids": {**_TEXT, "description": "JSON: a list of vectors."},
+    "encoder": {**_TEXT, "description": "The name of the space that they are of."},
+}
+_FILES: Final = {"file": _FILE, "config": _FILE, "archive": _FILE}
+
+
+def _form_body(required: list[str], **fields: object) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": {**fields, **_ROUTING}}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+
+
+UPLOAD_BODY: Final = _form_body(["name"], name=_TEXT, **_FILES)
+"""What OpenAPI's schema says of an upload."""
+
+REPLACEMENT_BODY: Final = _form_body([], **_FILES)
+"""And of a replacement."""
+
+ROUTING_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            FORM: {"schema": {"type": "object", "properties": _ROUTING}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+"""And of a route that takes routing data alone."""
+
+_MAX_TEXT_BYTES = 2**26
+
+Form = dict[str, UploadFile | str]
+
+
+@asynccontextmanager
+async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
+    """The parts of a multipart body, which go when the block is left."""
+    if media_type(request) != FORM:
+        raise InvalidRequest("send the adapter as multipart/form-data")
+    try:
+        parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
+    except MultiPartException as error:
+        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
+    try:
+        yield _checked(parsed.multi_items(), known)
+    finally:
+        await parsed.close()
+
+
+@asynccontextmanager
+async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingData | None]]:
+    """The two files in a folder, and the routing data; the folder goes whatever happens."""
+    texts = await routing_fields(form)
+    space = parts.catalogue.router.encoder.space
+    routing = await asyncio.to_thread(parse_routing, texts, space.name)
+    with parts.catalogue.registry.store.staging() as stage:
+        if "archive" in form:
+            archive = _file(form, "archive")
+            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.limits)
+        else:
+            weights, config = _file(form, "file"), _file(form, "config")
+            await asyncio.to_thread(
+                place_files,
+                config.file,
+                weights.file,
+                stage,
+                parts.limits,
+                weights.filename or "",
+            )
+        yield stage, routing
+
+
+async def read_routing_fields(request: Request) -> dict[str, bytes]:
+    """What a body, as a form or as JSON, says that the router may know; at least one field.
+
+    Raises:
+        InvalidRequest: an unknown field, or none.
+        InvalidRouting: a field of the wrong type.
+    """
+    if media_type(request) == FORM:
+        async with form_of(request, ROUTING_FIELDS) as form:
+            fields = await routing_fields(form)
+    else:
+        body = await json_object(request)
+        _check_known(body, ROUTING_FIELDS)
+        fields = fields_of(body)
+    if not fields:
+        raise InvalidRequest(f"nothing is given; there are {', '.join(ROUTING_FIELDS)}")
+    return fields
+
+
+async def routing_fields(form: Form) -> dict[str, bytes]:
+    """The fields of a form that say what the router may know."""
+    return {field: await _bytes(form[field]) for field in ROUTING_FIELDS if field in form}
+
+
+def _checked(items: list[tuple[str, UploadFile | str]], known: Collection[str]) -> Form:
+    """The parts of the form, each at most once and none unknown."""
+    form: Form = {}
+    _check_known((field for field, _ in items), known)
+    for field, value in items:
+        if field in form:
+            raise InvalidRequest(f"the field {field!r} is given twice", param=field)
+        form[field] = value
+    if "archive" in form and ("file" in form or "config" in form):
+        raise InvalidRequest("give either 'archive', or 'file' and 'config'", param="archive")
+    return form
+
+
+def _check_known(fields: Iterable[str], known: Collection[str]) -> None:
+    for field in fields:
+        if field not in known:
+            raise InvalidRequest(
+                f"there is no field {field[:64]!r}; there are {', '.join(sorted(known))}",
+                param=field[:64],
+            )
+
+
+def _file(form: Form, field: str) -> UploadFile:
+    value = form.get(field)
+    if value is None:
+        raise InvalidRequest(
+            f"the file {field!r} is missing; give 'file' and 'config', or 'archive'", param=field
+        )
+    if isinstance(value, str):
+        raise InvalidRequest(f"{field!r} must be a file, not a text", param=field)
+    return value
+
+
+async def _bytes(value: UploadFile | str) -> bytes:
+    """A text field may also come as a file."""
+    if isinstance(value, str):
+        return value.encode()
+    data = await value.read(_MAX_TEXT_BYTES + 1)
+    if len(data) > _MAX_TEXT_BYTES:
+        raise InvalidRequest(f"{value.filename or 'a text'} is larger than {_MAX_TEXT_BYTES} bytes")
+    return data

@@ -1,0 +1,146 @@
+"""The slow part of a start: the engine, the encoder, the app; then uvicorn until the end."""
+
+import asyncio
+import logging
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from adapters.registry.registry import AdapterRegistry
+from adapters.registry.storage import open_storage
+from adapters.validation.base_model import read_base_model
+from router.centroids.index import CentroidIndex
+from router.encoders import make_encoder
+from router.encoders.static import StaticEncoder
+from router.policies import PolicyConfig
+from router.router import Router
+from router.threads import one_thread
+from server.access.access import open_access
+from server.app import create_app, upload_limits
+from server.engine.engine import EmbeddedEngine
+from server.engine.errors import EngineStartError
+from server.policies.registry import PolicyBook
+from server.prepare import cache_dir
+from server.routes.parts import Parts
+from server.settings import Settings
+from server.start.preflight import Announce, Sources
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 15
+"""How long running answers may go on after Ctrl-C, in seconds."""
+
+_WATCH_S = 0.5
+
+
+async def launch(
+    settings: Settings,
+    sources: Sources,
+    policies: dict[str, PolicyConfig],
+    listener: socket.socket,
+    announce: Announce,
+) -> None:
+    """Serve until told to stop.
+
+    Args:
+        settings: what to serve.
+        sources: the base model and the encoder.
+        policies: by name.
+        listener: the bound socket.
+        announce: called once the server is ready.
+
+    Raises:
+        EngineStartError: the engine did not start, or died while serving.
+        AdapterError: the data folder or the base model cannot be used.
+        RoutingError: the encoder cannot be used.
+    """
+    one_thread()
+    name = settings.engine.served_model_name or sources.model_name
+    base = read_base_model(sources.model, name)
+    storage = open_storage(settings.places)
+    access = open_access(settings, storage.database)
+    book = PolicyBook(storage.database, policies)
+    registry = AdapterRegistry(
+        settings.data_dir,
+        base,
+        upload_limits(settings),
+        lambda: book.names,
+        storage,
+    )
+    engine_settings = settings.engine.model_copy(
+        update={"cache_dir": settings.engine.cache_dir or cache_dir()}
+    )
+    logger.info("starting the engine for %s: half a minute, longer the first time", name)
+    # The engine first: its processes are not to inherit the encoder's threads.
+    engine = await EmbeddedEngine.start(engine_settings, sources.model, name, hub=sources.hub)
+    try:
+        encoder = make_encoder(sources.encoder, local_files_only=not sources.hub)
+        router = Router(
+            encoder,
+            CentroidIndex(),
+            policies,
+            max_members=engine_settings.max_loras,
+            static=_static_encoder(sources),
+        )
+        await engine.follow_with(sources.encoder, sources.static_encoder)
+        app = await create_app(settings, engine, router, registry, access, book)
+    except BaseException:
+        await engine.shutdown()
+        raise
+    await _listen(app, settings, listener, announce)
+
+
+def _static_encoder(sources: Sources) -> StaticEncoder | None:
+    spec = sources.static_encoder
+    return None if spec is None else StaticEncoder(spec, tokenizer=sources.model)
+
+
+async def _listen(
+    app: FastAPI,
+    settings: Settings,
+    listener: socket.socket,
+    announce: Announce,
+) -> None:
+    parts: Parts = app.state.parts
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level=settings.log_level,
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+    death = asyncio.create_task(_end_with_engine(server, parts.engine))
+    greeting = asyncio.create_task(_greet(server, parts, listener, announce))
+    try:
+        await server.serve(sockets=[listener])
+        if death.done() and death.result():
+            raise EngineStartError("the engine has died; the log above says why")
+    finally:
+        for task in (death, greeting):
+            task.cancel()
+        await asyncio.gather(death, greeting, return_exceptions=True)
+
+
+async def _end_with_engine(server: uvicorn.Server, engine: EmbeddedEngine) -> bool:
+    """Stop the server if the engine dies; say whether it did."""
+    while not server.should_exit:
+        if engine.failed:
+            server.should_exit = True
+            return True
+        await asyncio.sleep(_WATCH_S)
+    return False
+
+
+async def _greet(
+    server: uvicorn.Server,
+    parts: Parts,
+    listener: socket.socket,
+    announce: Announce,
+) -> None:
+    while not (parts.ready and server.started):  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(_WATCH_S)
+    host, port = listener.getsockname()[:2]
+    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)

@@ -1,0 +1,1 @@
+"""Which mixture made which token: collected, told, kept for a while."""

@@ -1,0 +1,160 @@
+"""Keeps the traces of running requests, and those of finished ones for a while.
+
+    begin → add … add → finish      the answer has ended, and its trace can be asked for
+                      └→ discard    nobody is left who could
+
+Memory is bounded whatever clients do: finished traces leave when they are old, and oldest first
+when there are too many traces or steps. A request owns its recording, so that two requests
+under one id never mix; the id stands for the one that began last.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from adapters.errors import shown
+from server.errors import TraceNotFound
+from server.setting_groups import TraceSettings
+from server.traces.recording import Recording
+from server.traces.trace import Trace, TraceHead, TraceStep
+
+
+class TraceStore:
+    """All traces of a server. Thread-safe.
+
+    Args:
+        limits: how many are kept, and for how long.
+        clock: seconds that only grow.
+
+    Attributes:
+        lock: guards the store and its recordings.
+    """
+
+    def __init__(
+        self, limits: TraceSettings | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.lock = Lock()
+        self._limits = limits or TraceSettings()
+        self._clock = clock
+        self._running: dict[Recording, None] = {}
+        self._finished: dict[tuple[str, str], Recording] = {}
+        self._named: dict[tuple[str, str], Recording] = {}
+        self._steps = 0
+
+    def begin(self, tenant: str, head: TraceHead, first: Sequence[TraceStep]) -> Recording:
+        """Begin a trace; whoever began it finishes or discards it.
+
+        Args:
+            tenant: whose it is.
+            head: what is known beforehand.
+            first: each prompt's mixture at token 0, at least one.
+        """
+        recording = Recording(self, tenant, head, first)
+        with self.lock:
+            self._expire()
+            self._forget(self._finished.get(recording.key))
+            while self._finished and self._count >= self._limits.max_traces:
+                self._forget_oldest()
+            if self._count < self._limits.max_traces:
+                self._running[recording] = None
+                self._named[recording.key] = recording
+            else:
+                recording.truncated = True
+        return recording
+
+    def get(self, tenant: str, request_id: str) -> Trace:
+        """A trace, finished or not.
+
+        Raises:
+            TraceNotFound: the tenant has none under that id.
+        """
+        with self.lock:
+            self._expire()
+            recording = self._named.get((tenant, request_id))
+            if recording is not None:
+                return recording.snapshot()
+        raise TraceNotFound(
+            f"there is no trace of a request {shown(request_id)}; traces are made where the scope "
+            f"is 'token' or 'recompute', and kept for {self._limits.keep_s:g} s at most"
+        )
+
+    def finish(self, recording: Recording) -> None:
+        """Keep a trace whose answer has ended, until it is old or room is needed."""
+        with self.lock:
+            if recording not in self._running:
+                return
+            del self._running[recording]
+            self._steps -= recording.trim()
+            recording.ended = self._clock()
+            if self._named.get(recording.key) is recording:
+                self._finished[recording.key] = recording
+            else:
+                self._steps -= recording.size
+            self._expire()
+
+    def discard(self, recording: Recording) -> None:
+        """Forget a trace, finished or not."""
+        with self.lock:
+            if recording in self._running:
+                del self._running[recording]
+                self._steps -= recording.size
+                recording.ended = self._clock()
+                if self._named.get(recording.key) is recording:
+                    del self._named[recording.key]
+            elif self._finished.get(recording.key) is recording:
+                self._forget(recording)
+
+    def take(self, recording: Recording) -> bool:
+        """Count one more step of a running trace, if there is room; the lock is held."""
+        if recording not in self._running or recording.size >= self._limits.max_trace_steps:
+            return False
+        while self._finished and self._steps >= self._limits.max_steps:
+            self._forget_oldest()
+        if self._steps >= self._limits.max_steps:
+            return False
+        self._steps += 1
+        recording.size += 1
+        return True
+
+    @property
+    def traces(self) -> int:
+        """Traces in memory, running or kept."""
+        with self.lock:
+            self._expire()
+            return self._count
+
+    @property
+    def running(self) -> int:
+        """Traces whose answer is being made."""
+        return len(self._running)
+
+    @property
+    def steps(self) -> int:
+        """Steps of all traces."""
+        with self.lock:
+            self._expire()
+            return self._steps
+
+    @property
+    def _count(self) -> int:
+        return len(self._running) + len(self._finished)
+
+    def _expire(self) -> None:
+        """Forget what is old; traces lie in the order in which they finished."""
+        limit = self._clock() - self._limits.keep_s
+        while self._finished:
+            ended = next(iter(self._finished.values())).ended
+            if ended is None or ended > limit:
+                return
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._forget(next(iter(self._finished.values())))
+
+    def _forget(self, finished: Recording | None) -> None:
+        if finished is None:
+            return
+        del self._finished[finished.key]
+        self._steps -= finished.size
+        if self._named.get(finished.key) is finished:
+            del self._named[finished.key]

@@ -1,0 +1,166 @@
+"""LoRI's masks: how much is kept, of what, and what comes back from disk."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.training.errors import TrainingError
+from adapters.training.methods.lori.mask_files import mask_path, read_masks, write_masks
+from adapters.training.methods.lori.masks import GRANULARITIES, RATIOS, kept_count, magnitude_masks
+
+PROJECTIONS = {
+    **{f"self_attn.{name}": 12 for name in ("q_proj", "k_proj", "v_proj", "o_proj")},
+    **{f"mlp.{name}": 20 for name in ("gate_proj", "up_proj", "down_proj")},
+}
+
+
+def name_of(layer: int, projection: str) -> str:
+    return f"base_model.model.model.layers.{layer}.{projection}.lora_B.default.weight"
+
+
+def factors(seed: int = 0, layers: int = 3, rank: int = 7) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name_of(layer, projection): torch.randn(size, rank, generator=generator) * (1 + layer)
+        for layer in range(layers)
+        for projection, size in PROJECTIONS.items()
+    }
+
+
+GROUPS = {
+    "model": 1,
+    "module": 2,
+    "projection": 7,
+    "layer": 3,
+    "matrix": 21,
+}
+
+
+def group(name: str, granularity: str) -> str:
+    parts = name.split(".")
+    index = {"module": 5, "projection": 6, "layer": 4}
+    if granularity in index:
+        return parts[index[granularity]]
+    return name if granularity == "matrix" else ""
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@pytest.mark.parametrize("sparsity", RATIOS)
+def test_each_group_keeps_its_share_within_one_entry(sparsity, granularity):
+    found = factors()
+    masks = magnitude_masks(found, sparsity, granularity)
+    assert masks.keys() == found.keys()
+    kept: dict[str, list[int]] = {}
+    for name, mask in masks.items():
+        assert mask.shape == found[name].shape
+        assert mask.dtype == torch.bool
+        counts = kept.setdefault(group(name, granularity), [0, 0])
+        counts[0] += int(mask.sum())
+        counts[1] += mask.numel()
+    assert len(kept) == GROUPS[granularity]
+    for there, entries in kept.values():
+        assert abs(there - (1 - sparsity) * entries) <= 1
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_whatever_is_kept_is_no_smaller_than_whatever_is_not(granularity):
+    found = factors(1)
+    masks = magnitude_masks(found, 0.9, granularity)
+    inside: dict[str, float] = {}
+    outside: dict[str, float] = {}
+    for name, mask in masks.items():
+        at, size = group(name, granularity), found[name].abs()
+        inside[at] = min(inside.get(at, math.inf), float(torch.where(mask, size, math.inf).min()))
+        outside[at] = max(outside.get(at, 0.0), float(torch.where(mask, 0.0, size).max()))
+    assert all(inside[at] >= outside[at] for at in inside)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.integers(-3, 3), min_size=1, max_size=40),
+    sparsity=st.floats(0, 0.999),
+)
+def test_equal_entries_are_counted_too(values, sparsity):
+    factor = torch.tensor(values, dtype=torch.bfloat16)[:, None]
+    [mask] = magnitude_masks({"b": factor}, sparsity).values()
+    assert int(mask.sum()) == kept_count(len(values), sparsity)
+
+
+def test_of_equal_entries_the_first_are_kept():
+    masks = magnitude_masks({"b": torch.ones(2, 2), "a": torch.zeros(2, 2)}, 0.75)
+    assert masks["b"].tolist() == [[True, True], [False, False]]
+    assert not masks["a"].any()
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_what_earlier_tasks_took_is_left_alone(granularity):
+    found = factors(2)
+    first = magnitude_masks(found, 0.6, granularity)
+    second = magnitude_masks(found, 0.6, granularity, taken=first)
+    for name, mask in second.items():
+        assert not (mask & first[name]).any()
+    kept = sum(int(mask.sum()) for mask in second.values())
+    assert abs(kept - 0.4 * sum(one.numel() for one in found.values())) <= len(second)
+    with pytest.raises(TrainingError, match="earlier tasks left"):
+        magnitude_masks(found, 0.3, granularity, taken=first)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda found: found.clear(), "no lora_B"),
+        (lambda found: found[name_of(0, "mlp.up_proj")].fill_(math.nan), "not finite"),
+    ],
+)
+def test_what_no_mask_can_be_made_of_is_refused(change, told):
+    found = factors()
+    change(found)
+    with pytest.raises(TrainingError, match=told):
+        magnitude_masks(found, 0.9)
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, math.nan])
+def test_a_sparsity_is_a_share(sparsity):
+    with pytest.raises(TrainingError, match="from 0 to less than 1"):
+        magnitude_masks(factors(), sparsity)
+
+
+def test_names_that_tell_no_layer_have_no_such_groups():
+    with pytest.raises(TrainingError, match="use 'model' or 'matrix'"):
+        magnitude_masks({"odd": torch.ones(2, 2)}, 0.5, "layer")
+
+
+def test_an_earlier_mask_of_another_shape_is_refused():
+    found = factors()
+    with pytest.raises(TrainingError, match="does not fit"):
+        magnitude_masks(found, 0.9, taken={name: mask[:1] for name, mask in found.items()})
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_masks_come_back_from_both_files(tmp_path, granularity):
+    masks = magnitude_masks(factors(), 0.9, granularity)
+    path = write_masks(tmp_path, masks, 0.9, granularity)
+    folder = "masks" if granularity == "model" else f"{granularity}wise_masks"
+    assert path == tmp_path / folder / "0.9_mask.safetensors"
+    assert sorted(one.name for one in path.parent.iterdir()) == [
+        "0.9_mask.pt",
+        "0.9_mask.safetensors",
+    ]
+    for found in (read_masks(path), read_masks(path.with_suffix(".pt"))):
+        assert found.keys() == masks.keys()
+        assert all(torch.equal(found[name], mask) for name, mask in masks.items())
+
+
+def test_what_is_no_mask_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="there is no mask"):
+        read_masks(mask_path(tmp_path, 0.9).with_suffix(".pt"))
+    for name in ("broken.pt", "broken.safetensors"):
+        (tmp_path / name).write_bytes(b"\x00" * 40)
+        with pytest.raises(TrainingError, match="cannot be read as a mask"):
+            read_masks(tmp_path / name)
+    torch.save({"b": torch.ones(2)}, tmp_path / "numbers.pt")
+    with pytest.raises(TrainingError, match="something other"):
+        read_masks(tmp_path / "numbers.pt")

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.errors import UnknownCombination
+from router.policies import options
+from router.policies.options import Candidates
+
+weight_lists = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=8)
+
+
+def test_top_k_keeps_the_heaviest_and_their_proportions():
+    kept = options.top_k(np.array([0.1, 0.4, 0.3, 0.2]), 2)
+    assert kept == pytest.approx([0, 4 / 7, 3 / 7, 0])
+
+
+def test_top_k_keeps_the_first_of_ties():
+    assert options.top_k(np.full(4, 0.25), 2).tolist() == [0.5, 0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("k", [None, 3, 9])
+def test_top_k_of_all_changes_nothing(k):
+    weights = np.array([0.2, 0.5, 0.3])
+    assert options.top_k(weights, k).tolist() == weights.tolist()
+
+
+def test_min_weight_drops_the_lighter_and_scales_the_rest_up():
+    assert options.at_least(np.array([0.6, 0.3, 0.1]), 0.3) == pytest.approx([2 / 3, 1 / 3, 0])
+
+
+def test_min_weight_that_none_reaches_leaves_nothing():
+    assert options.at_least(np.full(4, 0.25), 0.3).tolist() == [0.0] * 4
+
+
+@given(weights=weight_lists, k=st.integers(1, 9), floor=st.floats(0, 0.99))
+def test_top_k_and_min_weight_keep_the_sum_or_leave_nothing(weights, k, floor):
+    before = np.array(weights)
+    for after in (options.top_k(before, k), options.at_least(before, floor)):
+        assert after.sum() == pytest.approx(before.sum()) or not after.any()
+
+
+def test_base_share_scales_the_rest():
+    assert options.beside_base(np.array([0.75, 0.25]), 0.2) == pytest.approx([0.6, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "reached"), [(None, True), (0.4, True), (0.5, True), (0.51, False)]
+)
+def test_the_best_score_has_to_reach_the_threshold(threshold, reached):
+    assert options.reaches(np.array([0.1, 0.5]), threshold) is reached
+
+
+@pytest.mark.parametrize(
+    ("candidates", "through"),
+    [
+        (Candidates(), "abc"),
+        (Candidates(include=("a", "b")), "ab"),
+        (Candidates(exclude=("b",)), "ac"),
+        (Candidates(include=("a", "z"), exclude=("c",)), "a"),
+    ],
+)
+def test_lists_let_candidates_through(candidates, through):
+    assert [name for name in "abc" if options.is_candidate(name, candidates)] == list(through)
+
+
+def test_combinations_are_known_by_name():
+    assert options.combination_named("linear_peft04") == "linear_peft04"
+    with pytest.raises(UnknownCombination, match="'ties'; known: cat, linear, linear_peft04"):
+        options.combination_named("ties")

@@ -1,0 +1,75 @@
+"""What a decided request becomes, without the engine behind it."""
+
+import json
+
+import pytest
+
+from router.mixture import Member, Mixture
+from server.generation.body import UsageWish, clean
+from server.generation.middleware import Generation
+from server.generation.prompts import Api
+from server.generation.report import Applied
+from server.traces.store import TraceStore
+from server.traces.trace import TraceStep
+from tests.support.following import follows
+
+MADE = Mixture.of(
+    [Member("maths", "d", 0.75)],
+    base_share=0.25,
+    policy="auto",
+    policy_version="v",
+    combination="cat",
+)
+DECISION = follows({"maths": 0.75}, 4, others=("code",), base_share=0.25)
+ONCE = Applied(MADE)
+AGAIN = Applied(DECISION.mixture, DECISION)
+TOLD = {"stream": True, "stream_options": {"include_mixture": True}}
+
+
+def generation(applied: Applied, prompts: int = 1, **body) -> Generation:
+    return Generation([applied] * prompts, {}, clean(body, 64), "base")
+
+
+def test_only_a_request_that_is_weighed_again_has_a_trace():
+    store = TraceStore()
+    assert generation(ONCE).recorded(store, "t", "r").recording is None
+    assert generation(ONCE).plan("t").recording is None
+    assert store.traces == 0
+    begun = generation(AGAIN, prompts=2, n=3).recorded(store, "t", "r")
+    trace = store.get("t", "r")
+    assert begun.plan("t").recording is begun.recording
+    assert (trace.head.policy, trace.head.policy_version) == ("auto", DECISION.policy_version)
+    assert (trace.head.scope, trace.head.stride, trace.head.choices) == ("token", 4, 3)
+    assert trace.head.adapters == ("code", "maths")
+    assert [choice.prompt for choice in trace.choices] == [0, 0, 0, 1, 1, 1]
+    assert trace.choices[5].steps == (TraceStep(0, {"maths": 0.75}, 0.25),)
+
+
+@pytest.mark.parametrize("n", [None, 0, -3])
+def test_a_senseless_number_of_choices_is_left_to_the_engine(n):
+    store = TraceStore()
+    generation(AGAIN, n=n).recorded(store, "t", "r")
+    assert len(store.get("t", "r").choices) == 1
+
+
+def test_chunks_count_where_each_tells_its_own_mixture():
+    counted = generation(AGAIN, **TOLD).counted(Api.CHAT)
+    assert counted.usage == UsageWish(False, False)
+    assert json.loads(counted.body)["stream_options"] == {
+        "include_usage": True,
+        "continuous_usage_stats": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("applied", "api", "body"),
+    [
+        (ONCE, Api.CHAT, TOLD),
+        (AGAIN, Api.CHAT, {"stream": True}),
+        (AGAIN, Api.RESPONSES, TOLD),
+    ],
+)
+def test_other_bodies_stay_as_they_are(applied, api, body):
+    one = generation(applied, **body)
+    assert one.counted(api) is one
+    assert "stream_options" not in json.loads(one.body)

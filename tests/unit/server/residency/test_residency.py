@@ -1,0 +1,243 @@
+import asyncio
+
+import pytest
+
+from server.errors import AdaptersBusy, MixtureTooLarge
+from server.residency.residency import Residency
+from tests.support.slots import Slots, folders, run, until
+
+
+def test_a_missing_adapter_is_loaded_once_and_kept():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2)
+        async with residency.lease(folders("a")):
+            assert residency.leases == 1
+        async with residency.lease(folders("a")):
+            assert slots.held == {"a"}
+        assert slots.log == ["+a"]
+        assert residency.leases == 0
+
+    run(scenario())
+
+
+def test_the_least_recently_used_adapter_makes_room():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2)
+        for name in ("a", "b", "a", "c"):
+            async with residency.lease(folders(name)):
+                pass
+        assert slots.log == ["+a", "+b", "-b", "+c"]
+
+    run(scenario())
+
+
+def test_leased_adapters_are_never_evicted_and_waiters_are_served_in_order():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2)
+        order: list[str] = []
+
+        async def use(name: str) -> None:
+            async with residency.lease(folders(name)):
+                assert name in slots.held
+                order.append(name)
+                await asyncio.sleep(0.005)
+
+        async with residency.lease(folders("ab")):
+            waiting = [asyncio.create_task(use(name)) for name in ("c", "d", "e")]
+            await until(lambda: residency.waiting == 3)
+            await asyncio.sleep(0.02)
+            assert slots.held == {"a", "b"}
+        await asyncio.gather(*waiting)
+        assert order == ["c", "d", "e"]
+
+    run(scenario())
+
+
+def test_a_request_whose_members_stay_passes_one_that_waits_for_room():
+    async def scenario():
+        slots = Slots(3)
+        residency = Residency(slots, 3)
+        await residency.acquire(folders("abc"))
+        await residency.acquire(folders("b"))
+        await residency.acquire(folders("c"))
+        waiting = asyncio.create_task(residency.acquire(folders("d")))
+        await until(lambda: residency.waiting == 1)
+        await asyncio.sleep(0.01)
+        assert residency.try_acquire(folders("b"))
+        assert not residency.try_acquire(folders("a")), "a is to make room, so nobody prolongs it"
+        residency.release(folders("abc"))
+        await waiting
+        assert slots.held == {"b", "c", "d"}
+
+    run(scenario())
+
+
+def test_a_steady_stream_of_users_does_not_starve_a_waiter():
+    async def scenario():
+        residency = Residency(Slots(1), 1)
+        served = asyncio.Event()
+
+        async def keep_using() -> None:
+            while not served.is_set():
+                async with residency.lease(folders("a")):
+                    await asyncio.sleep(0.002)
+
+        users = [asyncio.create_task(keep_using()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        async with residency.lease(folders("b")):
+            served.set()
+        await asyncio.gather(*users)
+
+    run(scenario())
+
+
+def test_the_base_model_never_waits():
+    async def scenario():
+        residency = Residency(Slots(1), 1)
+        async with residency.lease(folders("a")):
+            assert residency.try_acquire({})
+
+    run(scenario())
+
+
+def test_more_members_than_slots_are_refused():
+    async def scenario():
+        with pytest.raises(MixtureTooLarge, match="3 adapters are needed"):
+            await Residency(Slots(2), 2).acquire(folders("abc"))
+
+    run(scenario())
+
+
+def test_a_full_queue_is_refused_with_a_hint_when_to_come_back():
+    async def scenario():
+        residency = Residency(Slots(1), 1, max_waiting=1)
+        await residency.acquire(folders("a"))
+        waiting = asyncio.create_task(residency.acquire(folders("b")))
+        await until(lambda: residency.waiting == 1)
+        with pytest.raises(AdaptersBusy) as caught:
+            await residency.acquire(folders("c"))
+        assert caught.value.retry_after >= 1
+        waiting.cancel()
+        await until(lambda: residency.waiting == 0)
+
+    run(scenario())
+
+
+def test_waiting_ends_after_the_limit_and_leaves_nothing_behind():
+    async def scenario():
+        residency = Residency(Slots(1), 1, max_wait_s=0.02)
+        await residency.acquire(folders("a"))
+        with pytest.raises(AdaptersBusy, match=r"within 0\.02 seconds"):
+            await residency.acquire(folders("b"))
+        await until(lambda: residency.waiting == 0)
+        residency.release(folders("a"))
+        assert residency.leases == 0
+        async with residency.lease(folders("b")):
+            pass
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("moment", [0, 0.0005, 0.001, 0.0015, 0.002, 0.003])
+def test_a_cancelled_wait_never_keeps_a_lease(moment):
+    async def scenario():
+        slots = Slots(1)
+        residency = Residency(slots, 1)
+        task = asyncio.create_task(residency.acquire(folders("a")))
+        await asyncio.sleep(moment)
+        cancelled = task.cancel()
+        outcome = await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: residency.waiting == 0)
+        kept = 0 if cancelled and isinstance(outcome[0], asyncio.CancelledError) else 1
+        assert residency.leases == kept
+
+    run(scenario())
+
+
+def test_a_failed_load_hits_only_the_request_that_asked():
+    async def scenario():
+        slots = Slots(2)
+        slots.broken.add("x")
+        residency = Residency(slots, 2)
+        failed = asyncio.create_task(residency.acquire(folders("x")))
+        good = asyncio.create_task(residency.acquire(folders("a")))
+        with pytest.raises(RuntimeError, match="cannot load x"):
+            await failed
+        await good
+        assert residency.resident == ("a",)
+        assert residency.leases == 1
+
+    run(scenario())
+
+
+def test_warming_fills_free_slots_and_evicts_nothing():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2)
+        await residency.warm(folders("abc"))
+        assert slots.held == {"a", "b"}
+
+    run(scenario())
+
+
+def test_random_traffic_keeps_every_promise():
+    async def scenario():
+        import random
+
+        rng = random.Random(0)
+        slots = Slots(3)
+        residency = Residency(slots, 3)
+
+        async def request() -> None:
+            needs = folders(rng.sample("abcdef", rng.randint(0, 3)))
+            await asyncio.sleep(rng.random() / 50)
+            async with residency.lease(needs):
+                for _ in range(3):
+                    assert set(needs) <= slots.held
+                    await asyncio.sleep(rng.random() / 500)
+
+        tasks = [asyncio.create_task(request()) for _ in range(200)]
+        for task in rng.sample(tasks, 40):
+            asyncio.get_running_loop().call_later(rng.random() / 10, task.cancel)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        wrong = [o for o in outcomes if isinstance(o, Exception)]
+        assert wrong == []
+        await until(lambda: residency.waiting == 0)
+        assert residency.leases == 0
+        assert set(residency.resident) == slots.held
+
+    run(scenario())
+
+
+def test_a_pinned_adapter_makes_room_for_nobody():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2, pinned=["pet"])
+        residency.name({"pet": "p", "other": "a"})
+        for name in ("p", "a", "b", "c", "p"):
+            async with residency.lease(folders(name)):
+                pass
+        assert slots.log == ["+p", "+a", "-a", "+b", "-b", "+c"]
+        residency.name({"other": "a"})
+        for name in ("c", "a"):
+            async with residency.lease(folders(name)):
+                pass
+        assert slots.log[-2:] == ["-p", "+a"]
+
+    run(scenario())
+
+
+def test_slots_of_pinned_adapters_are_not_promised_to_others():
+    async def scenario():
+        slots = Slots(3)
+        residency = Residency(slots, 3, pinned=["pet"])
+        residency.name({"pet": "p"})
+        with pytest.raises(MixtureTooLarge, match="3 slots, 1 of them kept for pinned"):
+            residency.try_acquire(folders("abc"))
+        async with residency.lease(folders("abp")):
+            assert slots.held == {"a", "b", "p"}
+
+    run(scenario())
