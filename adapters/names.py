@@ -6,7 +6,9 @@ kept to lower-case letters, digits, dots, underscores and hyphens.
 
 import re
 from collections.abc import Callable, Collection
+from typing import Final
 
+from adapters.adapter import Adapter
 from adapters.errors import InvalidName, shown
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -37,3 +39,20 @@ def check_name(name: str, reserved: Reserved = ()) -> str:
             "model or a policy; choose another"
         )
     return name
+
+
+AT: Final = "@"
+"""Between an adapter's name and the digest of one of its versions."""
+
+
+SHOWN_DIGITS: Final = 12
+
+
+def version_name(adapter: Adapter) -> str:
+    """What one version of an adapter is called in answers; requests can say it again."""
+    return f"{adapter.name}{AT}{adapter.digest[:SHOWN_DIGITS]}"
+
+
+def plain(name: str) -> str:
+    """The adapter's name, without a version's digest."""
+    return name.partition(AT)[0]

@@ -1,5 +1,11 @@
 """Centroids as JSON gives them: one vector, or a list of several."""
 
+import math
+
+from adapters.adapter import RoutingData
+from adapters.errors import InvalidRouting
+from adapters.limits import Limits
+
 Vectors = tuple[tuple[float, ...], ...]
 
 _LARGEST_INTEGER = 2**63
@@ -25,3 +31,54 @@ def _is_real(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, float) or abs(value) < _LARGEST_INTEGER
+
+
+_MAX_CENTROID = 2**14
+
+
+def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
+    """Return routing data that can be kept and used.
+
+    Raises:
+        InvalidRouting: too many or too long texts, too many centroids, or one that is no direction.
+    """
+    texts = [("examples", text) for text in routing.examples]
+    if routing.description:
+        texts.append(("description", routing.description))
+    if len(routing.examples) > limits.max_examples:
+        raise InvalidRouting(
+            f"{len(routing.examples)} examples were given; {limits.max_examples} are kept at most",
+            "examples",
+        )
+    for field, text in texts:
+        if not text.strip() or len(text) > limits.max_example_chars or not _is_unicode(text):
+            raise InvalidRouting(
+                "each example and the description must be valid Unicode of 1 to "
+                f"{limits.max_example_chars} characters, not only blanks",
+                field,
+            )
+    if len(routing.centroids) > limits.max_centroids:
+        raise InvalidRouting(
+            f"{len(routing.centroids)} centroids were given; an adapter has"
+            f" {limits.max_centroids} at most",
+            "centroids",
+        )
+    if not all(map(_is_direction, routing.centroids)):
+        raise InvalidRouting(
+            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0",
+            "centroids",
+        )
+    return routing
+
+
+def _is_unicode(text: str) -> bool:
+    """False for half a surrogate pair, which JSON can smuggle in and no tokenizer takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _is_direction(vector: tuple[float, ...]) -> bool:
+    return (
+        0 < len(vector) <= _MAX_CENTROID
+        and all(math.isfinite(value) for value in vector)
+        and any(vector)
+    )

@@ -7,7 +7,6 @@ sees one state from beginning to end.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 from types import MappingProxyType
@@ -19,54 +18,14 @@ from adapters.adapter import RoutingData
 from router.centroids.centroid import centroid_of
 from router.centroids.index import CentroidIndex
 from router.choice import View, choose, mixture_of
+from router.decision import Following, RouteDecision
 from router.encoders.base import Encoder
 from router.encoders.static import StaticEncoder
 from router.errors import NoStaticEncoder, UnknownPolicy
-from router.mixture import Mixture
 from router.policies import PolicyConfig
 from router.policies.config import DEFAULT_POLICY, RoutingOverrides, check_policy_name, overridden
-from router.policies.options import Scope
 from router.reweighing import Reweighing
 from router.window import RoutingInput, embedding_of, stretches
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """How the weights follow the answer: what weighs them again, and the prompt that it reads."""
-
-    reweighing: Reweighing
-    spoken: RoutingInput
-
-    @property
-    def scope(self) -> Scope:
-        """``token`` or ``recompute``."""
-        return self.reweighing.config.scope
-
-    @property
-    def stride(self) -> int:
-        """Generated tokens from one weighing to the next."""
-        return self.reweighing.config.stride
-
-
-@dataclass(frozen=True, slots=True)
-class RouteDecision:
-    """A mixture and how it came about.
-
-    ``scores`` holds the candidates' cosines (empty where the policy needs none), ``fallback`` what
-    answered in the policy's place (``base``, ``uniform``, an adapter) or None, ``text_window`` the
-    text that was embedded. ``following`` is None where the weights stay. Times are in
-    milliseconds.
-    """
-
-    mixture: Mixture
-    scores: dict[str, float]
-    policy: str
-    policy_version: str
-    encode_ms: float
-    weigh_ms: float
-    fallback: str | None
-    text_window: str
-    following: Following | None = None
 
 
 class Router:

@@ -5,10 +5,9 @@
 What serves requests is put together here, and lives on ``app.state.parts``.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,21 +17,19 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from adapters.errors import AdapterError
 from adapters.limits import Limits
 from adapters.registry.registry import AdapterRegistry
-from router.errors import RoutingError
 from router.router import Router
 from server.access.access import Access
 from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.engine.engine import EmbeddedEngine
-from server.engine.errors import EngineError
 from server.gauges import watch_callers, watch_engine, watch_slots, watch_traces
 from server.generation.middleware import Mixer, Mixing
 from server.generation.prompts import Decode
 from server.generation.tokenise import Naming
+from server.lifespan import lifespan
 from server.metrics import Metrics
 from server.policies.catalogue import PolicyDesk
 from server.policies.registry import PolicyBook
@@ -58,7 +55,6 @@ from server.traces.store import TraceStore
 
 logger = logging.getLogger(__name__)
 
-STATS_EVERY_S = 5.0
 
 _ENGINE_ROUTES = frozenset(
     {
@@ -134,7 +130,7 @@ def _layered(settings: Settings, access: Access, catalogue: Catalogue, mixer: Mi
         version=_version(),
         description="One base model, many adapters, every request its own mixture.",
         redirect_slashes=False,
-        lifespan=_lifespan,
+        lifespan=lifespan,
         middleware=[
             Middleware(
                 Guard,
@@ -172,69 +168,6 @@ def decoder(model: Path) -> Decode:
         return str(tokenizer().decode(list(ids), skip_special_tokens=True))
 
     return decode
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Index what is on disk while the health checks answer already; stop the engine at the end."""
-    parts: Parts = app.state.parts
-    opening = asyncio.create_task(_open(parts))
-    reporting = asyncio.create_task(_report(parts.engine))
-    following = asyncio.create_task(_follow_others(parts))
-    await asyncio.to_thread(parts.access.watch.start)
-    try:
-        yield
-    finally:
-        parts.ready = False
-        tasks = (opening, reporting, following)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await parts.imports.jobs.close()
-        await parts.residency.close()
-        await parts.engine.shutdown()
-        await asyncio.to_thread(parts.access.watch.stop)
-        parts.catalogue.registry.close()
-
-
-async def _open(parts: Parts) -> None:
-    await parts.catalogue.open()
-    if parts.settings.demo_adapters:
-        try:
-            added = await parts.catalogue.import_folder(parts.settings.demo_dir)
-        except (AdapterError, RoutingError, EngineError) as error:
-            logger.warning("the demo adapters were left out: %s", error)
-        else:
-            if added:
-                logger.info("demo adapters: %s", ", ".join(added))
-    parts.ready = True
-
-
-async def _report(engine: EmbeddedEngine) -> None:
-    """Keep vLLM's metrics fresh."""
-    while not engine.failed:
-        await engine.log_stats()
-        await asyncio.sleep(STATS_EVERY_S)
-
-
-async def _follow_others(parts: Parts) -> None:
-    """Take up what other servers change, where they share a database."""
-    if not parts.catalogue.registry.is_shared:
-        return
-    told = ""
-    while True:
-        await asyncio.sleep(parts.settings.storage.sync_s)
-        if not parts.ready:
-            continue
-        try:
-            await parts.catalogue.refresh()
-            await parts.policies.refresh()
-        except (AdapterError, RoutingError) as error:
-            if str(error) != told:  # once, not at every look
-                logger.warning("other servers' changes are not seen: %s", error)
-            told = str(error)
-        else:
-            told = ""
 
 
 def _is_served(route: BaseRoute) -> bool:

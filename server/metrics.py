@@ -15,8 +15,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from server.catalogue.names import plain
-from server.generation.report import Applied
+from adapters.names import plain
+from server.traces.applied import Applied
 
 MAX_ADAPTER_LABELS = 256
 MAX_POLICY_LABELS = 256

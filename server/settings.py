@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,19 +23,38 @@ from pydantic_settings import (
 )
 
 from adapters.errors import StorageFailed
-from adapters.registry.storage import Places, check_places
+from adapters.registry.storage import DEFAULT_CACHE_BYTES, Places, check_places
+from server.access.key_file import read_key_file
+from server.access.settings import AccessSettings
+from server.edge.settings import LimitSettings
 from server.engine.settings import EngineSettings
 from server.errors import InvalidSettings
-from server.setting_groups import (
-    AccessSettings,
-    LimitSettings,
-    ResidencySettings,
-    SourceSettings,
-    StorageSettings,
-    TraceSettings,
-)
+from server.residency.settings import ResidencySettings
+from server.sources.settings import SourceSettings
+from server.traces.settings import TraceSettings
 
 _PROJECT = Path(__file__).resolve().parent.parent
+
+
+class StorageSettings(BaseModel):
+    """How contents in an object store, and a database that is shared, are dealt with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    options: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="For S3: endpoint_url, key, secret, token; AWS's environment by default.",
+    )
+    cache_bytes: int = Field(
+        default=DEFAULT_CACHE_BYTES,
+        ge=0,
+        description="Most bytes of copies of remote contents, those in use aside.",
+    )
+    sync_s: float = Field(
+        default=5.0,
+        ge=0.1,
+        description="Seconds between looks for what other servers on PostgreSQL have changed.",
+    )
 
 
 class Settings(BaseSettings):
@@ -134,24 +153,8 @@ class Settings(BaseSettings):
             InvalidSettings: the file cannot be read or holds no key.
         """
         given = [key.get_secret_value() for key in self.api_keys]
-        if self.api_key_file is None:
-            return tuple(dict.fromkeys(given))
-        try:
-            lines = self.api_key_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise InvalidSettings(
-                f"the API key file {self.api_key_file} cannot be read; it must be a text file with "
-                "one key a line"
-            ) from None
-        listed = [text for line in lines if (text := line.strip()) and not text.startswith("#")]
-        if not listed:
-            raise InvalidSettings(f"the API key file {self.api_key_file} holds no key")
-        if any(not key.isascii() or any(c.isspace() for c in key) for key in listed):
-            raise InvalidSettings(
-                f"the API key file {self.api_key_file} has a line that is no key: a key is an "
-                "ASCII word without spaces"
-            )
-        return tuple(dict.fromkeys(given + listed))
+        listed = () if self.api_key_file is None else read_key_file(self.api_key_file)
+        return tuple(dict.fromkeys([*given, *listed]))
 
     @property
     def places(self) -> Places:

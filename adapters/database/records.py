@@ -1,7 +1,6 @@
 """What is kept of an adapter beside its two files, and how it stands in the database."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,14 +8,11 @@ from typing import Any, cast
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import InvalidRouting, MalformedFile
-from adapters.limits import Limits
 from adapters.routing_data import parse_vectors
 from adapters.validation.base_model import BaseModelShapes
 
 MAX_ROUTING_BYTES = 2**26
 """64 MiB of routing data as JSON; nearly all of it would be example texts."""
-
-_MAX_CENTROID = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,54 +103,6 @@ def record_of(row: Mapping[str, Any], locate: Callable[[str], Path]) -> Record:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedFile("a field of the record is missing or of the wrong type") from error
     return Record(adapter, row["fitted"])
-
-
-def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
-    """Return routing data that can be kept and used.
-
-    Raises:
-        InvalidRouting: too many or too long texts, too many centroids, or one that is no direction.
-    """
-    texts = [("examples", text) for text in routing.examples]
-    if routing.description:
-        texts.append(("description", routing.description))
-    if len(routing.examples) > limits.max_examples:
-        raise InvalidRouting(
-            f"{len(routing.examples)} examples were given; {limits.max_examples} are kept at most",
-            "examples",
-        )
-    for field, text in texts:
-        if not text.strip() or len(text) > limits.max_example_chars or not _is_unicode(text):
-            raise InvalidRouting(
-                "each example and the description must be valid Unicode of 1 to "
-                f"{limits.max_example_chars} characters, not only blanks",
-                field,
-            )
-    if len(routing.centroids) > limits.max_centroids:
-        raise InvalidRouting(
-            f"{len(routing.centroids)} centroids were given; an adapter has"
-            f" {limits.max_centroids} at most",
-            "centroids",
-        )
-    if not all(map(_is_direction, routing.centroids)):
-        raise InvalidRouting(
-            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0",
-            "centroids",
-        )
-    return routing
-
-
-def _is_unicode(text: str) -> bool:
-    """False for half a surrogate pair, which JSON can smuggle in and no tokenizer takes."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _is_direction(vector: tuple[float, ...]) -> bool:
-    return (
-        0 < len(vector) <= _MAX_CENTROID
-        and all(math.isfinite(value) for value in vector)
-        and any(vector)
-    )
 
 
 def _routing_of(document: Mapping[str, object]) -> RoutingData:

@@ -16,10 +16,9 @@ from peft import LoraConfig, LoraModel, get_peft_model_state_dict
 from safetensors.torch import save
 from torch import nn
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, CannotMerge
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE, write_atomically
 from adapters.format.factors import Factors, read_factors
-from adapters.merging.errors import CannotMerge
 
 Combination = Literal[
     "cat",

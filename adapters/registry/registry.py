@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.adapter import Adapter, RoutingData
-from adapters.database.records import Record, check_routing, fit_key
+from adapters.database.records import Record, fit_key
 from adapters.database.rows import Ledger
 from adapters.errors import AdapterExists, VersionConflict
 from adapters.limits import Limits
@@ -29,6 +29,7 @@ from adapters.registry.refresh import Refreshed, refreshed
 from adapters.registry.restart import SetAside, load_names
 from adapters.registry.snapshot import Snapshot
 from adapters.registry.storage import Places, Storage, open_storage
+from adapters.routing_data import check_routing
 from adapters.validation.base_model import BaseModelShapes
 from adapters.validation.validate import validate
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.methods.method import Method, method_of
 from adapters.training.plan.help import described_keys
 from adapters.training.plan.recipe_file import bundled, plan
+from adapters.training.process import status_of
 from adapters.training.run.distributed import is_first
 from adapters.training.run.push import push
 from adapters.training.run.run import Session, run

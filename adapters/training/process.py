@@ -1,7 +1,11 @@
 """Starts a command whose libraries take seconds to import; Ctrl-C meanwhile ends it in one line."""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
+
+from adapters.errors import AdapterError
 
 
 def start(module: str, *told: object) -> int:
@@ -12,3 +16,25 @@ def start(module: str, *told: object) -> int:
         sys.stderr.write("stopped before it began\n")
         return 130
     return int(main(*told))
+
+
+def status_of(work: Callable[[], object], writes_to: Path | None, stopped: str) -> int:
+    """Do a command's work; returns its exit status, 0, 1 or (at Ctrl-C) 130.
+
+    Args:
+        work: what the command does.
+        writes_to: the path to name when a failure of the file system names none.
+        stopped: what to say at Ctrl-C, of what is left and how to go on.
+    """
+    try:
+        work()
+    except AdapterError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or writes_to}: {error.strerror or error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{stopped}\n")
+        return 130
+    return 0

@@ -18,17 +18,18 @@ from benchmarks.stamps import rate_since, rate_together
 from benchmarks.tle.prompts import prompts
 from benchmarks.tle.variants import variants
 from router.centroids.index import CentroidIndex
+from router.decision import RouteDecision
 from router.encoders import make_encoder
 from router.encoders.static import StaticEncoder, bundled_for
 from router.policies.config import parse_policy
-from router.router import RouteDecision, Router
+from router.router import Router
 from server.catalogue.routing_data import read_routing
 from server.engine.client.plan import current_plan
 from server.engine.engine import EmbeddedEngine
 from server.engine.settings import EngineSettings
 from server.generation.body import Cleaned
-from server.generation.middleware import Generation
-from server.generation.report import Applied
+from server.generation.decided import Generation
+from server.traces.applied import Applied
 from server.traces.store import TraceStore
 
 MODEL_NAME = "base"

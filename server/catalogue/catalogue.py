@@ -14,13 +14,14 @@ from typing import Protocol
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import StorageFailed
 from adapters.files import adapter_folders
+from adapters.names import plain
 from adapters.registry.registry import AdapterRegistry
 from router.mixture import Combination
 from router.policies.config import DEFAULT_POLICY
 from router.router import Router
 from server.access.keys import AdapterRule
 from server.catalogue.combinations import check_ranks
-from server.catalogue.names import Names, plain
+from server.catalogue.names import Names
 from server.catalogue.routing_data import measured, read_routing, usable_centroids
 from server.catalogue.visibility import Sights
 from server.engine.errors import EngineError

@@ -5,9 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from adapters.format.peft_format import module_scalings
+from adapters.names import plain
 from adapters.registry.registry import AdapterRegistry
 from router.mixture import Combination
-from server.catalogue.names import plain
 from server.errors import RanksDiffer
 
 

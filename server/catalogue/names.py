@@ -2,16 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from adapters.adapter import Adapter
 from router.policies.config import DEFAULT_POLICY
 from server.errors import ActionDenied
-
-AT: Final = "@"
-"""Between an adapter's name and the digest of one of its versions."""
-
-SHOWN_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +37,6 @@ class Names:
         """
         if name in self.barred:
             raise barred(name)
-
-
-def version_name(adapter: Adapter) -> str:
-    """What one version of an adapter is called in answers; requests can say it again."""
-    return f"{adapter.name}{AT}{adapter.digest[:SHOWN_DIGITS]}"
-
-
-def plain(name: str) -> str:
-    """The adapter's name, without a version's digest."""
-    return name.partition(AT)[0]
 
 
 def barred(policy: str) -> ActionDenied:

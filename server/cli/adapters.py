@@ -13,8 +13,7 @@ from rich.table import Table
 from server.cli import client
 from server.cli.fsck import fsck
 from server.cli.imports import import_adapter
-from server.cli.messages import Trouble
-from server.cli.output import console
+from server.cli.messages import Trouble, console
 
 adapters = typer.Typer(
     help="The adapters of a running server; check a stopped one's.",

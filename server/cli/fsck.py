@@ -72,7 +72,7 @@ def _checked(settings: "Settings", *, repair: bool) -> "Report":
 def _show(report: "Report", *, repair: bool) -> None:
     from rich.table import Table
 
-    from server.cli.output import console
+    from server.cli.messages import console
 
     out = console()
     out.print(

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from server.cli import client
-from server.cli.messages import Trouble
-from server.cli.output import console
+from server.cli.messages import Trouble, console
 
 _EVERY_S = 0.5
 _ENDED = frozenset({"done", "failed", "cancelled"})

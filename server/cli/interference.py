@@ -74,7 +74,7 @@ def _write(target: Path, content: bytes) -> None:
 def _show(found: "list[Pair]") -> None:
     from rich.table import Table
 
-    from server.cli.output import console
+    from server.cli.messages import console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("pair", overflow="fold")

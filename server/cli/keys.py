@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from server.cli.messages import Trouble
-from server.cli.output import console
+from server.cli.messages import Trouble, console
 
 if TYPE_CHECKING:
     from server.access.keys import ApiKey, Role
@@ -134,10 +133,10 @@ def revoke_key(
 @contextmanager
 def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyLedger"]:
     from adapters.errors import AdapterError
-    from server.access.access import registry_database
     from server.access.rows import KeyLedger
     from server.errors import InvalidSettings
     from server.settings import load_settings
+    from server.start.access import registry_database
 
     try:
         settings = load_settings({} if data_dir is None else {"data_dir": data_dir}, config)

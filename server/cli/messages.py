@@ -2,6 +2,8 @@
 
 import sys
 
+from rich.console import Console
+
 
 class Trouble(Exception):
     """Something the user has to know; the message is one line."""
@@ -11,3 +13,11 @@ def fail(message: str) -> int:
     """Print the line; returns the exit code."""
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     return 1
+
+
+_WIDE = 1000
+
+
+def console() -> Console:
+    """The standard output: as wide as a terminal, and piped so wide that no name is cut short."""
+    return Console(width=None if sys.stdout.isatty() else _WIDE)

@@ -8,8 +8,7 @@ import typer
 from rich.table import Table
 
 from server.cli import client
-from server.cli.messages import Trouble
-from server.cli.output import console
+from server.cli.messages import Trouble, console
 
 if TYPE_CHECKING:
     from router.policies import PolicyConfig

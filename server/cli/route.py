@@ -5,8 +5,7 @@ import sys
 import typer
 
 from server.cli import client
-from server.cli.messages import Trouble
-from server.cli.output import console
+from server.cli.messages import Trouble, console
 
 
 def route(  # noqa: PLR0913, PLR0917 - each is an option of the command

@@ -6,8 +6,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Send
 
 from server.edge.envelope import error_response
+from server.edge.settings import LimitSettings
 from server.errors import BodyTooLarge, BodyTooSlow, ServerError
-from server.setting_groups import LimitSettings
 
 _LENGTH_DIGITS = 18
 

@@ -22,8 +22,8 @@ from server.access.limits import Limiter
 from server.access.rights import GRANTED, Right, required
 from server.edge.body_limits import GuardedBody
 from server.edge.envelope import error_response
+from server.edge.settings import LimitSettings
 from server.errors import ActionDenied, CrossOrigin, ServerError
-from server.setting_groups import LimitSettings
 
 UPLOAD_PATHS = frozenset({"/v1/adapters"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -1,10 +1,14 @@
 """The JSON body of a request, read whole, and handed on changed."""
 
+import json
+from typing import Any, Final, NoReturn
+
+from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from server.edge.disconnect import ClientGone
-from server.errors import InvalidRequest
+from server.errors import BodyTooLarge, InvalidRequest, MalformedJson
 
 
 async def read_json(scope: Scope, receive: Receive) -> bytes:
@@ -42,3 +46,70 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return next_message
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Read a JSON object as JSON defines it: no NaN, no half of a surrogate pair.
+
+    Raises:
+        MalformedJson: it is none.
+    """
+    try:
+        value = json.loads(raw.decode(), parse_constant=_refuse_constant)
+        if b"\\u" in raw:
+            # Half of a surrogate pair can be escaped in JSON, but no tokeniser takes it.
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise MalformedJson(
+            f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
+    except UnicodeError:
+        raise MalformedJson("the body is not valid Unicode") from None
+    except RecursionError:
+        raise MalformedJson("the body is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedJson(f"the body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise MalformedJson("the body must be a JSON object")
+    return value
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+JSON_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+"""What OpenAPI's schema says of such a route."""
+
+
+FORM: Final = "multipart/form-data"
+
+
+async def json_object(request: Request, max_bytes: int | None = None) -> dict[str, Any]:
+    """The body.
+
+    Args:
+        request: its body is read.
+        max_bytes: the most that it may have; None for what every body may.
+
+    Raises:
+        InvalidRequest: it says that it is something else.
+        MalformedJson: it is no JSON object.
+        BodyTooLarge: it has more bytes.
+    """
+    if media_type(request) != "application/json":
+        raise InvalidRequest("send JSON, with the header 'Content-Type: application/json'")
+    raw = await request.body()
+    if max_bytes is not None and len(raw) > max_bytes:
+        raise BodyTooLarge(f"the body has {len(raw)} bytes; {max_bytes} are taken here at most")
+    return parse_object(raw)
+
+
+def media_type(request: Request) -> str:
+    """What the body says it is, in lower case; empty if it says nothing."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from server.engine.bank.kernels.build import build, find_compiler
+from server.engine.bank.kernels.build import KERNEL_VARIABLE, build, find_compiler
 from server.engine.client.counts import EngineCounts
 from server.engine.client.slots import Slots
 from server.engine.client.token_count import OnTokens
@@ -27,7 +27,6 @@ from server.engine.cores import listed, thread_environment
 from server.engine.errors import EngineStartError
 from server.engine.settings import EngineSettings
 from server.engine.trace_channel import TraceReceiver
-from server.engine.worker.plugin import KERNEL_VARIABLE
 
 logger = logging.getLogger(__name__)
 

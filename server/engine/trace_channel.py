@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import zmq
 
-from server.engine.worker.gate_log import Weighed
+from server.engine.messages import Told, Weighed
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +29,6 @@ MAX_PENDING: Final = 100_000
 
 _CHILD = re.compile(r"(\d+)_")
 """vLLM names the requests that one with ``n`` above 1 becomes ``0_…``, ``1_…``."""
-
-
-class Told(msgspec.Struct, frozen=True, array_like=True):
-    """A weighing: whose (the server's name and the engine's), its number, its result."""
-
-    trace: str
-    request: str
-    number: int
-    weighed: Weighed
 
 
 class TraceSender:

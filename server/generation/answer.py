@@ -5,7 +5,8 @@ from http import HTTPStatus
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from server.generation.report import HEADER, Report, stream_error
+from server.generation.report import Report, stream_error
+from server.traces.applied import HEADER
 from server.traces.recording import Recording
 
 

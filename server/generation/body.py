@@ -5,14 +5,13 @@ extensions. Those that would change what is served are refused; those that only 
 dropped.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from adapters.errors import shown
-from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
+from server.errors import InvalidRequest, UnsupportedParameter
 from server.generation.selection import OUR_FIELDS
 
 _DROPPED = frozenset({"request_id", "session_id", "priority", "cache_salt"})
@@ -35,66 +34,6 @@ class Cleaned:
     fields: dict[str, Any]
     user_salt: str | None
     tells_mixture: bool
-
-
-@dataclass(frozen=True, slots=True)
-class UsageWish:
-    """What a client wants of a stream's token counts.
-
-    Attributes:
-        final: a last chunk that counts all.
-        each: a running count in each chunk, too.
-    """
-
-    final: bool
-    each: bool
-
-
-def counting(fields: Mapping[str, Any]) -> tuple[dict[str, Any], UsageWish] | None:
-    """Let every chunk of a stream count its tokens, which tells whose mixture it has to show.
-
-    Args:
-        fields: a cleaned body of a chat or a completion.
-
-    Returns:
-        The body that counts, and what the client itself asked for; None if what it asked for is no
-        answer to that, and vLLM has to say so.
-    """
-    options = fields.get("stream_options")
-    options = {} if options is None else options
-    if not isinstance(options, Mapping):
-        return None
-    final, each = options.get("include_usage"), options.get("continuous_usage_stats")
-    if not all(value is None or isinstance(value, bool) for value in (final, each)):
-        return None
-    counted = {**options, "include_usage": True, "continuous_usage_stats": True}
-    return {**fields, "stream_options": counted}, UsageWish(bool(final), bool(each))
-
-
-def parse_object(raw: bytes) -> dict[str, Any]:
-    """Read a JSON object as JSON defines it: no NaN, no half of a surrogate pair.
-
-    Raises:
-        MalformedJson: it is none.
-    """
-    try:
-        value = json.loads(raw.decode(), parse_constant=_refuse_constant)
-        if b"\\u" in raw:
-            # Half of a surrogate pair can be escaped in JSON, but no tokeniser takes it.
-            json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise MalformedJson(
-            f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from None
-    except UnicodeError:
-        raise MalformedJson("the body is not valid Unicode") from None
-    except RecursionError:
-        raise MalformedJson("the body is nested too deeply") from None
-    except ValueError as error:
-        raise MalformedJson(f"the body is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise MalformedJson("the body must be a JSON object")
-    return value
 
 
 def clean(body: Mapping[str, Any], max_choices: int) -> Cleaned:
@@ -181,7 +120,3 @@ def _salt(salt: object) -> str | None:
             param="cache_salt",
         )
     return salt
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number in JSON")

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from adapters.adapter import Adapter
 from adapters.errors import AdapterNotFound, VersionNotFound
+from adapters.names import AT
 from adapters.registry.registry import AdapterRegistry
 from server.access.keys import AdapterRule
 from server.catalogue.catalogue import Catalogue
-from server.catalogue.names import AT, Names
+from server.catalogue.names import Names
 from server.errors import MixtureTooLarge
-from server.generation.selection import versions_named, without_base
+from server.generation.given_mixture import versions_named
+from server.generation.selection import without_base
 
 MOST: Final = 64
 """Versions that one request may name: each is looked for in the database."""

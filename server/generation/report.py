@@ -6,127 +6,17 @@ JSON body the whole trace.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from router.mixture import Combination, Mixture
-from router.router import Following, RouteDecision
 from server.edge.envelope import translate
-from server.generation.body import UsageWish
+from server.generation.token_counts import UsageWish, as_wished, span_of
+from server.traces.applied import Applied
 from server.traces.recording import Recording
 from server.traces.trace import TraceStep
 
-HEADER = "X-Loralloy-Mixture"
-MAX_HEADER_CHARS = 1024
 _EVENT_END = b"\n\n"
 _DATA_OBJECT = b"data: {"
 _DATA_ERROR = b'data: {"error"'
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The mixture of one prompt, and the router's decision where a policy made it."""
-
-    mixture: Mixture
-    decision: RouteDecision | None = None
-
-    @property
-    def following(self) -> Following | None:
-        """How the weights follow the answer; None if they stay."""
-        return None if self.decision is None else self.decision.following
-
-    @property
-    def members(self) -> tuple[tuple[str, str], ...]:
-        """(name, digest) of every adapter that the answer may use."""
-        if self.following is not None:
-            return tuple(self.following.reweighing.snapshot.known.items())
-        return tuple((member.name, member.digest) for member in self.mixture.members)
-
-    @property
-    def combination(self) -> Combination:
-        """How its adapters are combined."""
-        if self.following is not None:
-            return self.following.reweighing.config.combination
-        return self.mixture.combination
-
-    def as_json(self) -> dict[str, Any]:
-        """The ``mixture`` object of an answer; where weights follow it, those at the prompt."""
-        told = self._told(TraceStep.of(0, self.mixture))
-        if self.decision is not None:
-            told["scores"] = {k: round(v, 4) for k, v in self.decision.scores.items()}
-            told["fallback"] = self.decision.fallback
-        return told
-
-    def at(self, step: TraceStep) -> dict[str, Any]:
-        """The ``mixture`` object of one token, without what is known of the prompt alone."""
-        return {**self._told(step), "token": step.token}
-
-    def as_header(self) -> str:
-        """``maths=0.7;code=0.3, combination=cat, policy=auto@1a2b3c``; ``base=1`` for the base."""
-        mixture = self.mixture
-        shares = [f"{name}={weight:g}" for name, weight in mixture.weights.items()]
-        if mixture.is_base:
-            shares = ["base=1"]
-        elif mixture.base_share:
-            shares.append(f"base={mixture.base_share:g}")
-        facts = [f"combination={mixture.combination}"]
-        if mixture.policy is not None:
-            facts.append(f"policy={mixture.policy}@{mixture.policy_version}")
-        if self.following is not None:
-            facts += [f"scope={self.following.scope}", f"stride={self.following.stride}"]
-        rest = ", ".join(["", *facts])
-        while len(";".join(shares)) + len(rest) > MAX_HEADER_CHARS:
-            shares = [*shares[: len(shares) // 2], "..."]
-        return ";".join(shares) + rest
-
-    def _told(self, step: TraceStep) -> dict[str, Any]:
-        mixture = self.mixture
-        told: dict[str, Any] = {
-            "adapters": step.weights,
-            "base_share": step.base_share,
-            "combination": mixture.combination,
-            "policy": mixture.policy,
-            "policy_version": mixture.policy_version,
-            "scope": "prompt",
-        }
-        if self.following is not None:
-            told |= {"scope": self.following.scope, "stride": self.following.stride}
-        return told
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The tokens that a chunk carries.
-
-    Attributes:
-        choice: number of the answer that they belong to.
-        first: number of the first one, counted from 0 in its answer.
-        count: how many; 0 in chunks that only announce something.
-    """
-
-    choice: int
-    first: int
-    count: int
-
-
-def span_of(chunk: Mapping[str, Any], seen: Mapping[int, int]) -> Span | None:
-    """Which tokens a chunk carries, by its running count of tokens.
-
-    Text may lag behind: a token that ends within a character shows in a later chunk.
-
-    Args:
-        chunk: one chunk of a chat's or a completion's stream.
-        seen: choice → how many of its tokens came before.
-
-    Returns:
-        None where the chunk belongs to no choice or does not count.
-    """
-    choices, usage = chunk.get("choices"), chunk.get("usage")
-    if not choices or not usage:
-        return None
-    choice = int(choices[0].get("index", 0))
-    first = seen.get(choice, 0)
-    return Span(choice, first, max(0, int(usage["completion_tokens"]) - first))
 
 
 def told_of(applied: Applied, tokens: Sequence[TraceStep]) -> dict[str, Any]:
@@ -138,16 +28,6 @@ def told_of(applied: Applied, tokens: Sequence[TraceStep]) -> dict[str, Any]:
     if len(tokens) > 1:
         told["mixtures"] = [token.as_json() for token in tokens]
     return told
-
-
-def as_wished(chunk: Mapping[str, Any], wish: UsageWish) -> Mapping[str, Any] | None:
-    """A chunk without counts that the client did not ask for; None if nothing else was in it."""
-    is_last = chunk.get("choices") == []
-    if is_last and not wish.final:
-        return None
-    if is_last or (wish.final and wish.each):
-        return chunk
-    return {key: value for key, value in chunk.items() if key != "usage"}
 
 
 class Report:

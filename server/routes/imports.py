@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.adapter import RoutingData
-from adapters.database.records import check_routing
 from adapters.names import check_name
+from adapters.routing_data import check_routing
 from server.catalogue.routing_data import parse_routing
 from server.errors import InvalidRequest
 from server.routes.adapters import told

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from adapters.adapter import Adapter
 from adapters.errors import shown
-from server.catalogue.names import version_name
+from adapters.names import version_name
 from server.errors import ModelNotFound
 from server.generation.named_versions import names_for
 from server.generation.selection import read_model

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from router.mixture import COMBINATIONS
 from router.policies.config import RoutingOverrides
 from server.edge.envelope import TYPES
-from server.mixture_fields import MAX_WEIGHT
+from server.generation.given_mixture import MAX_WEIGHT
 
 _PLACE: Final = "#/components/schemas/"
 

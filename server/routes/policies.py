@@ -11,9 +11,9 @@ from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
 from server.catalogue.names import barred
 from server.catalogue.visibility import needed, shown_options
+from server.edge.json_body import JSON_BODY, json_object
 from server.routes.audited import audited
 from server.routes.if_match import if_match
-from server.routes.json_body import JSON_BODY, json_object
 from server.routes.parts import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["policies"])

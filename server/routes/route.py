@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.catalogue.visibility import unnamed
 from server.errors import InvalidRequest
 from server.generation.prompts import read_plain
-from server.generation.report import Applied
 from server.generation.selection import resolve
 from server.routes.parts import CallerOf, PartsOf
+from server.traces.applied import Applied
 
 router = APIRouter(tags=["routing"])
 

@@ -13,8 +13,8 @@ from starlette.formparsers import MultiPartException
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
 from server.catalogue.routing_data import ROUTING_FIELDS, fields_of, parse_routing
+from server.edge.json_body import FORM, json_object, media_type
 from server.errors import InvalidRequest
-from server.routes.json_body import FORM, json_object, media_type
 from server.routes.parts import Parts
 
 FIELDS: Final = frozenset({"name", "file", "config", "archive", *ROUTING_FIELDS})

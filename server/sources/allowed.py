@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from server.errors import SourceNotAllowed
-from server.setting_groups import SourceSettings
 from server.sources.address import HTTPS_PORT, FileSource, HttpsSource, HubSource, S3Source, Source
+from server.sources.settings import SourceSettings
 
 
 def check_allowed(source: Source, settings: SourceSettings) -> None:

@@ -20,11 +20,11 @@ from server.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from server.setting_groups import SourceSettings
 from server.sources.address import HTTPS_PORT, parse_https
 from server.sources.allowed import names_host
 from server.sources.network import CheckedBackend, Network, Resolver, look_up
 from server.sources.progress import Watch
+from server.sources.settings import SourceSettings
 
 _MAX_HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

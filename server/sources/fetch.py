@@ -11,7 +11,6 @@ from adapters.errors import MissingFile
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE, storage_errors
 from adapters.limits import Limits
 from server.errors import SourceNotAllowed, SourceNotFound
-from server.setting_groups import SourceSettings
 from server.sources.address import (
     HTTPS_PORT,
     FileSource,
@@ -26,6 +25,7 @@ from server.sources.download import Hops, Web, download, open_web
 from server.sources.folder import Root, copy_adapter
 from server.sources.object_store import fetch_objects
 from server.sources.progress import Watch
+from server.sources.settings import SourceSettings
 
 
 class Fetcher:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,7 +17,6 @@ from router.encoders.static import StaticEncoder
 from router.policies import PolicyConfig
 from router.router import Router
 from router.threads import one_thread
-from server.access.access import open_access
 from server.app import create_app, upload_limits
 from server.engine.engine import EmbeddedEngine
 from server.engine.errors import EngineStartError
@@ -24,9 +24,13 @@ from server.policies.registry import PolicyBook
 from server.prepare import cache_dir
 from server.routes.parts import Parts
 from server.settings import Settings
-from server.start.preflight import Announce, Sources
+from server.start.access import open_access
+from server.start.models import Sources
 
 logger = logging.getLogger(__name__)
+
+Announce = Callable[[str, Parts], None]
+"""Called with the address once the server is ready."""
 
 DRAIN_S = 15
 """How long running answers may go on after Ctrl-C, in seconds."""

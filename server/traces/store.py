@@ -14,8 +14,8 @@ from threading import Lock
 
 from adapters.errors import shown
 from server.errors import TraceNotFound
-from server.setting_groups import TraceSettings
 from server.traces.recording import Recording
+from server.traces.settings import TraceSettings
 from server.traces.trace import Trace, TraceHead, TraceStep
 
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from loralloy_client import errors
 from server.edge.guard import Guard
-from server.setting_groups import LimitSettings
+from server.edge.settings import LimitSettings
 from tests.support.access import guarded
 from tests.support.both_clients import KINDS, client_of
 from tests.support.running_server import free_port

@@ -15,7 +15,7 @@ from server.access.callers import Callers
 from server.access.keys import AdapterRule, ApiKey, Quota, Role, new_id, new_key
 from server.access.limits import Limiter
 from server.access.rows import KeyLedger
-from server.setting_groups import LimitSettings
+from server.edge.settings import LimitSettings
 
 
 def callers_of(*keys: str, quota: Quota | None = None, only_local: bool = True) -> Callers:

@@ -30,6 +30,7 @@ from server.access.rows import KeyLedger
 from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
+from server.edge.settings import LimitSettings
 from server.engine.client.plan import current_plan
 from server.generation.middleware import Mixer, Mixing
 from server.generation.tokenise import Naming
@@ -40,10 +41,10 @@ from server.residency.fetching import Fetching
 from server.residency.residency import Residency
 from server.routes import adapters, audit, models, policies, route
 from server.routes.parts import Parts
-from server.setting_groups import LimitSettings, TraceSettings
 from server.settings import Settings
 from server.sources.fetch import Fetcher
 from server.sources.imports import Imports
+from server.traces.settings import TraceSettings
 from server.traces.store import TraceStore
 from tests.support.access import callers_of
 from tests.support.tiny_llama import BASE_NAME

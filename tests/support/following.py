@@ -1,10 +1,10 @@
 """Decisions whose weights follow the answer, made without an encoder."""
 
 from router.centroids.index import Entry, built
+from router.decision import Following, RouteDecision
 from router.mixture import Member, Mixture
 from router.policies.config import parse_policy
 from router.reweighing import Reweighing
-from router.router import Following, RouteDecision
 from router.window import RoutingInput
 
 

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from adapters.training.data.examples import digest_of
-from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.metrics import METRICS, USUAL
 from adapters.training.evaluation.models import Model
 from adapters.training.evaluation.questions import Question, read_questions
 from adapters.training.evaluation.report import Report, Source
+from adapters.training.process import status_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

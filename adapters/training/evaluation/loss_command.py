@@ -21,10 +21,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapters.files import WEIGHTS_FILE
 from adapters.training.data.examples import Encoded, digest_of, encode_all, read_examples
-from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.heldout_loss import loss_with_interval, response_losses
 from adapters.training.evaluation.loss_table import BASE, LossTable, Task
+from adapters.training.process import status_of
 from adapters.training.run.base_model import load_base, public_name
 from adapters.training.run.card import CARD_FILE, Card
 

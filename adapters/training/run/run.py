@@ -19,7 +19,7 @@ from adapters.training.data.order import draw_batches
 from adapters.training.data.pairs import Pair, fitting_pairs
 from adapters.training.data.templates import Example
 from adapters.training.errors import TrainingError
-from adapters.training.methods.lori.frozen import with_a_seed
+from adapters.training.plan.a_seed import with_a_seed
 from adapters.training.plan.recipe_file import Plan
 from adapters.training.run.base_model import load_base, public_name
 from adapters.training.run.card import Card, DataSource

@@ -19,16 +19,15 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from router.decision import Following
 from router.mixture import BASE_MODEL, Mixture
-from router.router import Following
 from server.engine.client.plan import GenerationPlan, current_plan
 from server.engine.client.token_count import OnTokens, TokenCount
 from server.engine.client.trace_feed import Telling
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies, policy_key
+from server.engine.messages import EXTRA_KEY, Follow
 from server.engine.trace_channel import TraceReceiver
-from server.engine.worker.gate_log import Follow
-from server.engine.worker.step_hook import EXTRA_KEY
 
 WAIT_S: Final = 0.001
 MAX_WAITS: Final = 500

@@ -8,8 +8,8 @@ ours, and because tasks that a handler spawns inherit the context.
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from router.decision import Following
 from router.mixture import Mixture
-from router.router import Following
 from server.traces.recording import Recording
 
 

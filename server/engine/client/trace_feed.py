@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from router.router import Following
-from server.engine.worker.gate_log import Weighed
+from router.decision import Following
+from server.engine.messages import Weighed
 from server.traces.recording import Recording
 from server.traces.trace import TraceStep
 

@@ -14,50 +14,9 @@ the batch or a preemption make of the request.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from router.running_sum import RunningSum
-
-Weighed = tuple[tuple[int, float], ...]
-"""A weighing's result: (adapter id, weight)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """What the server says of a request whose weights follow its answer.
-
-    Attributes:
-        key: the policy that the workers were given.
-        scope: ``token`` or ``recompute``.
-        stride: generated tokens from one weighing to the next.
-        messages: the prompt's messages as (role, text).
-        text: the prompt's text where there are no messages.
-        trace: the name under which weighings are reported; None for not at all.
-    """
-
-    key: str
-    scope: Literal["token", "recompute"]
-    stride: int
-    messages: tuple[tuple[str, str], ...] = ()
-    text: str | None = None
-    trace: str | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        """Plain values for the request's ``extra_args``."""
-        return {
-            "key": self.key,
-            "scope": self.scope,
-            "stride": self.stride,
-            "messages": [list(message) for message in self.messages],
-            "text": self.text,
-            "trace": self.trace,
-        }
-
-    @classmethod
-    def from_wire(cls, wire: dict[str, Any]) -> "Follow":
-        """The same from its wire form."""
-        messages = tuple((role, text) for role, text in wire["messages"])
-        return cls(**{**wire, "messages": messages})
+from server.engine.messages import Follow, Weighed
 
 
 @dataclass(slots=True)

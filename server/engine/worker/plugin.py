@@ -16,13 +16,10 @@ from typing import Any, Final
 
 import torch
 
-KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
-"""Environment variable that names the compiled kernel: set by the server, read by the workers."""
+from server.engine.bank.kernels.build import KERNEL_VARIABLE
+from server.engine.worker.step_hook import HOOK_MARK
 
 _PR_SET_PDEATHSIG: Final = 1
-
-HOOK_MARK: Final = "loralloy"
-"""Attribute that tells the hooked method from vLLM's own."""
 
 
 def register() -> None:
@@ -128,7 +125,7 @@ def _bind_layers() -> None:
 def _hook_steps() -> None:
     from vllm.v1.worker.lora_model_runner_mixin import LoRAModelRunnerMixin
 
-    from server.engine.worker.extension import bank_of, reweigher, slot_table
+    from server.engine.worker.runner_state import bank_of, reweigher, slot_table
     from server.engine.worker.step_hook import fill_step
 
     stock = LoRAModelRunnerMixin.set_active_loras

@@ -24,8 +24,8 @@ from router.reweighing import Reweighing
 from router.running_sum import RunningSum
 from router.threads import one_thread
 from router.window import RoutingInput, mean_embedding, stretches
-from server.engine.trace_channel import Told
-from server.engine.worker.gate_log import GateLog, Weighed
+from server.engine.messages import Told, Weighed
+from server.engine.worker.gate_log import GateLog
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from server.engine.worker.step_hook import EXTRA_KEY
+from server.engine.messages import EXTRA_KEY
 
 RESTART_ATTRIBUTE: Final = "loralloy_restarted"
 """Attribute of a request: how many generated tokens it had when it was last started anew."""

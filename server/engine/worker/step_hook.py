@@ -12,12 +12,9 @@ from typing import Any, Final
 from router.mixture import Combination
 from server.engine.bank.gates import by_slot, gates_of
 from server.engine.bank.step_gates import SlotGates, StepGates
-from server.engine.worker.gate_log import Follow, GateLog, Weighed
+from server.engine.messages import EXTRA_KEY, Follow, Weighed
+from server.engine.worker.gate_log import GateLog
 from server.engine.worker.reweigher import Due, Reweigher
-
-EXTRA_KEY: Final = "loralloy"
-"""Key of ``SamplingParams.extra_args`` that carries a request's mixture. Reserved: set by the
-server alone."""
 
 LOG_ATTRIBUTE: Final = "loralloy_log"
 """Attribute of vLLM's record of a request that holds its gate log: it outlives preemption, and goes
@@ -161,3 +158,7 @@ def _weighed(row: Row) -> list[tuple[Weighed, int]]:
     if log is None:
         return [(row.first if row.mixture else (), row.count)]
     return [(log.weighings[number], count) for number, count in row.spans(log)]
+
+
+HOOK_MARK: Final = "loralloy"
+"""Attribute that tells the hooked method from vLLM's own."""

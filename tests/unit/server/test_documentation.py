@@ -10,18 +10,15 @@ from pydantic_core import PydanticUndefined
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors as server_errors
+from server.access.settings import AccessSettings
 from server.edge import envelope
+from server.edge.settings import LimitSettings
 from server.engine import errors as engine_errors
 from server.engine.settings import EngineSettings
-from server.setting_groups import (
-    AccessSettings,
-    LimitSettings,
-    ResidencySettings,
-    SourceSettings,
-    StorageSettings,
-    TraceSettings,
-)
-from server.settings import Settings
+from server.residency.settings import ResidencySettings
+from server.settings import Settings, StorageSettings
+from server.sources.settings import SourceSettings
+from server.traces.settings import TraceSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")

@@ -1,9 +1,9 @@
 import pytest
 
+from router.decision import RouteDecision
 from router.mixture import Member, Mixture
-from router.router import RouteDecision
-from server.generation.report import Applied
 from server.metrics import MAX_ADAPTER_LABELS, Metrics, effective_number
+from server.traces.applied import Applied
 
 
 def applied(name: str, weight: float = 1.0, fallback: str | None = None) -> Applied:

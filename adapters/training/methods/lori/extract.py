@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from adapters.files import WEIGHTS_FILE
-from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
 from adapters.training.methods.lori.mask_files import read_masks, write_masks
 from adapters.training.methods.lori.masks import GRANULARITIES, Masks, magnitude_masks
+from adapters.training.process import status_of
 
 _SAVED, _TRAINED = ".lora_B.weight", ".lora_B.default.weight"
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch.utils import cpp_extension
@@ -86,3 +87,7 @@ def build(folder: Path) -> Path | None:
             return None
         fresh.rename(target)
     return target
+
+
+KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
+"""Environment variable that names the compiled kernel: set by the server, read by the workers."""

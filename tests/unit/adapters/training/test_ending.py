@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.training.ending import status_of
 from adapters.training.errors import TrainingError
+from adapters.training.process import status_of
 
 
 def raising(error: BaseException) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from server.access.rights import GRANTED, RIGHTS, Right, required
 from server.access.rows import KeyLedger
 from server.app import _ENGINE_ROUTES, _OWN_PAGES, OWN_MODULES
 from server.edge.guard import Guard
-from server.setting_groups import LimitSettings
+from server.edge.settings import LimitSettings
 from tests.support.access import callers_of, database, made
 
 OURS = {

@@ -11,7 +11,7 @@ from server.access.callers import Callers
 from server.access.keys import Quota
 from server.access.limits import Limiter
 from server.edge.guard import Guard
-from server.setting_groups import LimitSettings
+from server.edge.settings import LimitSettings
 from tests.support.access import callers_of
 
 ROUTE = Route("/v1/completions", lambda request: None, methods=["POST"])

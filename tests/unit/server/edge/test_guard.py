@@ -10,8 +10,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDisconnect
 
 from server.edge.guard import Guard
+from server.edge.settings import LimitSettings
 from server.errors import Unauthorized
-from server.setting_groups import LimitSettings
 from tests.support.access import callers_of, guarded
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from server.edge.guard import Guard
-from server.setting_groups import LimitSettings
+from server.edge.settings import LimitSettings
 from tests.support.access import guarded
 from tests.support.running_server import free_port
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.engine.trace_channel import Told, TraceReceiver, TraceSender
+from server.engine.messages import Told
+from server.engine.trace_channel import TraceReceiver, TraceSender
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 
 from server.errors import TraceNotFound
 from server.generation.answer import Answer
-from server.generation.report import Applied, Report
+from server.generation.report import Report
+from server.traces.applied import Applied
 from server.traces.store import TraceStore
 from server.traces.trace import TraceHead, TraceStep
 from tests.support.following import follows

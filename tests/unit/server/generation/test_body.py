@@ -1,8 +1,10 @@
 import pytest
 
+from server.edge.json_body import parse_object
 from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
-from server.generation.body import Cleaned, UsageWish, counting, parse_object
+from server.generation.body import Cleaned
 from server.generation.body import clean as clean_body
+from server.generation.token_counts import UsageWish, counting
 
 
 def clean(body) -> Cleaned:

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from router.mixture import Member, Mixture
-from server.generation.body import UsageWish, clean
-from server.generation.middleware import Generation
+from server.generation.body import clean
+from server.generation.decided import Generation
 from server.generation.prompts import Api
-from server.generation.report import Applied
+from server.generation.token_counts import UsageWish
+from server.traces.applied import Applied
 from server.traces.store import TraceStore
 from server.traces.trace import TraceStep
 from tests.support.following import follows

@@ -2,19 +2,11 @@ import json
 
 import pytest
 
+from router.decision import RouteDecision
 from router.mixture import BASE_MODEL, Member, Mixture
-from router.router import RouteDecision
-from server.generation.body import UsageWish
-from server.generation.report import (
-    MAX_HEADER_CHARS,
-    Applied,
-    Report,
-    Span,
-    as_wished,
-    span_of,
-    stream_error,
-    told_of,
-)
+from server.generation.report import Report, stream_error, told_of
+from server.generation.token_counts import Span, UsageWish, as_wished, span_of
+from server.traces.applied import MAX_HEADER_CHARS, Applied
 from server.traces.store import TraceStore
 from server.traces.trace import TraceHead, TraceStep
 from tests.support.following import follows

@@ -12,11 +12,11 @@ import pytest
 from adapters import read_base_model
 from adapters.limits import Limits
 from router.encoders import make_encoder
-from server.setting_groups import SourceSettings
 from server.sources.address import parse_source
 from server.sources.download import open_web
 from server.sources.fetch import Fetcher
 from server.sources.progress import Watch
+from server.sources.settings import SourceSettings
 from tests.support.archives import tar_gz_of, zip_of
 from tests.support.web import Web, running_web
 from tests.unit.server.sources.serving import Served, make_catalogue

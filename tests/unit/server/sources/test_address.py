@@ -4,9 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from server.errors import InvalidSource, SourceNotAllowed
-from server.setting_groups import SourceSettings
 from server.sources.address import HttpsSource, HubSource, S3Source, parse_source
 from server.sources.allowed import check_allowed
+from server.sources.settings import SourceSettings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -6,7 +6,7 @@ import pytest
 
 from router.mixture import BASE_MODEL, Member, Mixture
 from server.errors import TraceNotFound
-from server.setting_groups import TraceSettings
+from server.traces.settings import TraceSettings
 from server.traces.store import TraceStore
 from server.traces.trace import ChoiceTrace, Trace, TraceStep
 from tests.support.traces import CODE, MATHS, begin, head, tokens_of

@@ -3,7 +3,7 @@
 import pytest
 
 from server.errors import TraceNotFound
-from server.setting_groups import TraceSettings
+from server.traces.settings import TraceSettings
 from server.traces.store import TraceStore
 from tests.support.traces import CODE, MATHS, Clock, begin, tokens_of
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from server.engine.worker.gate_log import Follow, GateLog
+from server.engine.messages import Follow
+from server.engine.worker.gate_log import GateLog
 
 PROMPT, NEW = 7, 20
 

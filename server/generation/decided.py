@@ -1,0 +1,99 @@
+"""A decided request: its mixtures, the body that vLLM gets, what the answer tells."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from router.decision import Following
+from server.engine.client.plan import GenerationPlan
+from server.generation.body import Cleaned
+from server.generation.prompts import Api
+from server.generation.report import Report
+from server.generation.token_counts import UsageWish, counting
+from server.traces.applied import Applied
+from server.traces.recording import Recording
+from server.traces.store import TraceStore
+from server.traces.trace import TraceHead, TraceStep
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request, decided: the mixtures it gets, what they need, and the body that vLLM gets.
+
+    Attributes:
+        applied: what each prompt gets.
+        folders: digest → folder of every adapter that the request may need.
+        cleaned: the body without our fields.
+        model: a name that vLLM knows.
+        usage: what the client wants of token counts that we asked for; None if we did not.
+        recording: the trace, where weights change while the answer grows.
+    """
+
+    applied: Sequence[Applied]
+    folders: Mapping[str, Path]
+    cleaned: Cleaned
+    model: str
+    usage: UsageWish | None = None
+    recording: Recording | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The body without our fields, under a model name that vLLM knows."""
+        return json.dumps({**self.cleaned.fields, "model": self.model}).encode()
+
+    @property
+    def report(self) -> Report:
+        """What the answer is to tell."""
+        return Report(
+            self.applied,
+            in_chunks=self.cleaned.tells_mixture,
+            choices=self.choices,
+            recording=self.recording,
+            usage=self.usage,
+        )
+
+    @property
+    def choices(self) -> int:
+        """Answers to each prompt."""
+        given = self.cleaned.fields.get("n")
+        return max(1, given) if isinstance(given, int) else 1
+
+    def plan(self, tenant: str) -> GenerationPlan:
+        """The plan that the engine reads."""
+        mixtures = tuple(one.mixture for one in self.applied)
+        followings = tuple(one.following for one in self.applied)
+        return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, followings, self.recording)
+
+    def counted(self, api: Api) -> "Generation":
+        """The same with chunks that count their tokens, where each tells the mixture of its own."""
+        is_told = self.cleaned.tells_mixture and self.following is not None
+        both = counting(self.cleaned.fields) if is_told and api is not Api.RESPONSES else None
+        if both is None:
+            return self
+        fields, wish = both
+        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=wish)
+
+    def recorded(self, store: TraceStore, tenant: str, request_id: str) -> "Generation":
+        """The same with a trace begun, where weights change while the answer grows."""
+        following = self.following
+        if following is None:
+            return self
+        first = self.applied[0].mixture
+        head = TraceHead(
+            request_id,
+            first.policy,
+            first.policy_version,
+            following.scope,
+            following.stride,
+            following.reweighing.config.combination,
+            tuple(sorted({name for one in self.applied for name, _ in one.members})),
+            self.choices,
+        )
+        steps = [TraceStep.of(0, one.mixture) for one in self.applied]
+        return replace(self, recording=store.begin(tenant, head, steps))
+
+    @property
+    def following(self) -> Following | None:
+        """How weights follow the answers; all prompts of a request have one policy."""
+        return next((one.following for one in self.applied if one.following), None)
