@@ -10,9 +10,9 @@ def main() -> None:
 
     from server.settings import load_settings
 
-    places = load_settings({}, Path(os.environ["LORALLOY_CONFIG"])).places
-    bucket = (places.store_url or "").removeprefix("s3://").partition("/")[0]
-    files = S3FileSystem(**places.store_options)
+    locations = load_settings({}, Path(os.environ["LORALLOY_CONFIG"])).locations
+    bucket = (locations.store_url or "").removeprefix("s3://").partition("/")[0]
+    files = S3FileSystem(**locations.store_options)
     if files.exists(bucket):
         print(f"there is a bucket {bucket}")
         return

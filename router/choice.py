@@ -29,16 +29,16 @@ class Choice:
 class View:
     """The index as one request sees it.
 
-    Adapters that are not in ``allowed`` (None: all are) do not exist for it.
+    Adapters that are not in ``visible`` (None: all are) do not exist for it.
     """
 
     snapshot: IndexSnapshot
-    allowed: Collection[str] | None = None
+    visible: Collection[str] | None = None
 
-    def sees(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         """Whether there is such an adapter for this request."""
         here = name in self.snapshot.entries
-        return here and (self.allowed is None or name in self.allowed)
+        return here and (self.visible is None or name in self.visible)
 
     def require(self, name: str, policy: str, place: str) -> str:
         """The name itself.
@@ -46,7 +46,7 @@ class View:
         Raises:
             UnknownAdapterInPolicy: there is no such adapter for this request.
         """
-        if not self.sees(name):
+        if not self.has(name):
             raise UnknownAdapterInPolicy(name, policy, place)
         return name
 
@@ -78,8 +78,8 @@ class View:
         if config.needs == "names":
             return tuple(self.require(name, policy, "weights") for name in config.named())
         seen = self.snapshot.names
-        if self.allowed is not None:
-            seen = tuple(name for name in seen if name in self.allowed)
+        if self.visible is not None:
+            seen = tuple(name for name in seen if name in self.visible)
         if config.candidates == options.Candidates():
             return seen
         kept = tuple(name for name in seen if options.is_candidate(name, config.candidates))

@@ -52,7 +52,7 @@ class Reweighing:
         Policies weigh higher scores higher, so that the prompt's mixture is the same as over all.
         A fallback adapter takes one of the places.
         """
-        fallback = config.fallback if view.sees(config.fallback) else None
+        fallback = config.fallback if view.has(config.fallback) else None
         places = limit if limit is None or fallback is None else max(1, limit - 1)
         best = set(np.argsort(-scores, kind="stable")[:places].tolist())
         kept = tuple(name for place, name in enumerate(names) if place in best)

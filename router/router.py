@@ -139,7 +139,7 @@ class Router:
         spoken: RoutingInput | str,
         policy: str = DEFAULT_POLICY,
         overrides: RoutingOverrides | None = None,
-        allowed: Collection[str] | None = None,
+        visible: Collection[str] | None = None,
     ) -> RouteDecision:
         """The mixture for a text.
 
@@ -147,13 +147,13 @@ class Router:
             spoken: the request's messages or text.
             policy: the policy's name.
             overrides: what this request changes of it.
-            allowed: names of the adapters that may be used; None for all. The others do not
+            visible: names of the adapters that may be used; None for all. The others do not
                 exist for this request.
 
         Raises:
             UnknownPolicy: there is no such policy.
             InvalidPolicy: the overrides do not fit the policy.
-            UnknownAdapterInPolicy: a named adapter is not there, or not allowed.
+            UnknownAdapterInPolicy: a named adapter is not there, or not visible.
             NoCandidates: the include and exclude lists leave no adapter.
             NoCentroid: the request includes an adapter that has nothing to be scored by.
             NoStaticEncoder: the request asks for the static encoder, and there is none.
@@ -163,7 +163,7 @@ class Router:
         if overrides is not None:
             config = overridden(config, overrides)
         said = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
-        view = View(self.index.snapshot, allowed)
+        view = View(self.index.snapshot, visible)
         if overrides is not None and overrides.candidates is not None:
             view.require_scored(overrides.candidates.include or (), policy)
         names = view.candidates(config, policy)

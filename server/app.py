@@ -1,6 +1,6 @@
 """The app: our layers around vLLM's routes, ours beside them.
 
-    Guard → ErrorShape → Naming → Mixing → routes
+    Guard → ErrorShape → TokeniseMiddleware → GenerationMiddleware → routes
 
 What serves requests is put together here, and lives on ``app.state.parts``.
 """
@@ -25,14 +25,14 @@ from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.engine.engine import EmbeddedEngine
-from server.gauges import watch_callers, watch_engine, watch_slots, watch_traces
-from server.generation.middleware import Mixer, Mixing
+from server.gauges import gauge_callers, gauge_engine, gauge_slots, gauge_traces
+from server.generation.middleware import Collaborators, GenerationMiddleware
 from server.generation.prompts import Decode
-from server.generation.tokenise import Naming
+from server.generation.tokenise import TokeniseMiddleware
 from server.lifespan import lifespan
 from server.metrics import Metrics
-from server.policies.catalogue import PolicyDesk
-from server.policies.registry import PolicyBook
+from server.policies.catalogue import PolicyCatalogue
+from server.policies.registry import PolicyRegistry
 from server.residency.fetching import Fetching
 from server.residency.residency import Residency
 from server.routes import (
@@ -78,7 +78,7 @@ async def create_app(
     router: Router,
     registry: AdapterRegistry,
     access: Access,
-    book: PolicyBook,
+    book: PolicyRegistry,
 ) -> FastAPI:
     """Put the app together around a running engine."""
     metrics = Metrics()
@@ -91,10 +91,12 @@ async def create_app(
         on_load=metrics.loads.observe,
     )
     catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
-    desk = PolicyDesk(catalogue, book, metrics)
+    desk = PolicyCatalogue(catalogue, book, metrics)
     desk.open()
     store = TraceStore(settings.traces)
-    mixer = Mixer(catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store)
+    mixer = Collaborators(
+        catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store
+    )
     app = _layered(settings, access, catalogue, mixer)
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
@@ -116,14 +118,16 @@ async def create_app(
         importing,
     )
     engine.tell_tokens(metrics.count_tokens)
-    watch_slots(metrics, residency, catalogue)
-    watch_callers(metrics, access)
-    watch_traces(metrics, store)
-    watch_engine(metrics, engine)
+    gauge_slots(metrics, residency, catalogue)
+    gauge_callers(metrics, access)
+    gauge_traces(metrics, store)
+    gauge_engine(metrics, engine)
     return app
 
 
-def _layered(settings: Settings, access: Access, catalogue: Catalogue, mixer: Mixer) -> FastAPI:
+def _layered(
+    settings: Settings, access: Access, catalogue: Catalogue, mixer: Collaborators
+) -> FastAPI:
     """The app with our layers and no routes yet."""
     app: FastAPI = DocumentedApp(
         title="Loralloy",
@@ -140,8 +144,8 @@ def _layered(settings: Settings, access: Access, catalogue: Catalogue, mixer: Mi
                 routes=lambda: app.router.routes,
             ),
             Middleware(ErrorShape),
-            Middleware(Naming, catalogue=catalogue),
-            Middleware(Mixing, mixer=mixer),
+            Middleware(TokeniseMiddleware, catalogue=catalogue),
+            Middleware(GenerationMiddleware, mixer=mixer),
         ],
     )
     return app

@@ -8,79 +8,79 @@ from server.residency.residency import Residency
 from server.traces.store import TraceStore
 
 
-def watch_slots(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None:
+def gauge_slots(metrics: Metrics, residency: Residency, catalogue: Catalogue) -> None:
     """Slots, leases and adapters."""
-    metrics.watch("resident_adapters", "Adapters in slots.", lambda: len(residency.resident))
-    metrics.watch("adapter_slots", "Slots of the engine.", lambda: residency.capacity)
-    metrics.watch(
+    metrics.gauge("resident_adapters", "Adapters in slots.", lambda: len(residency.resident))
+    metrics.gauge("adapter_slots", "Slots of the engine.", lambda: residency.capacity)
+    metrics.gauge(
         "leases", "Leases held, one for each adapter of each request.", lambda: residency.leases
     )
-    metrics.watch("waiting_requests", "Requests that wait for a slot.", lambda: residency.waiting)
-    metrics.watch_total(
+    metrics.gauge("waiting_requests", "Requests that wait for a slot.", lambda: residency.waiting)
+    metrics.gauge_total(
         "residency_hits",
         "Requests whose adapters all were in slots.",
         lambda: residency.hits,
     )
-    metrics.watch_total(
+    metrics.gauge_total(
         "residency_misses",
         "Requests that waited for an adapter or a slot.",
         lambda: residency.misses,
     )
-    metrics.watch_total(
+    metrics.gauge_total(
         "evictions", "Adapters that made room for another one.", lambda: residency.evictions
     )
-    metrics.watch("adapters", "Adapters in the store.", lambda: len(catalogue.names.adapters))
+    metrics.gauge("adapters", "Adapters in the store.", lambda: len(catalogue.names.adapters))
 
 
-def watch_callers(metrics: Metrics, access: Access) -> None:
+def gauge_callers(metrics: Metrics, access: Access) -> None:
     """Running and refused calls."""
     limiter = access.limiter
-    metrics.watch("running_calls", "Requests that are being served.", lambda: limiter.running)
-    metrics.watch_total(
+    metrics.gauge("running_calls", "Requests that are being served.", lambda: limiter.running)
+    metrics.gauge_total(
         "limited_calls", "Requests beyond the limits of their API key.", lambda: limiter.refused
     )
 
 
-def watch_traces(metrics: Metrics, store: TraceStore) -> None:
+def gauge_traces(metrics: Metrics, store: TraceStore) -> None:
     """Traces and their steps."""
-    metrics.watch("traces", "Traces in memory, running or kept.", lambda: store.traces)
-    metrics.watch("running_traces", "Traces whose answer is being made.", lambda: store.running)
-    metrics.watch("trace_steps", "Steps of all traces.", lambda: store.steps)
+    metrics.gauge("traces", "Traces in memory, running or kept.", lambda: store.traces)
+    metrics.gauge("running_traces", "Traces whose answer is being made.", lambda: store.running)
+    metrics.gauge("trace_steps", "Steps of all traces.", lambda: store.steps)
 
 
-def watch_engine(metrics: Metrics, engine: EmbeddedEngine) -> None:
+def gauge_engine(metrics: Metrics, engine: EmbeddedEngine) -> None:
     """What the engine counts."""
-    watch, watch_total = metrics.watch, metrics.watch_total
-    watch(
+    gauge, gauge_total = metrics.gauge, metrics.gauge_total
+    gauge(
         "adapter_uses",
         "Uses of adapters by requests in the engine, one for each adapter of each.",
         lambda: engine.counts.adapter_uses,
     )
-    watch(
+    gauge(
         "following_requests",
         "Requests whose weights follow their answer.",
         lambda: engine.counts.following_requests,
     )
-    watch(
+    gauge(
         "open_traces",
         "Requests whose weighings are listened to.",
         lambda: engine.counts.open_traces,
     )
-    watch("worker_policies", "Policies in a worker.", lambda: engine.counts.worker_policies)
-    watch("gate_logs", "Requests whose weighings a worker holds.", lambda: engine.counts.gate_logs)
-    watch_total("weighings", "Weighings of running requests.", lambda: engine.counts.weighings)
-    watch_total(
+    gauge("worker_policies", "Policies in a worker.", lambda: engine.counts.worker_policies)
+    gauge("gate_logs", "Requests whose weighings a worker holds.", lambda: engine.counts.gate_logs)
+    gauge_total("weighings", "Weighings of running requests.", lambda: engine.counts.weighings)
+    gauge_total(
         "failed_weighings",
         "Weighings of running requests that left the weights as they were.",
         lambda: engine.counts.failed_weighings,
     )
-    watch_total("steps", "Steps of the engine.", lambda: engine.counts.steps)
-    watch_total(
+    gauge_total("steps", "Steps of the engine.", lambda: engine.counts.steps)
+    gauge_total(
         "mixed_steps",
         "Steps in which some token had an adapter.",
         lambda: engine.counts.mixed_steps,
     )
-    watch_total(
+    gauge_total(
         "step_mixtures",
         "Unlike mixtures in each step, summed: over mixed_steps, mixtures a batch.",
         lambda: engine.counts.step_mixtures,

@@ -25,7 +25,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     opening = asyncio.create_task(_open(parts))
     reporting = asyncio.create_task(_report(parts.engine))
     following = asyncio.create_task(_follow_others(parts))
-    await asyncio.to_thread(parts.access.watch.start)
+    await asyncio.to_thread(parts.access.key_refresh.start)
     try:
         yield
     finally:
@@ -37,7 +37,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.imports.jobs.close()
         await parts.residency.close()
         await parts.engine.shutdown()
-        await asyncio.to_thread(parts.access.watch.stop)
+        await asyncio.to_thread(parts.access.key_refresh.stop)
         parts.catalogue.registry.close()
 
 

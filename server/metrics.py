@@ -87,11 +87,11 @@ class Metrics:
             registry=self._registry,
         )
 
-    def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Show a value that is read when it is asked for."""
         Gauge(f"loralloy_{name}", meaning, registry=self._registry).set_function(read)
 
-    def watch_total(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def gauge_total(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Show a count since the start that is read when it is asked for."""
         self._registry.register(_Total(f"loralloy_{name}", meaning, read))
 

@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from adapters.errors import StorageFailed
-from adapters.registry.storage import DEFAULT_CACHE_BYTES, Places, check_places
+from adapters.registry.storage import DEFAULT_CACHE_BYTES, Locations, check_locations
 from server.access.key_file import read_key_file
 from server.access.settings import AccessSettings
 from server.edge.settings import LimitSettings
@@ -157,11 +157,11 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys([*given, *listed]))
 
     @property
-    def places(self) -> Places:
+    def locations(self) -> Locations:
         """Where names and contents are kept."""
         options = {name: value.get_secret_value() for name, value in self.storage.options.items()}
         database = None if self.database_url is None else self.database_url.get_secret_value()
-        return Places(self.data_dir, database, self.store_url, options, self.storage.cache_bytes)
+        return Locations(self.data_dir, database, self.store_url, options, self.storage.cache_bytes)
 
     def check(self, has_stored_key: Callable[[], bool] = lambda: False) -> None:
         """Refuse settings that are each valid and cannot be meant together, and URLs of nothing.
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
                 kind of database or store, or pinned adapters leave no slot to the others.
         """
         try:
-            check_places(self.places)
+            check_locations(self.locations)
         except StorageFailed as error:
             raise InvalidSettings(str(error)) from None
         self._check_certificates()

@@ -50,7 +50,7 @@ class Changes:
 
     Attributes:
         revision: the one to ask from next time.
-        rows: names that were added or changed, as :meth:`Ledger.rows` has them.
+        rows: names that were added or changed, as :meth:`AdapterRows.rows` has them.
         names: all names there are; None if nothing has changed.
     """
 
@@ -69,7 +69,7 @@ class VersionRow:
     size_bytes: int | None
 
 
-class Ledger:
+class AdapterRows:
     """The rows of one database. Writers of one process take turns outside; see the registry.
 
     Attributes:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from adapters.database.records import record_of
-from adapters.database.rows import Ledger, VersionRow
+from adapters.database.rows import AdapterRows, VersionRow
 from adapters.errors import MalformedFile, StorageFailed
 from adapters.registry.storage import Storage
 from adapters.store import AdapterStore
@@ -80,7 +80,7 @@ def check(storage: Storage, *, repair: bool = False) -> Report:
     Raises:
         StorageFailed: the database or the store refused, or a server is storing an adapter now.
     """
-    ledger, store = Ledger(storage.database), storage.store
+    ledger, store = AdapterRows(storage.database), storage.store
     store.claim(ledger.key)
     with ledger.collecting() as alone:
         if not alone:
@@ -121,7 +121,10 @@ def _repaired(finding: Finding, store: AdapterStore) -> Finding:
 
 
 def _records(
-    versions: list[VersionRow], names: list[tuple[str, int]], ledger: Ledger, store: AdapterStore
+    versions: list[VersionRow],
+    names: list[tuple[str, int]],
+    ledger: AdapterRows,
+    store: AdapterStore,
 ) -> Iterator[Finding]:
     """Rows that do not belong together, or make no sense."""
     numbers = {(version.name, version.number) for version in versions}
@@ -139,7 +142,7 @@ def _records(
 
 
 def _unneeded(
-    versions: list[VersionRow], ledger: Ledger, store: AdapterStore, *, repair: bool
+    versions: list[VersionRow], ledger: AdapterRows, store: AdapterStore, *, repair: bool
 ) -> Iterator[Finding]:
     """What nobody will miss."""
     used = {version.digest for version in versions}

@@ -4,7 +4,7 @@ from typing import Final
 
 from adapters.adapter import Adapter, Version
 from adapters.database.records import Record, record_of, routing_row
-from adapters.database.rows import Ledger
+from adapters.database.rows import AdapterRows
 from adapters.errors import VersionNotFound, shown
 from adapters.store import AdapterStore
 
@@ -12,7 +12,7 @@ MIN_DIGEST_CHARACTERS: Final = 8
 """Of a digest that names a version."""
 
 
-def earlier(now: Adapter, digest: str, ledger: Ledger, store: AdapterStore) -> Record:
+def earlier(now: Adapter, digest: str, ledger: AdapterRows, store: AdapterStore) -> Record:
     """A version of a name that is not the one of now, with that one's routing data.
 
     Args:

@@ -2,7 +2,7 @@
 
 from adapters.adapter import Adapter, Version
 from adapters.database.records import Problem
-from adapters.database.rows import Ledger
+from adapters.database.rows import AdapterRows
 from adapters.limits import Limits
 from adapters.registry.history import MIN_DIGEST_CHARACTERS, earlier
 from adapters.registry.restart import SetAside, check_still_fits
@@ -17,7 +17,7 @@ class AdapterLookup:
     _base: BaseModelShapes
     _limits: Limits
     _store: AdapterStore
-    _ledger: Ledger
+    _ledger: AdapterRows
     _snapshot: Snapshot
     _set_aside: SetAside
 

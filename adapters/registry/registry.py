@@ -19,7 +19,7 @@ from typing import Any
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.database.records import Record, fit_key
-from adapters.database.rows import Ledger
+from adapters.database.rows import AdapterRows
 from adapters.errors import AdapterExists, VersionConflict
 from adapters.limits import Limits
 from adapters.names import Reserved, check_name
@@ -28,7 +28,7 @@ from adapters.registry.lookup import AdapterLookup
 from adapters.registry.refresh import Refreshed, refreshed
 from adapters.registry.restart import SetAside, load_names
 from adapters.registry.snapshot import Snapshot
-from adapters.registry.storage import Places, Storage, open_storage
+from adapters.registry.storage import Locations, Storage, open_storage
 from adapters.routing_data import check_routing
 from adapters.validation.base_model import BaseModelShapes
 from adapters.validation.validate import validate
@@ -61,9 +61,9 @@ class AdapterRegistry(AdapterLookup):
         self._limits = limits
         self._reserved = reserved
         self._writing = threading.RLock()
-        storage = storage or open_storage(Places(root))
+        storage = storage or open_storage(Locations(root))
         self._store = storage.store
-        self._ledger = Ledger(storage.database)
+        self._ledger = AdapterRows(storage.database)
         self._store.claim(self._ledger.key)
         changes, sizes = self._ledger.changes(-1), self._store.sizes()
         found, self._set_aside = self._taken_up(changes.rows, sizes.get)

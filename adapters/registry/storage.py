@@ -19,7 +19,7 @@ _ANSWER_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Locations:
     """Where names and contents are kept.
 
     Attributes:
@@ -46,7 +46,7 @@ class Storage:
     store: AdapterStore
 
 
-def check_places(places: Places) -> None:
+def check_locations(places: Locations) -> None:
     """Let URLs through that can be opened, before anything is.
 
     Raises:
@@ -58,7 +58,7 @@ def check_places(places: Places) -> None:
         _bucket_path(places.store_url)
 
 
-def open_storage(places: Places, *, tidy: bool = True) -> Storage:
+def open_storage(places: Locations, *, tidy: bool = True) -> Storage:
     """Open both; the tables are made or brought up to date.
 
     Args:
@@ -68,7 +68,7 @@ def open_storage(places: Places, *, tidy: bool = True) -> Storage:
     Raises:
         StorageFailed: one of them refuses, or a URL is not understood.
     """
-    check_places(places)
+    check_locations(places)
     store: AdapterStore
     if places.store_url is None:
         store = LocalStore(places.root, tidy=tidy)
@@ -77,7 +77,7 @@ def open_storage(places: Places, *, tidy: bool = True) -> Storage:
     return Storage(open_names(places), store)
 
 
-def open_names(places: Places) -> Engine:
+def open_names(places: Locations) -> Engine:
     """Open the database alone.
 
     Raises:
@@ -102,7 +102,7 @@ def _bucket_path(url: str) -> str:
     return f"{parts.netloc}{parts.path}".rstrip("/")
 
 
-def _open_remote(places: Places, path: str, *, tidy: bool) -> AdapterStore:
+def _open_remote(places: Locations, path: str, *, tidy: bool) -> AdapterStore:
     # Loaded here alone: most servers need no object store.
     from s3fs import S3FileSystem
 

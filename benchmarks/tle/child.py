@@ -27,7 +27,7 @@ from server.catalogue.routing_data import read_routing
 from server.engine.client.plan import current_plan
 from server.engine.engine import EmbeddedEngine
 from server.engine.settings import EngineSettings
-from server.generation.body import Cleaned
+from server.generation.body import CleanBody
 from server.generation.decided import Generation
 from server.traces.applied import Applied
 from server.traces.store import TraceStore
@@ -104,7 +104,7 @@ class Bench:
         from vllm import SamplingParams
 
         applied = [Applied(decision.mixture, decision)]
-        generation = Generation(applied, {}, Cleaned({}, None, False), MODEL_NAME)
+        generation = Generation(applied, {}, CleanBody({}, None, False), MODEL_NAME)
         generation = generation.recorded(self.traces, "", name)
         current_plan.set(generation.plan(""))
         params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from server.access.audit import AuditLog
 from server.access.callers import Callers
-from server.access.key_refresh import KeyWatch
+from server.access.key_refresh import KeyRefresh
 from server.access.limits import Limiter
 
 
@@ -14,5 +14,5 @@ class Access:
 
     callers: Callers
     limiter: Limiter
-    watch: KeyWatch
+    key_refresh: KeyRefresh
     audit: AuditLog

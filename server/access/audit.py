@@ -26,7 +26,7 @@ _TARGET_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditEntry:
     """What somebody did.
 
     Attributes:
@@ -48,15 +48,15 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A deed as it stands in the log, under its number."""
+class NumberedEntry:
+    """An entry as it stands in the log, under its number."""
 
     id: int
-    deed: Deed
+    entry: AuditEntry
 
     def as_json(self) -> dict[str, Any]:
         """The entry as the wire has it."""
-        return {"id": self.id, "object": "audit.entry", **asdict(self.deed)}
+        return {"id": self.id, "object": "audit.entry", **asdict(self.entry)}
 
 
 class AuditLog:
@@ -71,21 +71,21 @@ class AuditLog:
         self._engine = engine
         self._keep = keep
 
-    def record(self, deed: Deed) -> None:
-        """Add a deed that has been done. It stands in the server's log if not in the database."""
-        log(deed)
+    def record(self, entry: AuditEntry) -> None:
+        """Add what has been done. It stands in the server's log if not in the database."""
+        log(entry)
         try:
             with (
                 database_errors("write the audit log"),
                 self._engine.begin() as connection,
             ):
-                add(connection, deed)
+                add(connection, entry)
                 prune(connection, self._keep)
         except StorageFailed as error:
             # What was done is done: the caller is to hear of that.
             logger.error("the audit log lacks the entry above: %s", error)
 
-    def page(self, limit: int, before: int | None = None) -> list[Entry]:
+    def page(self, limit: int, before: int | None = None) -> list[NumberedEntry]:
         """The latest entries, the newest first.
 
         Args:
@@ -103,15 +103,19 @@ class AuditLog:
         return [_entry(dict(row)) for row in rows]
 
 
-def log(deed: Deed) -> None:
-    """Write a deed to the server's log, as one line of JSON."""
-    told = {key: value for key, value in asdict(deed).items() if key != "time"}
+def log(entry: AuditEntry) -> None:
+    """Write an entry to the server's log, as one line of JSON."""
+    told = {key: value for key, value in asdict(entry).items() if key != "time"}
     logger.info("audit %s", json.dumps(told, sort_keys=True))
 
 
-def add(connection: Connection, deed: Deed) -> None:
-    """Add a deed within a transaction that does what it tells of."""
-    row = {**asdict(deed), "target": deed.target[:_TARGET_CHARACTERS], "detail": dict(deed.detail)}
+def add(connection: Connection, entry: AuditEntry) -> None:
+    """Add an entry within the transaction that does what it tells of."""
+    row = {
+        **asdict(entry),
+        "target": entry.target[:_TARGET_CHARACTERS],
+        "detail": dict(entry.detail),
+    }
     connection.execute(insert(audit).values(**row))
 
 
@@ -122,6 +126,6 @@ def prune(connection: Connection, keep: int) -> None:
         connection.execute(delete(audit).where(audit.c.id <= latest - keep))
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any]) -> NumberedEntry:
     number = row.pop("id")
-    return Entry(number, Deed(**row))
+    return NumberedEntry(number, AuditEntry(**row))

@@ -12,7 +12,7 @@ from typing import Final
 
 from adapters.errors import StorageFailed
 from server.access.callers import Callers
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +21,14 @@ NOTED_EVERY_S: Final = 30.0
 """How often it is written down when keys were last used."""
 
 
-class KeyWatch:
+class KeyRefresh:
     """Keeps callers in step with a database, from the moment that it is made.
 
     Raises:
         StorageFailed: the database refused the first time.
     """
 
-    def __init__(self, ledger: KeyLedger, callers: Callers) -> None:
+    def __init__(self, ledger: KeyRows, callers: Callers) -> None:
         self._ledger = ledger
         self._callers = callers
         self._stopping = threading.Event()

@@ -94,12 +94,12 @@ class Caller:
     Attributes:
         id: the key's id, which is the tenant too: caches and traces are not shared between
             tenants. "" where no key was needed.
-        sees: the adapters that exist for it.
+        visible: the adapters that exist for it.
     """
 
     id: str = ""
     role: Role = "admin"
-    sees: AdapterRule = ALL_ADAPTERS
+    visible: AdapterRule = ALL_ADAPTERS
     quota: Quota = field(default_factory=Quota)
 
 

@@ -18,23 +18,23 @@ class Right(Enum):
 
     NOTHING = "nothing"
     """No key at all is needed."""
-    KNOCK = "knock"
+    ANY_KEY = "any_key"
     """Any key: the answer is that there is no such route, or that it takes another method."""
     USE = "use"
-    WATCH = "watch"
+    MONITOR = "monitor"
     ADMINISTER = "administer"
 
 
 GRANTED: Mapping[Role, frozenset[Right]] = {
-    "metrics": frozenset({Right.NOTHING, Right.KNOCK, Right.WATCH}),
-    "user": frozenset({Right.NOTHING, Right.KNOCK, Right.USE}),
+    "metrics": frozenset({Right.NOTHING, Right.ANY_KEY, Right.MONITOR}),
+    "user": frozenset({Right.NOTHING, Right.ANY_KEY, Right.USE}),
     "admin": frozenset(Right),
 }
 
 RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", "/health"): Right.NOTHING,
     ("GET", "/ready"): Right.NOTHING,
-    ("GET", "/metrics"): Right.WATCH,
+    ("GET", "/metrics"): Right.MONITOR,
     ("GET", "/openapi.json"): Right.USE,
     ("GET", "/docs"): Right.USE,
     ("GET", "/docs/oauth2-redirect"): Right.USE,
@@ -85,4 +85,4 @@ def required(scope: Scope, routes: Iterable[BaseRoute]) -> Right:
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             return RIGHTS.get((method, getattr(route, "path", "")), Right.ADMINISTER)
     # Nothing will be done: the router answers 404, or 405 where only the method is wrong.
-    return Right.KNOCK
+    return Right.ANY_KEY

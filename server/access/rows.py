@@ -26,7 +26,7 @@ class Stored:
     total: int
 
 
-class KeyLedger:
+class KeyRows:
     """The rows of one database; also one that a running server reads. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
@@ -55,7 +55,7 @@ class KeyLedger:
             "max_concurrent": told.quota.max_concurrent,
         }
         shown = {name: row[name] for name in ("role", "adapters", "expires")}
-        deed = audit.Deed(actor, "key.create", told.id, detail=shown)
+        deed = audit.AuditEntry(actor, "key.create", told.id, detail=shown)
         with database_errors("keep an API key"), self._engine.begin() as connection:
             connection.execute(insert(api_keys).values(**row))
             audit.add(connection, deed)
@@ -72,7 +72,7 @@ class KeyLedger:
             .where(api_keys.c.id == key_id, api_keys.c.revoked.is_(None))
             .values(revoked=time.time())
         )
-        deed = audit.Deed(actor, "key.revoke", key_id)
+        deed = audit.AuditEntry(actor, "key.revoke", key_id)
         with database_errors("revoke an API key"), self._engine.begin() as connection:
             if connection.execute(change).rowcount != 1:
                 return False

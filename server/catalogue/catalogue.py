@@ -23,9 +23,9 @@ from server.access.keys import AdapterRule
 from server.catalogue.combinations import check_ranks
 from server.catalogue.names import Names
 from server.catalogue.routing_data import measured, read_routing, usable_centroids
-from server.catalogue.visibility import Sights
+from server.catalogue.visibility import Visibility
 from server.engine.errors import EngineError
-from server.errors import AdapterLeaving, AdaptersBusy
+from server.errors import AdapterBeingRemoved, AdaptersBusy
 from server.metrics import Metrics
 from server.residency.residency import Residency
 
@@ -63,27 +63,27 @@ class Catalogue:
         self._engine = engine
         self._residency = residency
         self._metrics = metrics
-        self._leaving: set[str] = set()
+        self._removing: set[str] = set()
         self.changing = asyncio.Lock()
         self._collecting = asyncio.Lock()
         self._default_policy = default_policy
         self._names = Names(self.base, {}, router.policies, default_policy)
-        self._sights = Sights()
+        self._visibility = Visibility()
 
     @property
     def names(self) -> Names:
         """All that requests can name now; replaced whole at every change."""
         return self._names
 
-    def seen_by(self, rule: AdapterRule) -> Names:
+    def visible_to(self, rule: AdapterRule) -> Names:
         """What a caller can name now."""
-        return self._sights.seen(self._names, self.router.policies, rule)
+        return self._visibility.narrowed(self._names, self.router.policies, rule)
 
-    def allowed(self, rule: AdapterRule) -> Collection[str] | None:
+    def visible_adapters(self, rule: AdapterRule) -> Collection[str] | None:
         """Adapters that the router may choose for a caller; None for all."""
-        if rule.is_all and not self._leaving:
+        if rule.is_all and not self._removing:
             return None
-        return self.seen_by(rule).adapters.keys()
+        return self.visible_to(rule).adapters.keys()
 
     async def open(self) -> None:
         """Take up what is on disk: index it, name it, fill the free slots."""
@@ -117,7 +117,7 @@ class Catalogue:
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
         """
-        self.refuse_leaving(name)
+        self.refuse_removed(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
         async with self.changing:
             adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
@@ -153,7 +153,7 @@ class Catalogue:
             VersionConflict: it has another digest.
             AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
         """
-        self.refuse_leaving(name)
+        self.refuse_removed(name)
         routing = await asyncio.to_thread(measured, routing, self.router.encoder)
         async with self.changing:
             before = self.registry.get(name)
@@ -169,7 +169,7 @@ class Catalogue:
         Raises:
             VersionNotFound: it has no such version.
         """
-        self.refuse_leaving(name)
+        self.refuse_removed(name)
         async with self.changing:
             before = self.registry.get(name)
             adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
@@ -184,9 +184,9 @@ class Catalogue:
             AdaptersBusy: requests still use it after ``max_drain_s``; it stays.
         """
         adapter = self.registry.get(name)
-        if name in self._leaving:
-            raise AdapterLeaving(f"adapter {name!r} is already being removed")
-        self._leaving.add(name)
+        if name in self._removing:
+            raise AdapterBeingRemoved(f"adapter {name!r} is already being removed")
+        self._removing.add(name)
         self.publish()
         try:
             async with AsyncExitStack() as drained:
@@ -196,7 +196,7 @@ class Catalogue:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
                     self.router.remove_adapter(name)
         finally:
-            self._leaving.discard(name)
+            self._removing.discard(name)
             self.publish()
         self._metrics.forget(name)
         return adapter
@@ -213,9 +213,9 @@ class Catalogue:
 
     def publish(self) -> None:
         """Let requests see what there is now."""
-        adapters = {a.name: a for a in self.registry.all() if a.name not in self._leaving}
+        adapters = {a.name: a for a in self.registry.all() if a.name not in self._removing}
         self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
-        self._residency.name({name: adapter.digest for name, adapter in adapters.items()})
+        self._residency.set_names({name: adapter.digest for name, adapter in adapters.items()})
         self._engine.set_models([*adapters, *self.router.policies])
 
     async def refresh(self) -> None:
@@ -242,7 +242,7 @@ class Catalogue:
         A request keeps the digests that it began with: what has been replaced since is still there.
 
         Raises:
-            AdapterLeaving: one of them has been removed meanwhile.
+            AdapterBeingRemoved: one of them has been removed meanwhile.
         """
         store = self.registry.store
         earlier = {digest for _, digest in members} - {
@@ -254,7 +254,7 @@ class Catalogue:
                 missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
         for name, digest in members:
             if plain(name) not in self.names.adapters or digest in missing:
-                raise AdapterLeaving(f"adapter {name!r} has just been removed")
+                raise AdapterBeingRemoved(f"adapter {name!r} has just been removed")
         return {digest: store.path(digest) for _, digest in members}
 
     async def check_combination(
@@ -269,13 +269,13 @@ class Catalogue:
         self._index(adapter)
         self.publish()
 
-    def refuse_leaving(self, name: str) -> None:
+    def refuse_removed(self, name: str) -> None:
         """Let a name through that is not being removed.
 
         Raises:
             AdaptersBusy: it is.
         """
-        if name in self._leaving:
+        if name in self._removing:
             raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
 
     async def _serve_version(self, adapter: Adapter, before: Adapter) -> None:

@@ -32,7 +32,7 @@ async def describe(
         InvalidRouting, RoutingError: the data cannot be used; nothing has changed.
         AdaptersBusy: it is being removed.
     """
-    catalogue.refuse_leaving(name)
+    catalogue.refuse_removed(name)
     registry, encoder = catalogue.registry, catalogue.router.encoder
     for _ in range(_TRIES):
         before = registry.now(name, expected)
@@ -40,7 +40,7 @@ async def describe(
         async with catalogue.changing:
             if registry.get(name) != before:
                 continue
-            catalogue.refuse_leaving(name)
+            catalogue.refuse_removed(name)
             adapter = await asyncio.to_thread(registry.set_routing, name, routing, expected)
             catalogue.show(adapter)
             return adapter

@@ -19,14 +19,16 @@ from server.catalogue.names import Names, barred
 _MAX_KEPT = 256
 
 
-class Sights:
+class Visibility:
     """What each allow-list leaves of the names; kept until the names change. One event loop."""
 
     def __init__(self) -> None:
         self._of: Names | None = None
-        self._seen: dict[AdapterRule, Names] = {}
+        self._kept: dict[AdapterRule, Names] = {}
 
-    def seen(self, names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRule) -> Names:
+    def narrowed(
+        self, names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRule
+    ) -> Names:
         """What an allow-list leaves of the names.
 
         Args:
@@ -36,11 +38,11 @@ class Sights:
         """
         if rule.is_all:
             return names
-        if self._of is not names or len(self._seen) >= _MAX_KEPT:
-            self._of, self._seen = names, {}
-        if rule not in self._seen:
-            self._seen[rule] = narrowed(names, policies, rule)
-        return self._seen[rule]
+        if self._of is not names or len(self._kept) >= _MAX_KEPT:
+            self._of, self._kept = names, {}
+        if rule not in self._kept:
+            self._kept[rule] = narrowed(names, policies, rule)
+        return self._kept[rule]
 
 
 def narrowed(names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRule) -> Names:
@@ -51,7 +53,9 @@ def narrowed(names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRu
 
 
 @contextmanager
-def unnamed(rule: AdapterRule, policy: str, overrides: RoutingOverrides | None) -> Iterator[None]:
+def hiding_invisible_adapters(
+    rule: AdapterRule, policy: str, overrides: RoutingOverrides | None
+) -> Iterator[None]:
     """Route within the block; an error names no adapter but one that the request itself has named.
 
     Policies may be replaced after a request was let through.

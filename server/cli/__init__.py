@@ -10,7 +10,7 @@ from server.cli.chat import chat
 from server.cli.interference import interference
 from server.cli.keys import keys
 from server.cli.merge import merge
-from server.cli.messages import Trouble, fail
+from server.cli.messages import CommandError, fail
 from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
 from server.cli.route import route
@@ -63,7 +63,7 @@ def main() -> None:
     """Run the command; errors take one line, and Ctrl-C ends quietly."""
     try:
         app()
-    except Trouble as trouble:
+    except CommandError as trouble:
         sys.exit(fail(str(trouble)))
     except KeyboardInterrupt:
         sys.exit(130)

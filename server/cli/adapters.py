@@ -13,7 +13,7 @@ from rich.table import Table
 from server.cli import client
 from server.cli.fsck import fsck
 from server.cli.imports import import_adapter
-from server.cli.messages import Trouble, console
+from server.cli.messages import CommandError, console
 
 adapters = typer.Typer(
     help="The adapters of a running server; check a stopped one's.",
@@ -158,7 +158,7 @@ def describe_adapter(  # noqa: PLR0913, PLR0917 - one for each option
     if description is not None:
         told["description"] = description
     if not told:
-        raise Trouble("say what changes: --examples, --description or --router")
+        raise CommandError("say what changes: --examples, --description or --router")
     server = client.Client(url, key)
     _tell(server.send("PATCH", _path(name), headers=_match(expect), json=told))
 
@@ -213,7 +213,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise Trouble(f"{path} is not UTF-8 text") from None
+        raise CommandError(f"{path} is not UTF-8 text") from None
 
 
 def _files(path: Path, examples: Path | None) -> dict[str, Path]:
@@ -222,7 +222,7 @@ def _files(path: Path, examples: Path | None) -> dict[str, Path]:
         files = {"config": path / _CONFIG, "file": path / _WEIGHTS}
         for file in files.values():
             if not file.is_file():
-                raise Trouble(f"{path} has no {file.name}; is it a PEFT adapter's folder?")
+                raise CommandError(f"{path} has no {file.name}; is it a PEFT adapter's folder?")
     return files if examples is None else {**files, "examples": examples}
 
 
@@ -243,9 +243,9 @@ def _routing_document(path: Path) -> dict[str, Any]:
     try:
         document: Any = json.loads(path.read_text("utf-8"))
     except ValueError:
-        raise Trouble(f"{path} is not valid JSON") from None
+        raise CommandError(f"{path} is not valid JSON") from None
     if not isinstance(document, dict):
-        raise Trouble(f"{path} must hold a JSON object")
+        raise CommandError(f"{path} must hold a JSON object")
     return {field: value for field in _ROUTING_FIELDS if (value := document.get(field))}
 
 

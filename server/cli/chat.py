@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from server.cli import client
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 if TYPE_CHECKING:
     from server.cli.painter import Painter
@@ -53,7 +53,7 @@ def chat(  # noqa: PLR0913, PLR0917 - each is an option of the command
     talk = Talk(client.Client(url, key), body, system, traces=trace)
     if once:
         if not prompt:
-            raise Trouble('with --once give what to ask: loralloy chat --once "What is 2+2?"')
+            raise CommandError('with --once give what to ask: loralloy chat --once "What is 2+2?"')
         talk.say(prompt)
         return
     talk.console.print(f"model {model}; {_HELP}", style="dim", highlight=False)
@@ -66,7 +66,7 @@ def parse_weights(text: str) -> dict[str, float]:
     """``maths=0.7,code=0.3`` as weights.
 
     Raises:
-        Trouble: it is not of that form.
+        CommandError: it is not of that form.
     """
     weights: dict[str, float] = {}
     for part in text.split(","):
@@ -76,7 +76,7 @@ def parse_weights(text: str) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise Trouble(f"{part!r} is no weight; write --mixture maths=0.7,code=0.3")
+            raise CommandError(f"{part!r} is no weight; write --mixture maths=0.7,code=0.3")
     return weights
 
 
@@ -170,5 +170,5 @@ class Talk:
         """A failed turn does not end the conversation."""
         try:
             step()
-        except (Trouble, json.JSONDecodeError) as trouble:
+        except (CommandError, json.JSONDecodeError) as trouble:
             self.console.print(f"error: {trouble}", style="red", markup=False, highlight=False)

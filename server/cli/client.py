@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 if TYPE_CHECKING:
     import httpx
@@ -55,21 +55,21 @@ class Client:
         ):
             if response.status_code >= _FIRST_ERROR:
                 response.read()
-                raise Trouble(_told(response))
+                raise CommandError(_told(response))
             for line in response.iter_lines():
                 data = line.removeprefix("data: ")
                 if data == line or data == "[DONE]":
                     continue
                 chunk = json.loads(data)
                 if "error" in chunk:
-                    raise Trouble(str(chunk["error"].get("message")))
+                    raise CommandError(str(chunk["error"].get("message")))
                 yield chunk
 
     def _call(self, method: str, path: str, **body: Any) -> Any:  # noqa: ANN401 - JSON
         with self._session() as session:
             response = session.request(method, self._url + path, **body)
             if response.status_code >= _FIRST_ERROR:
-                raise Trouble(_told(response))
+                raise CommandError(_told(response))
             return response.json()
 
     @contextmanager
@@ -82,12 +82,12 @@ class Client:
             with httpx.Client(headers=self._headers, timeout=timeout) as session:
                 yield session
         except httpx.ConnectError:
-            raise Trouble(
+            raise CommandError(
                 f"no server answers at {self._url}; start one with: loralloy serve, or name one "
                 "with --url"
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise Trouble(f"{self._url}: {error or type(error).__name__}") from None
+            raise CommandError(f"{self._url}: {error or type(error).__name__}") from None
 
 
 def _told(response: "httpx.Response") -> str:

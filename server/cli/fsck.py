@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 if TYPE_CHECKING:
     from adapters.registry.fsck import Report
@@ -43,7 +43,7 @@ def fsck(
         settings = load_settings(flags, config)
         report = _checked(settings, repair=repair)
     except (InvalidSettings, AdapterError) as error:
-        raise Trouble(str(error)) from None
+        raise CommandError(str(error)) from None
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
@@ -60,9 +60,11 @@ def _checked(settings: "Settings", *, repair: bool) -> "Report":
     folder = settings.data_dir
     needs = folder if settings.database_url else folder / DATABASE_FILE
     if not needs.exists():
-        raise Trouble(f"there are no adapters in {folder}; --data-dir names another data folder")
+        raise CommandError(
+            f"there are no adapters in {folder}; --data-dir names another data folder"
+        )
     with owned(folder, "a server is running on the data folder {}; stop it first"):
-        storage = open_storage(settings.places, tidy=False)
+        storage = open_storage(settings.locations, tidy=False)
         try:
             return check(storage, repair=repair)
         finally:

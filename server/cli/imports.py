@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from server.cli import client
-from server.cli.messages import Trouble, console
+from server.cli.messages import CommandError, console
 
 _EVERY_S = 0.5
 _ENDED = frozenset({"done", "failed", "cancelled"})
@@ -46,7 +46,7 @@ def import_adapter(  # noqa: PLR0913, PLR0917 - one for each option
     job = _awaited(server, job)
     if job["state"] != "done":
         error = job["error"] or {"message": "the job was cancelled", "code": "job_cancelled"}
-        raise Trouble(f"{name}: {error['message']} ({error['code']})")
+        raise CommandError(f"{name}: {error['message']} ({error['code']})")
     adapter = job["adapter"]
     out.print(
         f"{name}: rank {adapter['rank']}, version {adapter['version']}, "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 if TYPE_CHECKING:
     from adapters.interference.table import Pair
@@ -28,9 +28,11 @@ def interference(
     Small figures say that a merge adds little noise. Beside each stands what chance gives.
     """
     if len(folders) < _LEAST:
-        raise Trouble("name two adapters or more")
+        raise CommandError("name two adapters or more")
     if picture is not None and picture.suffix.lower() not in _PICTURES:
-        raise Trouble(f"{picture} has no suffix of a picture; there are {', '.join(_PICTURES)}")
+        raise CommandError(
+            f"{picture} has no suffix of a picture; there are {', '.join(_PICTURES)}"
+        )
     import torch
 
     from adapters.errors import AdapterError
@@ -44,11 +46,11 @@ def interference(
         try:
             adapters[name] = read_factors(folder)
         except (AdapterError, OSError) as error:
-            raise Trouble(f"{folder}: {error}") from None
+            raise CommandError(f"{folder}: {error}") from None
     try:
         found = pairs(adapters)
     except AdapterError as error:
-        raise Trouble(str(error)) from None
+        raise CommandError(str(error)) from None
     if out is not None:
         _write(out, as_csv(found).encode())
     if picture is not None:
@@ -68,7 +70,7 @@ def _write(target: Path, content: bytes) -> None:
     try:
         target.write_bytes(content)
     except OSError as error:
-        raise Trouble(f"{target} cannot be written: {error.strerror or error}") from None
+        raise CommandError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
 def _show(found: "list[Pair]") -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from server.cli.messages import Trouble, console
+from server.cli.messages import CommandError, console
 
 if TYPE_CHECKING:
     from server.access.keys import ApiKey, Role
-    from server.access.rows import KeyLedger
+    from server.access.rows import KeyRows
 
 keys = typer.Typer(
     help="Make, list and revoke API keys, also while a server runs.", no_args_is_help=True
@@ -64,7 +64,7 @@ def create_key(  # noqa: PLR0913, PLR0917 - each is an option of the command
     from server.access.keys import AdapterRule, ApiKey, Quota, new_id, new_key
 
     if note is not None and (not note.isprintable() or len(note) > _MAX_NOTE):
-        raise Trouble(f"a note is one line of at most {_MAX_NOTE} characters")
+        raise CommandError(f"a note is one line of at most {_MAX_NOTE} characters")
     checked = _role(role)
     told = ApiKey(
         new_id(),
@@ -124,16 +124,16 @@ def revoke_key(
     """Take no more requests by a key. Answers that run end as they would have."""
     with _ledger(data_dir, config) as ledger:
         if not ledger.revoke(key_id, "cli"):
-            raise Trouble(
+            raise CommandError(
                 f"there is no key {key_id!r} to revoke; 'loralloy keys list' shows what there is"
             )
     console().print(f"{key_id}: revoked", highlight=False, markup=False)
 
 
 @contextmanager
-def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyLedger"]:
+def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyRows"]:
     from adapters.errors import AdapterError
-    from server.access.rows import KeyLedger
+    from server.access.rows import KeyRows
     from server.errors import InvalidSettings
     from server.settings import load_settings
     from server.start.access import registry_database
@@ -142,13 +142,13 @@ def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyLedger"]
         settings = load_settings({} if data_dir is None else {"data_dir": data_dir}, config)
         database = registry_database(settings)
         try:
-            yield KeyLedger(database)
+            yield KeyRows(database)
         finally:
             database.dispose()
     except (InvalidSettings, AdapterError) as error:
-        raise Trouble(str(error)) from None
+        raise CommandError(str(error)) from None
     except OSError as error:
-        raise Trouble(f"the data folder cannot be used: {error.strerror or error}") from None
+        raise CommandError(f"the data folder cannot be used: {error.strerror or error}") from None
 
 
 def _role(given: str) -> "Role":
@@ -157,7 +157,7 @@ def _role(given: str) -> "Role":
     for role in ROLES:
         if role == given:
             return role
-    raise Trouble(f"there is no role {given!r}; there are {', '.join(ROLES)}")
+    raise CommandError(f"there is no role {given!r}; there are {', '.join(ROLES)}")
 
 
 def _patterns(given: list[str] | None, role: "Role") -> tuple[str, ...] | None:
@@ -166,10 +166,12 @@ def _patterns(given: list[str] | None, role: "Role") -> tuple[str, ...] | None:
     if not given:
         return None
     if role != "user":
-        raise Trouble(f"--adapter is for keys of role user; one of role {role} cannot be limited")
+        raise CommandError(
+            f"--adapter is for keys of role user; one of role {role} cannot be limited"
+        )
     for pattern in given:
         if not is_pattern(pattern):
-            raise Trouble(
+            raise CommandError(
                 f"{pattern!r} can be no adapter's name: names have a-z, 0-9, '.', '_' and '-', "
                 "and '*' stands for any of them"
             )
@@ -185,10 +187,10 @@ def _moment(given: str) -> datetime:
             return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
         moment = datetime.fromisoformat(given)
     except (ValueError, OverflowError):
-        raise Trouble(f"{given!r} is no time; say 90d, 12h, or a date as 2027-01-31") from None
+        raise CommandError(f"{given!r} is no time; say 90d, 12h, or a date as 2027-01-31") from None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     if moment <= now:
-        raise Trouble(f"{given} has passed already")
+        raise CommandError(f"{given} has passed already")
     return moment
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 
 def merge(
@@ -31,16 +31,16 @@ def merge(
     from adapters.merging.merge import merge as merged
 
     if combination not in COMBINATIONS:
-        raise Trouble(
+        raise CommandError(
             f"there is no combination {combination!r}; there are {', '.join(COMBINATIONS)}"
         )
     rule = Rule(combination, density, rank, seed)
     try:
         found = merged(weights, rule, out)
     except AdapterError as error:
-        raise Trouble(str(error)) from None
+        raise CommandError(str(error)) from None
     except OSError as error:
-        raise Trouble(f"{error.filename or out}: {error.strerror or error}") from None
+        raise CommandError(f"{error.filename or out}: {error.strerror or error}") from None
     typer.echo(f"{out}: rank {found}, {combination} of {len(weights)} adapters")
 
 
@@ -53,8 +53,8 @@ def _weights(parts: list[str]) -> dict[Path, float]:
         except ValueError:
             weight = math.nan
         if not math.isfinite(weight):
-            raise Trouble(f"{part!r}: write FOLDER=WEIGHT, such as build/maths=0.4")
+            raise CommandError(f"{part!r}: write FOLDER=WEIGHT, such as build/maths=0.4")
         if Path(folder) in found:
-            raise Trouble(f"{folder} is named twice")
+            raise CommandError(f"{folder} is named twice")
         found[Path(folder)] = weight
     return found

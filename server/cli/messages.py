@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 
 
-class Trouble(Exception):
+class CommandError(Exception):
     """Something the user has to know; the message is one line."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 _SUFFIXES = (".svg", ".png", ".pdf")
 _STANDARD_INPUT = Path("-")
@@ -24,14 +24,14 @@ def plot_trace(
 ) -> None:
     """Draw the weights of an answer over its tokens."""
     if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise Trouble(f"{out} has no suffix of a picture; there are {', '.join(_SUFFIXES)}")
+        raise CommandError(f"{out} has no suffix of a picture; there are {', '.join(_SUFFIXES)}")
     document = _read(file)
     from server.cli.plot.trace_file import read_trace
 
     try:
         plotted = read_trace(document, choice)
     except ValueError as error:
-        raise Trouble(f"{_named(file)} is no trace that can be drawn: {error}") from None
+        raise CommandError(f"{_named(file)} is no trace that can be drawn: {error}") from None
     from server.cli.plot.figure import draw
 
     target = out or (Path("trace.svg") if file == _STANDARD_INPUT else file.with_suffix(".svg"))
@@ -39,7 +39,7 @@ def plot_trace(
     try:
         target.write_bytes(picture)
     except OSError as error:
-        raise Trouble(f"{target} cannot be written: {error.strerror or error}") from None
+        raise CommandError(f"{target} cannot be written: {error.strerror or error}") from None
     typer.echo(f"{target}: {plotted.tokens} tokens")
 
 
@@ -47,13 +47,13 @@ def _read(file: Path) -> Any:  # noqa: ANN401 - JSON
     try:
         raw = sys.stdin.read() if file == _STANDARD_INPUT else file.read_text("utf-8")
     except OSError as error:
-        raise Trouble(f"{_named(file)} cannot be read: {error.strerror or error}") from None
+        raise CommandError(f"{_named(file)} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Trouble(f"{_named(file)} is not valid JSON") from None
+        raise CommandError(f"{_named(file)} is not valid JSON") from None
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
-        raise Trouble(f"{_named(file)} is not valid JSON") from None
+        raise CommandError(f"{_named(file)} is not valid JSON") from None
 
 
 def _named(file: Path) -> str:

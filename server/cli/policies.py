@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from server.cli import client
-from server.cli.messages import Trouble, console
+from server.cli.messages import CommandError, console
 
 if TYPE_CHECKING:
     from router.policies import PolicyConfig
@@ -74,7 +74,7 @@ def put_policy(
     """Give a running server one policy of a file; it serves at once, and after a restart."""
     found = _read(file)
     if name not in found:
-        raise Trouble(f"{file} has no policy {name!r}; it has {', '.join(sorted(found))}")
+        raise CommandError(f"{file} has no policy {name!r}; it has {', '.join(sorted(found))}")
     policy = found[name]
     options = policy.model_dump(mode="json", exclude_unset=True) | {"kind": policy.kind}
     told = client.Client(url, key).send("PUT", _path(name), json=options, headers=_match(expect))

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from server.cli import client
-from server.cli.messages import Trouble, console
+from server.cli.messages import CommandError, console
 
 
 def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -24,7 +24,7 @@ def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """Show which adapters a text would get, and how much of each. Nothing is generated."""
     said = sys.stdin.read() if text == "-" else text
     if not said.strip():
-        raise Trouble("there is no text to route")
+        raise CommandError("there is no text to route")
     routing = {"top_k": top_k, "temperature": temperature}
     changes = {name: value for name, value in routing.items() if value is not None}
     body = {"input": said, "policy": policy, "routing": changes or None}

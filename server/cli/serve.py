@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 if TYPE_CHECKING:
     from server.routes.parts import Parts
@@ -110,7 +110,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
         settings = load_settings({**flags, "engine": engine} if engine else flags, config)
         check(settings)
     except (InvalidSettings, AdapterError) as error:
-        raise Trouble(str(error)) from None
+        raise CommandError(str(error)) from None
     if print_config:
         typer.echo(settings.model_dump_json(indent=2))
         return
@@ -145,7 +145,7 @@ def _run(settings: "Settings") -> None:
     try:
         run(settings, _announce)
     except (ServerError, EngineError, AdapterError, RoutingError, PrepareError) as error:
-        raise Trouble(str(error)) from None
+        raise CommandError(str(error)) from None
     except KeyboardInterrupt:
         console.print("Loralloy has stopped.", style="dim")
 

@@ -23,9 +23,9 @@ def train(
         typer.echo(f"Methods: {', '.join(METHODS)}. Their options: loralloy train METHOD --help")
         return
     if method not in METHODS:
-        from server.cli.messages import Trouble
+        from server.cli.messages import CommandError
 
-        raise Trouble(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+        raise CommandError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     from server.prepare import base_model_path
 
     os.environ.setdefault("LORALLOY_BASE_MODEL", str(base_model_path()))

@@ -30,7 +30,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.InvalidSettings: (500, SERVER),
     server_errors.InvalidRequest: (400, INVALID),
     server_errors.ModelNotFound: (404, INVALID),
-    server_errors.AdapterLeaving: (404, INVALID),
+    server_errors.AdapterBeingRemoved: (404, INVALID),
     server_errors.TraceNotFound: (404, INVALID),
     server_errors.PolicyNameTaken: (409, INVALID),
     server_errors.PolicyNotRemovable: (409, INVALID),

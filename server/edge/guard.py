@@ -32,7 +32,7 @@ _STRIPPED = frozenset(
     {b"x-data-parallel-rank", b"x-vllm-priority", b"x-session-id", b"x-request-id"}
 )
 _REPLACED = re.compile(r"/v1/adapters/[^/]+")
-STRANGER = Caller(role="metrics", sees=AdapterRule(()))
+STRANGER = Caller(role="metrics", visible=AdapterRule(()))
 """Whoever asks whether the server is well: no key was looked at."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -52,7 +52,7 @@ class Follow:
         return cls(**{**wire, "messages": messages})
 
 
-class Told(msgspec.Struct, frozen=True, array_like=True):
+class Weighing(msgspec.Struct, frozen=True, array_like=True):
     """A weighing: whose (the server's name and the engine's), its number, its result."""
 
     trace: str

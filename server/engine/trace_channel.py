@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import zmq
 
-from server.engine.messages import Told, Weighed
+from server.engine.messages import Weighed, Weighing
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class TraceSender:
         self._socket.connect(address)
         self.dropped = 0
 
-    def send(self, weighings: Sequence[Told]) -> None:
+    def send(self, weighings: Sequence[Weighing]) -> None:
         """Tell the weighings of a step; never waits."""
         try:
             self._socket.send(msgspec.msgpack.encode(weighings), zmq.NOBLOCK)
@@ -94,7 +94,7 @@ class TraceReceiver:
         self._folder.cleanup()
 
     def _run(self) -> None:
-        decoder = msgspec.msgpack.Decoder(list[Told])
+        decoder = msgspec.msgpack.Decoder(list[Weighing])
         while True:
             try:
                 raw = self._socket.recv()
@@ -104,7 +104,7 @@ class TraceReceiver:
             for weighing in decoder.decode(raw):
                 self._hand_on(weighing)
 
-    def _hand_on(self, told: Told) -> None:
+    def _hand_on(self, told: Weighing) -> None:
         sink = self._sinks.get(told.trace)
         if sink is None:
             return  # its request has ended

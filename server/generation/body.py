@@ -22,7 +22,7 @@ _SALT = re.compile(r"[^@/\\\0]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Cleaned:
+class CleanBody:
     """A body fit for vLLM, and what was taken out of it.
 
     Attributes:
@@ -36,7 +36,7 @@ class Cleaned:
     tells_mixture: bool
 
 
-def clean(body: Mapping[str, Any], max_choices: int) -> Cleaned:
+def clean(body: Mapping[str, Any], max_choices: int) -> CleanBody:
     """Take out what is ours, and refuse what no client may say.
 
     Args:
@@ -62,7 +62,7 @@ def clean(body: Mapping[str, Any], max_choices: int) -> Cleaned:
     unseen = OUR_FIELDS | _DROPPED | _REFUSED
     fields = {name: value for name, value in body.items() if name not in unseen}
     tells_mixture = _take_include_mixture(fields)
-    return Cleaned(fields, _salt(body.get("cache_salt")), tells_mixture)
+    return CleanBody(fields, _salt(body.get("cache_salt")), tells_mixture)
 
 
 def _check_choices(choices: object, most: int) -> None:

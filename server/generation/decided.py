@@ -7,10 +7,10 @@ from pathlib import Path
 
 from router.decision import Following
 from server.engine.client.plan import GenerationPlan
-from server.generation.body import Cleaned
+from server.generation.body import CleanBody
 from server.generation.prompts import Api
 from server.generation.report import Report
-from server.generation.token_counts import UsageWish, counting
+from server.generation.token_counts import StreamCounts, counting
 from server.traces.applied import Applied
 from server.traces.recording import Recording
 from server.traces.store import TraceStore
@@ -32,9 +32,9 @@ class Generation:
 
     applied: Sequence[Applied]
     folders: Mapping[str, Path]
-    cleaned: Cleaned
+    cleaned: CleanBody
     model: str
-    usage: UsageWish | None = None
+    usage: StreamCounts | None = None
     recording: Recording | None = None
 
     @property

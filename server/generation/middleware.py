@@ -1,4 +1,4 @@
-"""The way of a generation: body → wish → mixtures → lease → vLLM → answer.
+"""The way of a generation: body → selection → mixtures → lease → vLLM → answer.
 
 Pure ASGI around vLLM's own routes, so that streams pass piece by piece and the context variable
 with the plan is seen by every task that vLLM starts for the request. A lease lasts until the
@@ -17,19 +17,19 @@ from router.decision import RouteDecision
 from router.window import RoutingInput
 from server.access.keys import AdapterRule
 from server.catalogue.catalogue import Catalogue
-from server.catalogue.visibility import unnamed
+from server.catalogue.visibility import hiding_invisible_adapters
 from server.edge.disconnect import ClientGone, unless_gone
 from server.edge.envelope import OURS, error_response
 from server.edge.json_body import parse_object, read_json, replayed, resized
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import current_plan
-from server.errors import AdapterLeaving, InvalidRequest
+from server.errors import AdapterBeingRemoved, InvalidRequest
 from server.generation.answer import Answer
 from server.generation.body import clean
 from server.generation.decided import Generation
 from server.generation.named_versions import names_for
 from server.generation.prompts import Api, Decode, count_prompts, read_prompts
-from server.generation.selection import Wish, resolve
+from server.generation.selection import Selection, resolve
 from server.metrics import Metrics
 from server.residency.residency import Residency
 from server.traces.applied import Applied
@@ -41,7 +41,7 @@ _PATHS: Mapping[str, Api] = {api.value: api for api in Api}
 
 
 @dataclass(frozen=True, slots=True)
-class Mixer:
+class Collaborators:
     """What the middleware works with."""
 
     catalogue: Catalogue
@@ -52,10 +52,10 @@ class Mixer:
     traces: TraceStore
 
 
-class Mixing:
+class GenerationMiddleware:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, mixer: Mixer) -> None:
+    def __init__(self, app: ASGIApp, mixer: Collaborators) -> None:
         self._app = app
         self._mixer = mixer
 
@@ -67,8 +67,8 @@ class Mixing:
             return
         try:
             body = parse_object(await read_json(scope, receive))
-            sees = scope["state"]["caller"].sees
-            generation = await unless_gone(self._admit(api, body, sees), receive)
+            visible = scope["state"]["caller"].visible
+            generation = await unless_gone(self._admit(api, body, visible), receive)
         except ClientGone:
             return
         except OURS as error:
@@ -85,18 +85,20 @@ class Mixing:
             if generation.recording is not None:
                 answer.close(generation.recording)
 
-    async def _admit(self, api: Api, body: Mapping[str, Any], sees: AdapterRule) -> Generation:
+    async def _admit(self, api: Api, body: Mapping[str, Any], visible: AdapterRule) -> Generation:
         """Decide, and lease; decide anew if an adapter is removed between the two."""
         for _ in range(2):
-            generation = await self._decide(api, body, sees)
+            generation = await self._decide(api, body, visible)
             try:
                 await self._mixer.residency.acquire(generation.folders)
-            except AdapterLeaving:
+            except AdapterBeingRemoved:
                 continue
             return generation
-        raise AdapterLeaving("adapters of this request are being removed; ask again without them")
+        raise AdapterBeingRemoved(
+            "adapters of this request are being removed; ask again without them"
+        )
 
-    async def _decide(self, api: Api, body: Mapping[str, Any], sees: AdapterRule) -> Generation:
+    async def _decide(self, api: Api, body: Mapping[str, Any], visible: AdapterRule) -> Generation:
         catalogue = self._mixer.catalogue
         count = count_prompts(api, body)
         if count > self._mixer.limits.max_prompts:
@@ -106,27 +108,31 @@ class Mixing:
                 param="prompt",
             )
         cleaned = clean(body, self._mixer.limits.max_choices)
-        wish = resolve(body, await names_for(catalogue, sees, body))
-        if wish.mixture is not None:
-            applied = [Applied(wish.mixture)] * count
+        selection = resolve(body, await names_for(catalogue, visible, body))
+        if selection.mixture is not None:
+            applied = [Applied(selection.mixture)] * count
         else:
             prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
-            applied = [Applied(d.mixture, d) for d in await self._route(prompts, wish, sees)]
+            applied = [
+                Applied(d.mixture, d) for d in await self._route(prompts, selection, visible)
+            ]
         for one in applied:
             await catalogue.check_combination(one.combination, one.members)
         members = [member for one in applied for member in one.members]
         folders = await catalogue.folders(members)
-        return Generation(applied, folders, cleaned, wish.model).counted(api)
+        return Generation(applied, folders, cleaned, selection.model).counted(api)
 
     async def _route(
-        self, prompts: Sequence[RoutingInput], wish: Wish, sees: AdapterRule
+        self, prompts: Sequence[RoutingInput], selection: Selection, visible: AdapterRule
     ) -> list[RouteDecision]:
         catalogue = self._mixer.catalogue
-        router, allowed = catalogue.router, catalogue.allowed(sees)
-        policy = wish.policy or ""
-        with unnamed(sees, policy, wish.overrides):
+        router, allowed = catalogue.router, catalogue.visible_adapters(visible)
+        policy = selection.policy or ""
+        with hiding_invisible_adapters(visible, policy, selection.overrides):
             return await asyncio.to_thread(
-                lambda: [router.route(said, policy, wish.overrides, allowed) for said in prompts]
+                lambda: [
+                    router.route(said, policy, selection.overrides, allowed) for said in prompts
+                ]
             )
 
     async def _serve(

@@ -33,7 +33,7 @@ async def names_for(catalogue: Catalogue, rule: AdapterRule, body: Mapping[str, 
         InvalidAdapter: one of them does not fit the base model or the limits of now.
         StorageFailed: the database refused.
     """
-    names = catalogue.seen_by(rule)
+    names = catalogue.visible_to(rule)
     said = {without_base(one, names) for one in versions_named(body)}
     if not said:
         return names

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.edge.envelope import translate
-from server.generation.token_counts import UsageWish, as_wished, span_of
+from server.generation.token_counts import StreamCounts, as_wished, span_of
 from server.traces.applied import Applied
 from server.traces.recording import Recording
 from server.traces.trace import TraceStep
@@ -40,7 +40,7 @@ class Report:
         in_chunks: bool,
         choices: int,
         recording: Recording | None = None,
-        usage: UsageWish | None = None,
+        usage: StreamCounts | None = None,
     ) -> None:
         """Prepare what goes into every chunk.
 

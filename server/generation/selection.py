@@ -41,7 +41,7 @@ OUR_FIELDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Selection:
     """What a request asks for: a given mixture, or else a policy.
 
     Attributes:
@@ -57,7 +57,7 @@ class Wish:
     overrides: RoutingOverrides | None = None
 
 
-def resolve(body: Mapping[str, Any], names: Names) -> Wish:
+def resolve(body: Mapping[str, Any], names: Names) -> Selection:
     """Read what a body asks for.
 
     Raises:
@@ -83,32 +83,35 @@ def resolve(body: Mapping[str, Any], names: Names) -> Wish:
                 param="routing",
             )
         mixture = READERS[said[0]](body[said[0]], names)
-        return Wish(_model_of(mixture, said[0], names), mixture)
-    wish = Wish(_policy(body["policy"], names), policy=body["policy"]) if said else by_model
-    if wish.policy is not None:
-        names.check_policy(wish.policy)
+        return Selection(_model_of(mixture, said[0], names), mixture)
+    selection = (
+        Selection(_policy(body["policy"], names), policy=body["policy"]) if said else by_model
+    )
+    if selection.policy is not None:
+        names.check_policy(selection.policy)
     if overrides is None:
-        return wish
-    if wish.policy is None:
+        return selection
+    if selection.policy is None:
         raise MixtureConflict(
-            f"'routing' changes a policy, but the model {wish.model!r} is none; give 'policy' too",
+            f"'routing' changes a policy, but the model {selection.model!r} is none; give"
+            " 'policy' too",
             param="routing",
         )
-    return Wish(wish.model, policy=wish.policy, overrides=overrides)
+    return Selection(selection.model, policy=selection.policy, overrides=overrides)
 
 
-def read_model(model: object, names: Names) -> Wish:
+def read_model(model: object, names: Names) -> Selection:
     """What a model's name stands for. Errors as in :func:`resolve`."""
     if model is None or model == "":
-        return Wish(names.default_policy, policy=names.default_policy)
+        return Selection(names.default_policy, policy=names.default_policy)
     if not isinstance(model, str):
         raise InvalidRequest("'model' must be a string", param="model")
     if model == names.base:
-        return Wish(model, BASE_MODEL)
+        return Selection(model, BASE_MODEL)
     if model in names.policies:
-        return Wish(model, policy=model)
+        return Selection(model, policy=model)
     name = without_base(model, names)
-    return Wish(plain(name), Mixture.of([member_named(name, 1.0, "model", names)]))
+    return Selection(plain(name), Mixture.of([member_named(name, 1.0, "model", names)]))
 
 
 def without_base(model: str, names: Names) -> str:

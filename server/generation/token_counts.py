@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class UsageWish:
+class StreamCounts:
     """What a client wants of a stream's token counts.
 
     Attributes:
@@ -18,7 +18,7 @@ class UsageWish:
     each: bool
 
 
-def counting(fields: Mapping[str, Any]) -> tuple[dict[str, Any], UsageWish] | None:
+def counting(fields: Mapping[str, Any]) -> tuple[dict[str, Any], StreamCounts] | None:
     """Let every chunk of a stream count its tokens, which tells whose mixture it has to show.
 
     Args:
@@ -36,7 +36,7 @@ def counting(fields: Mapping[str, Any]) -> tuple[dict[str, Any], UsageWish] | No
     if not all(value is None or isinstance(value, bool) for value in (final, each)):
         return None
     counted = {**options, "include_usage": True, "continuous_usage_stats": True}
-    return {**fields, "stream_options": counted}, UsageWish(bool(final), bool(each))
+    return {**fields, "stream_options": counted}, StreamCounts(bool(final), bool(each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def span_of(chunk: Mapping[str, Any], seen: Mapping[int, int]) -> Span | None:
     return Span(choice, first, max(0, int(usage["completion_tokens"]) - first))
 
 
-def as_wished(chunk: Mapping[str, Any], wish: UsageWish) -> Mapping[str, Any] | None:
+def as_wished(chunk: Mapping[str, Any], wish: StreamCounts) -> Mapping[str, Any] | None:
     """A chunk without counts that the client did not ask for; None if nothing else was in it."""
     is_last = chunk.get("choices") == []
     if is_last and not wish.final:

@@ -17,7 +17,7 @@ from server.generation.selection import read_model
 PATHS = frozenset({"/tokenize", "/detokenize"})
 
 
-class Naming:
+class TokeniseMiddleware:
     """Pure ASGI: lets through what names a model that the caller sees."""
 
     def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
@@ -32,8 +32,8 @@ class Naming:
         try:
             body = parse_object(await read_json(scope, receive))
             if body.get("model"):
-                sees = scope["state"]["caller"].sees
-                names = await names_for(self._catalogue, sees, {"model": body["model"]})
+                visible = scope["state"]["caller"].visible
+                names = await names_for(self._catalogue, visible, {"model": body["model"]})
                 # Every name has the base model's tokenizer.
                 body["model"] = read_model(body["model"], names).model
         except ClientGone:

@@ -13,19 +13,19 @@ from router.policies.config import parse_policy
 from server.catalogue.catalogue import Catalogue
 from server.errors import PolicyNameTaken
 from server.metrics import Metrics
-from server.policies.registry import PolicyBook
+from server.policies.registry import PolicyRegistry
 
 logger = logging.getLogger(__name__)
 
 
-class PolicyDesk:
+class PolicyCatalogue:
     """Puts and removes policies. One event loop only.
 
     Attributes:
         book: which policies there are, and where they come from.
     """
 
-    def __init__(self, catalogue: Catalogue, book: PolicyBook, metrics: Metrics) -> None:
+    def __init__(self, catalogue: Catalogue, book: PolicyRegistry, metrics: Metrics) -> None:
         self.book = book
         self._catalogue = catalogue
         self._metrics = metrics

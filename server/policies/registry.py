@@ -11,7 +11,7 @@ from router.errors import InvalidPolicy, UnknownPolicy
 from router.policies import PolicyConfig
 from router.policies.config import parse_policy
 from server.errors import PolicyNotRemovable, PolicyVersionConflict
-from server.policies.rows import PolicyLedger, Row
+from server.policies.rows import PolicyRows, Row
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ ANY_VERSION: Final = "*"
 Source = Literal["api", "file"]
 
 
-class PolicyBook:
+class PolicyRegistry:
     """The policies of one server. Writers take turns outside; readers see what was last replaced.
 
     Args:
@@ -37,7 +37,7 @@ class PolicyBook:
 
     def __init__(self, database: Engine, from_file: Mapping[str, PolicyConfig]) -> None:
         self.from_file = MappingProxyType(dict(from_file))
-        self._ledger = PolicyLedger(database)
+        self._ledger = PolicyRows(database)
         self._revision = -1
         self._put: Mapping[str, PolicyConfig] = {}
         self._unreadable: frozenset[str] = frozenset()

@@ -39,7 +39,7 @@ Check = Callable[[Row | None], None]
 """Looks at a name's row of now, and raises if it must not be changed."""
 
 
-class PolicyLedger:
+class PolicyRows:
     """The rows of one database. Thread-safe.
 
     Every method raises StorageFailed if the database refuses.

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from server.errors import AdapterLeaving
+from server.errors import AdapterBeingRemoved
 
 
 @dataclass(eq=False, slots=True)
@@ -13,11 +13,11 @@ class Removal:
 
     Attributes:
         digest: of the content.
-        off: whether it stays after all, since another name has it.
+        cancelled: whether it stays after all, since another name has it.
     """
 
     digest: str
-    off: bool
+    cancelled: bool
 
 
 class Removals:
@@ -39,33 +39,33 @@ class Removals:
         """Let contents through that stay.
 
         Raises:
-            AdapterLeaving: one of them goes.
+            AdapterBeingRemoved: one of them goes.
         """
         if self.any_of(digests):
-            raise leaving()
+            raise adapter_removed()
 
-    def name(self, digests: Iterable[str]) -> bool:
+    def set_names(self, digests: Iterable[str]) -> bool:
         """Say which contents names stand for, but for names that go; whether any stays for it."""
         self._named = frozenset(digests)
         spared = [removal for removal in self._going if removal.digest in self._named]
         for removal in spared:
-            removal.off = True
+            removal.cancelled = True
             self._going.remove(removal)
         return bool(spared)
 
     @contextmanager
     def going(self, digest: str) -> Iterator[Removal]:
         """Let a content go for the length of the block, unless it is named."""
-        removal = Removal(digest, off=digest in self._named)
-        if not removal.off:
+        removal = Removal(digest, cancelled=digest in self._named)
+        if not removal.cancelled:
             self._going.append(removal)
         try:
             yield removal
         finally:
-            if not removal.off:
+            if not removal.cancelled:
                 self._going.remove(removal)
 
 
-def leaving() -> AdapterLeaving:
+def adapter_removed() -> AdapterBeingRemoved:
     """What a request hears whose adapter goes before it has it."""
-    return AdapterLeaving("an adapter of this request has just been removed; ask without it")
+    return AdapterBeingRemoved("an adapter of this request has just been removed; ask without it")

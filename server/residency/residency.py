@@ -19,7 +19,7 @@ from pathlib import Path
 
 from server.errors import AdaptersBusy, MixtureTooLarge
 from server.residency.fetching import SlotLoader
-from server.residency.removals import Removals, leaving
+from server.residency.removals import Removals, adapter_removed
 
 
 @dataclass(eq=False, slots=True)
@@ -62,7 +62,7 @@ class Residency:
         self._resident: OrderedDict[str, None] = OrderedDict()
         self._leases: Counter[str] = Counter()
         self._kept: frozenset[str] = frozenset()
-        self._leaving: set[str] = set()
+        self._evicting: set[str] = set()
         self._removals = Removals()
         self._queue: deque[_Ticket] = deque()
         self._changed = asyncio.Event()
@@ -94,10 +94,10 @@ class Residency:
         """Requests that use an adapter now."""
         return self._leases[digest]
 
-    def name(self, digests: Mapping[str, str]) -> None:
+    def set_names(self, digests: Mapping[str, str]) -> None:
         """Say what the names stand for from now on, name → digest: that is pinned, and stays."""
         self._kept = frozenset(digests[name] for name in self.pinned if name in digests)
-        if self._removals.name(digests.values()):
+        if self._removals.set_names(digests.values()):
             self._wake()
 
     @asynccontextmanager
@@ -110,7 +110,7 @@ class Residency:
         Raises:
             MixtureTooLarge: more adapters than slots.
             AdaptersBusy: the queue is full, or did not move in time.
-            AdapterLeaving: one of them is being removed.
+            AdapterBeingRemoved: one of them is being removed.
         """
         await self.acquire(folders)
         try:
@@ -149,7 +149,7 @@ class Residency:
 
         Raises:
             MixtureTooLarge: more adapters than slots.
-            AdapterLeaving: one of them is being removed.
+            AdapterBeingRemoved: one of them is being removed.
         """
         pinned = len(self._kept - folders.keys())
         if len(folders) > self.capacity - pinned:
@@ -159,7 +159,7 @@ class Residency:
                 f"{self.capacity} slots{kept}; use fewer members (top_k), or start with --max-loras"
             )
         self._removals.refuse(folders.keys())
-        if any(digest not in self._resident or digest in self._leaving for digest in folders):
+        if any(digest not in self._resident or digest in self._evicting for digest in folders):
             return False
         self._grant(folders)
         return True
@@ -188,18 +188,18 @@ class Residency:
             AdaptersBusy: running requests did not finish in time; nothing has changed.
         """
         with self._removals.going(digest) as removal:
-            if not removal.off:
+            if not removal.cancelled:
                 self._fail_waiting(digest)
             try:
                 async with asyncio.timeout(max_drain_s):
-                    while self._leases[digest] and not removal.off:
+                    while self._leases[digest] and not removal.cancelled:
                         await self._changed.wait()
             except TimeoutError:
                 raise self._busy(
                     f"the adapter is still used by {self._leases[digest]} running requests after "
                     f"{max_drain_s:g} seconds"
                 ) from None
-            if not removal.off:
+            if not removal.cancelled:
                 await self._unload(digest)
                 self._wake()
             yield
@@ -220,7 +220,7 @@ class Residency:
             [outcome] = await asyncio.gather(self._serve(ticket), return_exceptions=True)
             if isinstance(outcome, Exception) and not ticket.granted.done():
                 ticket.granted.set_exception(outcome)
-            self._leaving.clear()
+            self._evicting.clear()
             self._queue.popleft()
 
     async def _serve(self, ticket: _Ticket) -> None:
@@ -248,7 +248,7 @@ class Residency:
                 self.evictions += 1
                 continue
             lacking = sum(digest not in self._resident for digest in ticket.folders)
-            self._leaving = set(sorted(others, key=lambda d: self._leases[d])[:lacking])
+            self._evicting = set(sorted(others, key=lambda d: self._leases[d])[:lacking])
             await self._changed.wait()
         return not ticket.granted.done()
 
@@ -275,7 +275,7 @@ class Residency:
     def _fail_waiting(self, digest: str) -> None:
         for ticket in self._queue:
             if digest in ticket.folders and not ticket.granted.done():
-                ticket.granted.set_exception(leaving())
+                ticket.granted.set_exception(adapter_removed())
         self._wake()
 
     def _busy(self, told: str) -> AdaptersBusy:

@@ -101,7 +101,7 @@ async def describe_adapter(
 @router.get("/v1/adapters/{name}/versions")
 async def list_versions(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """The contents that a name has had, the latest first."""
-    _check_seen(name, caller)
+    _check_visible(name, caller)
     versions = await asyncio.to_thread(parts.catalogue.registry.versions, name)
     data = [{**asdict(one), "created": int(one.created), "object": "version"} for one in versions]
     return {"object": "list", "data": data}
@@ -130,7 +130,7 @@ async def restore_adapter(
 @router.get("/v1/adapters")
 async def list_adapters(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every adapter that the caller may use."""
-    adapters = parts.catalogue.seen_by(caller.sees).adapters.values()
+    adapters = parts.catalogue.visible_to(caller.visible).adapters.values()
     return {"object": "list", "data": [told(adapter, parts) for adapter in adapters]}
 
 
@@ -139,7 +139,7 @@ async def get_adapter(
     name: str, response: Response, parts: PartsOf, caller: CallerOf
 ) -> dict[str, Any]:
     """One adapter; its digest is its ``ETag``."""
-    _check_seen(name, caller)
+    _check_visible(name, caller)
     return _tagged(parts.catalogue.registry.get(name), response, parts)
 
 
@@ -186,9 +186,9 @@ def _version(adapter: Adapter) -> dict[str, Any]:
     return {"digest": adapter.digest, "version": adapter.version}
 
 
-def _check_seen(name: str, caller: Caller) -> None:
+def _check_visible(name: str, caller: Caller) -> None:
     """Answer as if there were none of this name, without looking whether there is."""
-    if not caller.sees.allows(name):
+    if not caller.visible.allows(name):
         raise unknown(name)
 
 

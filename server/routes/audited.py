@@ -8,15 +8,15 @@ from typing import Any, Self
 
 from fastapi import Request
 
-from server.access.audit import DONE, NOBODY, AuditLog, Deed
+from server.access.audit import DONE, NOBODY, AuditEntry, AuditLog
 from server.routes.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Actor:
     """Who asked for something that may outlive the request: the key's id, and the request's."""
 
-    actor: str
+    id: str
     request_id: str | None
 
     @classmethod
@@ -39,13 +39,13 @@ async def audited(
 
     Gives a dictionary for what else is worth knowing: plain values, never a secret.
     """
-    async with audited_for(Asker.of(request), parts.access.audit, action, target) as detail:
+    async with audited_for(Actor.of(request), parts.access.audit, action, target) as detail:
         yield detail
 
 
 @asynccontextmanager
 async def audited_for(
-    asker: Asker, audit: AuditLog, action: str, target: str
+    actor: Actor, audit: AuditLog, action: str, target: str
 ) -> AsyncIterator[dict[str, Any]]:
     """The same without the request, of which nothing is held that long."""
     detail: dict[str, Any] = {}
@@ -60,6 +60,6 @@ async def audited_for(
         outcome = getattr(error, "code", outcome)
         raise
     finally:
-        deed = Deed(asker.actor, action, target, outcome, detail, asker.request_id)
+        entry = AuditEntry(actor.id, action, target, outcome, detail, actor.request_id)
         # Shielded: a client that leaves, or the server's end, must not cost the entry.
-        await asyncio.shield(asyncio.to_thread(audit.record, deed))
+        await asyncio.shield(asyncio.to_thread(audit.record, entry))

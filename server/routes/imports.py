@@ -13,10 +13,10 @@ from adapters.routing_data import check_routing
 from server.catalogue.routing_data import parse_routing
 from server.errors import InvalidRequest
 from server.routes.adapters import told
-from server.routes.audited import Asker, audited, audited_for
+from server.routes.audited import Actor, audited, audited_for
 from server.routes.parts import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, parse_source
-from server.sources.imports import Wish
+from server.sources.imports import ImportRequest
 from server.sources.jobs import Job
 
 router = APIRouter(tags=["adapters"])
@@ -54,19 +54,19 @@ async def start_import(
 ) -> dict[str, Any]:
     """Fetch an adapter from a source that the settings allow; answers with the job at once."""
     check_name(body.name)
-    asker, noted = Asker.of(request), asyncio.Event()
+    actor, noted = Actor.of(request), asyncio.Event()
     try:
         async with audited(request, parts, "import.start", body.name) as detail:
             source = parse_source(body.source)
             detail["source"] = source.shown
             parts.imports.fetcher.check(source)
-            wish = Wish(body.name, source, _routing(body, parts), body.replace)
+            wish = ImportRequest(body.name, source, _routing(body, parts), body.replace)
             job = parts.imports.job_of(wish)
             detail["job"] = job.id
 
             async def work(job: Job) -> dict[str, Any]:
                 await noted.wait()  # the log has the beginning before the end
-                return await _bring(parts, wish, job, asker)
+                return await _bring(parts, wish, job, actor)
 
             parts.imports.jobs.start(job, work)
     finally:
@@ -98,10 +98,10 @@ async def cancel_job(job_id: str, request: Request, parts: PartsOf) -> dict[str,
     return job.as_json()
 
 
-async def _bring(parts: Parts, wish: Wish, job: Job, asker: Asker) -> dict[str, Any]:
+async def _bring(parts: Parts, wish: ImportRequest, job: Job, actor: Actor) -> dict[str, Any]:
     """The whole job; the audit log has how it ended."""
     audit = parts.access.audit
-    async with audited_for(asker, audit, "adapter.import", wish.name) as detail:
+    async with audited_for(actor, audit, "adapter.import", wish.name) as detail:
         detail |= {"source": job.source, "job": job.id}
         adapter, created = await parts.imports.run(wish, job)
         detail |= {"digest": adapter.digest, "version": adapter.version, "created": created}

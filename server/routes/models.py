@@ -18,7 +18,7 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models")
 async def list_models(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every name that the caller can give as the ``model`` of a request."""
-    names = parts.catalogue.seen_by(caller.sees)
+    names = parts.catalogue.visible_to(caller.visible)
     listed = [names.base, *names.adapters, *names.usable]
     return {"object": "list", "data": [_model(name, parts) for name in listed]}
 
@@ -26,7 +26,7 @@ async def list_models(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
 @router.get("/v1/models/{name:path}")
 async def get_model(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """One of them."""
-    names = await names_for(parts.catalogue, caller.sees, {"model": name})
+    names = await names_for(parts.catalogue, caller.visible, {"model": name})
     if name in names.versions:
         read_model(name, names)
         return _model(name, parts, names.versions[name])

@@ -12,7 +12,7 @@ from server.access.keys import Caller
 from server.catalogue.catalogue import Catalogue
 from server.engine.engine import EmbeddedEngine
 from server.metrics import Metrics
-from server.policies.catalogue import PolicyDesk
+from server.policies.catalogue import PolicyCatalogue
 from server.residency.residency import Residency
 from server.settings import Settings
 from server.sources.imports import Imports
@@ -36,7 +36,7 @@ class Parts:
     limits: Limits
     traces: TraceStore
     access: Access
-    policies: PolicyDesk
+    policies: PolicyCatalogue
     imports: Imports
     started: float = field(default_factory=time.time)
     ready: bool = False

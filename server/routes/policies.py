@@ -25,9 +25,9 @@ MAX_BYTES = 2**20
 @router.get("/v1/policies")
 async def list_policies(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every policy with its options."""
-    policies, seen = parts.catalogue.router.policies, _seen(parts, caller)
-    usable = {name: one for name, one in policies.items() if _is_usable(one, seen)}
-    data = [{**_told(name, one, seen), **_origin(name, parts)} for name, one in usable.items()]
+    policies, visible = parts.catalogue.router.policies, _visible(parts, caller)
+    usable = {name: one for name, one in policies.items() if _is_usable(one, visible)}
+    data = [{**_told(name, one, visible), **_origin(name, parts)} for name, one in usable.items()]
     return {"object": "list", "data": data}
 
 
@@ -36,11 +36,11 @@ async def get_policy(
     name: str, response: Response, parts: PartsOf, caller: CallerOf
 ) -> dict[str, Any]:
     """One policy; its version is its ``ETag``."""
-    policy, seen = parts.catalogue.router.policy(name), _seen(parts, caller)
-    if not _is_usable(policy, seen):
+    policy, visible = parts.catalogue.router.policy(name), _visible(parts, caller)
+    if not _is_usable(policy, visible):
         raise barred(name)
     response.headers["ETag"] = f'"{policy.version}"'
-    return {**_told(name, policy, seen), **_origin(name, parts)}
+    return {**_told(name, policy, visible), **_origin(name, parts)}
 
 
 @router.put(
@@ -97,21 +97,25 @@ async def remove_policy(name: str, request: Request, parts: PartsOf) -> dict[str
     return {"id": name, "object": "policy", "deleted": True, "file_version": file_version}
 
 
-def _seen(parts: Parts, caller: Caller) -> Collection[str] | None:
+def _visible(parts: Parts, caller: Caller) -> Collection[str] | None:
     """The adapters that the caller sees; None for all."""
-    return None if caller.sees.is_all else parts.catalogue.seen_by(caller.sees).adapters.keys()
+    return (
+        None
+        if caller.visible.is_all
+        else parts.catalogue.visible_to(caller.visible).adapters.keys()
+    )
 
 
-def _is_usable(policy: PolicyConfig, seen: Collection[str] | None) -> bool:
-    return seen is None or needed(policy) <= set(seen)
+def _is_usable(policy: PolicyConfig, visible: Collection[str] | None) -> bool:
+    return visible is None or needed(policy) <= set(visible)
 
 
-def _told(name: str, policy: PolicyConfig, seen: Collection[str] | None) -> dict[str, Any]:
+def _told(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> dict[str, Any]:
     return {
         "id": name,
         "object": "policy",
         "version": policy.version,
-        **shown_options(policy, seen),
+        **shown_options(policy, visible),
     }
 
 

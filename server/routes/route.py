@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.catalogue.visibility import unnamed
+from server.catalogue.visibility import hiding_invisible_adapters
 from server.errors import InvalidRequest
 from server.generation.prompts import read_plain
 from server.generation.selection import resolve
@@ -38,16 +38,16 @@ async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict
         raise InvalidRequest("give one of 'input', 'prompt' and 'messages'", param="input")
     spoken = read_plain(getattr(request, given[0]), given[0])
     policy = request.policy or request.model or parts.settings.default_policy
-    names = parts.catalogue.seen_by(caller.sees)
-    wish = resolve({"policy": policy, "routing": request.routing}, names)
+    names = parts.catalogue.visible_to(caller.visible)
+    selection = resolve({"policy": policy, "routing": request.routing}, names)
     started = perf_counter()
-    with unnamed(caller.sees, policy, wish.overrides):
+    with hiding_invisible_adapters(caller.visible, policy, selection.overrides):
         decision = await asyncio.to_thread(
             parts.catalogue.router.route,
             spoken,
             policy,
-            wish.overrides,
-            parts.catalogue.allowed(caller.sees),
+            selection.overrides,
+            parts.catalogue.visible_adapters(caller.visible),
         )
     applied = Applied(decision.mixture, decision)
     await parts.catalogue.check_combination(applied.combination, applied.members)

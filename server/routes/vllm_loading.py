@@ -13,7 +13,7 @@ from server.errors import InvalidSource, ServerError, SourceNotAllowed, Unsuppor
 from server.routes.audited import audited
 from server.routes.parts import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, FileSource
-from server.sources.imports import Wish
+from server.sources.imports import ImportRequest
 
 router = APIRouter(tags=["adapters"])
 
@@ -55,7 +55,7 @@ async def load_lora_adapter(body: Load, request: Request, parts: PartsOf) -> Pla
             )
         if not body.lora_path or not body.lora_path.isprintable():
             raise InvalidSource("'lora_path' must be a path", param="lora_path")
-        wish = Wish(body.lora_name, FileSource(body.lora_path), replace=body.load_inplace)
+        wish = ImportRequest(body.lora_name, FileSource(body.lora_path), replace=body.load_inplace)
         try:
             adapter, created = await parts.imports.run(wish)
         except ServerError as error:

@@ -23,7 +23,7 @@ from server.errors import (
 from server.sources.address import HTTPS_PORT, parse_https
 from server.sources.allowed import names_host
 from server.sources.network import CheckedBackend, Network, Resolver, look_up
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 from server.sources.settings import SourceSettings
 
 _MAX_HOPS = 5
@@ -83,7 +83,7 @@ def open_web(settings: SourceSettings) -> Web:
 
 
 def download(
-    url: httpx.URL, target: Path, max_bytes: int, web: Web, hops: Hops, watch: Watch
+    url: httpx.URL, target: Path, max_bytes: int, web: Web, hops: Hops, progress: FetchProgress
 ) -> None:
     """Write what is behind an address into a new file.
 
@@ -93,7 +93,7 @@ def download(
         max_bytes: most bytes.
         web: how to get there.
         hops: where redirects may lead.
-        watch: tells how far it is.
+        progress: tells how far it is.
 
     Raises:
         SourceNotAllowed: it leads to where it may not.
@@ -103,17 +103,17 @@ def download(
         JobCancelled: it was cancelled.
     """
     first = url
-    backend = CheckedBackend(watch, web.resolve, web.private, _host(first))
+    backend = CheckedBackend(progress, web.resolve, web.private, _host(first))
     with httpcore.ConnectionPool(
         ssl_context=web.tls, network_backend=backend, max_connections=1, max_keepalive_connections=0
     ) as pool:
         for _ in range(_MAX_HOPS):
-            watch.check()
+            progress.check()
             secret = hops.secret_headers if _place(url) == _place(first) else {}
             with _told(), _asked(pool, url, secret, web.max_wait_s) as response:
                 if response.status not in _REDIRECTS:
                     _check_status(response)
-                    _save(response, target, max_bytes, watch)
+                    _save(response, target, max_bytes, progress)
                     return
                 url = _next(url, response, first, hops)
     raise SourceUnavailable(f"the source redirects more than {_MAX_HOPS} times")
@@ -168,8 +168,10 @@ def _check_status(response: httpcore.Response) -> None:
         raise SourceUnavailable(f"the source answered {response.status}")
 
 
-def _save(response: httpcore.Response, target: Path, max_bytes: int, watch: Watch) -> None:
-    watch.expect(_length(response), max_bytes)
+def _save(
+    response: httpcore.Response, target: Path, max_bytes: int, progress: FetchProgress
+) -> None:
+    progress.expect(_length(response), max_bytes)
     left = max_bytes
     with target.open("xb") as file:
         for piece in response.iter_stream():
@@ -177,7 +179,7 @@ def _save(response: httpcore.Response, target: Path, max_bytes: int, watch: Watc
             if left < 0:
                 raise TooLarge(f"the source has more than {max_bytes} bytes")
             file.write(piece)
-            watch.came(len(piece))
+            progress.came(len(piece))
 
 
 def _length(response: httpcore.Response) -> int | None:

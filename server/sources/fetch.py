@@ -24,7 +24,7 @@ from server.sources.allowed import check_allowed
 from server.sources.download import Hops, Web, download, open_web
 from server.sources.folder import Root, copy_adapter
 from server.sources.object_store import fetch_objects
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 from server.sources.settings import SourceSettings
 
 
@@ -58,13 +58,13 @@ class Fetcher:
         """
         check_allowed(source, self._settings)
 
-    def fetch(self, source: Source, stage: Path, watch: Watch) -> Path:
+    def fetch(self, source: Source, stage: Path, progress: FetchProgress) -> Path:
         """Fetch an adapter; takes as long as it takes.
 
         Args:
             source: where it is.
             stage: an existing empty folder.
-            watch: tells how far it is, and ends it.
+            progress: tells how far it is, and ends it.
 
         Returns:
             The folder with its two files.
@@ -78,7 +78,7 @@ class Fetcher:
         folder.mkdir()
 
         def unpack(archive: Path) -> None:
-            watch.check()
+            progress.check()
             unpacked = stage / "unpacked"
             unpacked.mkdir()
             with archive.open("rb") as file:
@@ -88,32 +88,32 @@ class Fetcher:
                 (unpacked / name).rename(folder / name)
 
         with storage_errors("fetch an adapter"):
-            self._fetch(source, folder, watch, unpack)
-        watch.check()
+            self._fetch(source, folder, progress, unpack)
+        progress.check()
         return folder
 
     def _fetch(
-        self, source: Source, folder: Path, watch: Watch, unpack: Callable[[Path], None]
+        self, source: Source, folder: Path, progress: FetchProgress, unpack: Callable[[Path], None]
     ) -> None:
         match source:
             case HubSource():
-                self._from_hub(source, folder, watch)
+                self._from_hub(source, folder, progress)
             case S3Source():
                 options = _revealed(self._settings)
-                fetch_objects(source, folder, options, self._limits, watch, unpack)
+                fetch_objects(source, folder, options, self._limits, progress, unpack)
             case HttpsSource():
                 archive = folder / "archive"
                 hops = Hops(self._settings.https, self._settings.https_ports)
                 most = self._limits.max_weights_bytes
-                download(source.url, archive, most, self._web, hops, watch)
+                download(source.url, archive, most, self._web, hops, progress)
                 unpack(archive)
             case FileSource():
                 if self._settings.file is None:
                     raise SourceNotAllowed("file:// is off here", param="source")
                 root, path = Root(self._settings.file), Path(source.path)
-                copy_adapter(root, path, folder, self._limits, watch, unpack)
+                copy_adapter(root, path, folder, self._limits, progress, unpack)
 
-    def _from_hub(self, source: HubSource, folder: Path, watch: Watch) -> None:
+    def _from_hub(self, source: HubSource, folder: Path, progress: FetchProgress) -> None:
         """The two files of a commit; nothing else of a repository is ever asked for."""
         token = self._settings.hf_token
         secret = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
@@ -125,7 +125,7 @@ class Fetcher:
         for name, most in sizes.items():
             try:
                 url = self._on_hub(source, name)
-                download(url, folder / name, most, self._web, hops, watch)
+                download(url, folder / name, most, self._web, hops, progress)
             except SourceNotFound:
                 if name == WEIGHTS_FILE:
                     raise MissingFile(

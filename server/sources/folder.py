@@ -17,7 +17,7 @@ from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.limits import Limits
 from server.errors import SourceNotAllowed, SourceNotFound
 from server.sources.address import is_archive
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 
 _PIECE_BYTES = 2**20
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -90,7 +90,7 @@ def copy_adapter(
     path: Path,
     stage: Path,
     limits: Limits,
-    watch: Watch,
+    progress: FetchProgress,
     unpack: Callable[[Path], None],
 ) -> None:
     """Copy the two files of a folder, or unpack an archive.
@@ -100,7 +100,7 @@ def copy_adapter(
         path: a folder or an archive.
         stage: an existing empty folder.
         limits: bounds on sizes.
-        watch: tells how far it is.
+        progress: tells how far it is.
         unpack: takes a copied archive.
 
     Raises:
@@ -109,11 +109,11 @@ def copy_adapter(
     if root.is_folder(path):
         sizes = {CONFIG_FILE: limits.max_config_bytes, WEIGHTS_FILE: limits.max_weights_bytes}
         for name, most in sizes.items():
-            _copy(root, path / name, stage / name, most, watch)
+            _copy(root, path / name, stage / name, most, progress)
     elif is_archive(path.name):
         copied = stage / "archive"
         try:
-            _copy(root, path, copied, limits.max_weights_bytes, watch)
+            _copy(root, path, copied, limits.max_weights_bytes, progress)
         except MissingFile:
             raise SourceNotFound("there is no such archive", param="source") from None
         unpack(copied)
@@ -121,14 +121,14 @@ def copy_adapter(
         raise SourceNotFound("there is no such folder, nor such an archive", param="source")
 
 
-def _copy(root: Root, path: Path, target: Path, max_bytes: int, watch: Watch) -> None:
+def _copy(root: Root, path: Path, target: Path, max_bytes: int, progress: FetchProgress) -> None:
     source, size = root.open(path)
     with source, target.open("xb") as file:
-        watch.expect(size, max_bytes)
+        progress.expect(size, max_bytes)
         left = max_bytes
         while piece := source.read(_PIECE_BYTES):
             left -= len(piece)
             if left < 0:  # it has grown meanwhile
                 raise TooLarge(f"{target.name} is larger than {max_bytes} bytes")
             file.write(piece)
-            watch.came(len(piece))
+            progress.came(len(piece))

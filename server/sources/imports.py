@@ -12,11 +12,11 @@ from server.catalogue.catalogue import Catalogue
 from server.sources.address import Source
 from server.sources.fetch import Fetcher
 from server.sources.jobs import Job, Jobs, in_thread
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ImportRequest:
     """What is to be imported.
 
     Attributes:
@@ -39,15 +39,15 @@ class Imports:
         self.jobs = Jobs(settings.max_running, settings.max_jobs, settings.keep_s)
         self._catalogue = catalogue
 
-    def job_of(self, wish: Wish) -> Job:
+    def job_of(self, request: ImportRequest) -> Job:
         """A job that has not begun."""
-        return Job(wish.name, wish.source.shown, self._watch())
+        return Job(request.name, request.source.shown, self._progress())
 
-    async def run(self, wish: Wish, job: Job | None = None) -> tuple[Adapter, bool]:
+    async def run(self, request: ImportRequest, job: Job | None = None) -> tuple[Adapter, bool]:
         """Fetch and add; nothing is left behind unless it is added.
 
         Args:
-            wish: what is wanted.
+            request: what is wanted.
             job: told how far it is, and able to cancel it until adding begins.
 
         Returns:
@@ -56,27 +56,27 @@ class Imports:
         Raises:
             ServerError, AdapterError, RoutingError, EngineError: it did not come so far.
         """
-        watch = self._watch() if job is None else job.watch
-        watch.begin()
-        async with self._fetched(wish.source, watch) as folder:
-            watch.check()
+        progress = self._progress() if job is None else job.progress
+        progress.begin()
+        async with self._fetched(request.source, progress) as folder:
+            progress.check()
             if job is not None:
                 job.step = "adding"
-            if wish.replace and wish.name in self._catalogue.names.adapters:
-                return await self._catalogue.replace(wish.name, folder, wish.routing, None)
-            return await self._catalogue.add(wish.name, folder, wish.routing)
+            if request.replace and request.name in self._catalogue.names.adapters:
+                return await self._catalogue.replace(request.name, folder, request.routing, None)
+            return await self._catalogue.add(request.name, folder, request.routing)
 
     @asynccontextmanager
-    async def _fetched(self, source: Source, watch: Watch) -> AsyncIterator[Path]:
+    async def _fetched(self, source: Source, progress: FetchProgress) -> AsyncIterator[Path]:
         with self._catalogue.registry.store.staging() as stage:
             try:
                 folder = await in_thread(
-                    partial(self.fetcher.fetch, source, stage, watch), "import"
+                    partial(self.fetcher.fetch, source, stage, progress), "import"
                 )
             except asyncio.CancelledError:
-                watch.cancel()  # nobody waits any more; the thread must not go on
+                progress.cancel()  # nobody waits any more; the thread must not go on
                 raise
             yield folder
 
-    def _watch(self) -> Watch:
-        return Watch(self.fetcher.settings.max_fetch_s)
+    def _progress(self) -> FetchProgress:
+        return FetchProgress(self.fetcher.settings.max_fetch_s)

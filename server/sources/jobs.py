@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from server.edge.envelope import error_body
 from server.errors import JobCancelled, JobNotFound, NotReady, TooManyJobs
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ class Job:
     """One import. Times are in seconds since 1970 (UTC).
 
     Attributes:
-        watch: how far it is; cancels it.
+        progress: how far it is; cancels it.
         adapter: what it has brought, once it is done.
         error: what it has failed at, as an answer would have it.
     """
 
     name: str
     source: str
-    watch: Watch
+    progress: FetchProgress
     id: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex[:16]}")
     state: State = "queued"
     step: Step = "waiting"
@@ -65,8 +65,8 @@ class Job:
             "created": self.created,
             "started": self.started,
             "ended": self.ended,
-            "bytes_done": self.watch.bytes_done,
-            "bytes_total": self.watch.bytes_total,
+            "bytes_done": self.progress.bytes_done,
+            "bytes_total": self.progress.bytes_total,
             "adapter": self.adapter,
             "error": self.error,
         }
@@ -129,7 +129,7 @@ class Jobs:
             JobNotFound: there is none.
         """
         job = self.get(job_id)
-        job.watch.cancel()
+        job.progress.cancel()
         if job.state == "queued":
             self._end(job, "cancelled")
         task = self._tasks.get(job_id)
@@ -141,7 +141,7 @@ class Jobs:
         """Cancel every job, and wait until none runs."""
         self._closed = True
         for job in self._jobs.values():
-            job.watch.cancel()
+            job.progress.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _run(self, job: Job, work: Work) -> None:
@@ -155,7 +155,7 @@ class Jobs:
     async def _do(self, job: Job, work: Work) -> None:
         job.state, job.step, job.started = "running", "fetching", time.time()
         try:
-            job.watch.check()
+            job.progress.check()
             job.adapter = await work(job)
         except JobCancelled:
             self._end(job, "cancelled")

@@ -15,7 +15,7 @@ from typing import Any
 import httpcore
 
 from server.errors import SourceAddressRefused, SourceUnavailable
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -60,16 +60,20 @@ class CheckedBackend(httpcore.NetworkBackend):
     """Connects for one fetch.
 
     Args:
-        watch: the fetch.
+        progress: the fetch.
         resolve: how names are looked up.
         private: networks that may be connected to although they are not public.
         private_host: the only host for which they may be; redirects to others get none.
     """
 
     def __init__(
-        self, watch: Watch, resolve: Resolver, private: Sequence[Network], private_host: str
+        self,
+        progress: FetchProgress,
+        resolve: Resolver,
+        private: Sequence[Network],
+        private_host: str,
     ) -> None:
-        self._watch = watch
+        self._progress = progress
         self._resolve = resolve
         self._private = private
         self._private_host = private_host
@@ -86,14 +90,14 @@ class CheckedBackend(httpcore.NetworkBackend):
         """Connect to a host; its first address that answers is taken."""
         failure: Exception | None = None
         for address in self._checked(host, port):
-            self._watch.check()
-            wait = self._watch.left_s(timeout or _SLICE_S)
+            self._progress.check()
+            wait = self._progress.left_s(timeout or _SLICE_S)
             try:
                 stream = self._plain.connect_tcp(address, port, wait, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _WatchedStream(stream, self._watch)
+                return _MeasuredStream(stream, self._progress)
         raise failure or httpcore.ConnectError("the name has no address")
 
     def connect_unix_socket(
@@ -116,7 +120,7 @@ class CheckedBackend(httpcore.NetworkBackend):
             found = [ipaddress.ip_address(text) for text in self._resolve(host, port)]
         except (OSError, ValueError, UnicodeError):
             raise SourceUnavailable(f"the host {host} has no address") from None
-        self._watch.check()
+        self._progress.check()
         for address in found:
             if not self._may(host, address):
                 raise SourceAddressRefused(
@@ -132,17 +136,17 @@ class CheckedBackend(httpcore.NetworkBackend):
         return host == self._private_host and any(address in network for network in self._private)
 
 
-class _WatchedStream(httpcore.NetworkStream):
+class _MeasuredStream(httpcore.NetworkStream):
     """A connection whose waits end soon after the fetch was cancelled, or took too long."""
 
-    def __init__(self, inner: httpcore.NetworkStream, watch: Watch) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, progress: FetchProgress) -> None:
         self._inner = inner
-        self._watch = watch
+        self._progress = progress
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         end = time.monotonic() + (timeout or _SLICE_S)
         while True:
-            self._watch.check()
+            self._progress.check()
             try:
                 return self._inner.read(max_bytes, _SLICE_S)
             except httpcore.ReadTimeout:
@@ -150,8 +154,8 @@ class _WatchedStream(httpcore.NetworkStream):
                     raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._watch.check()
-        self._inner.write(buffer, self._watch.left_s(timeout or _SLICE_S))
+        self._progress.check()
+        self._inner.write(buffer, self._progress.left_s(timeout or _SLICE_S))
 
     def close(self) -> None:
         self._inner.close()
@@ -162,9 +166,9 @@ class _WatchedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        wait = self._watch.left_s(timeout or _SLICE_S)
-        return _WatchedStream(
-            self._inner.start_tls(ssl_context, server_hostname, wait), self._watch
+        wait = self._progress.left_s(timeout or _SLICE_S)
+        return _MeasuredStream(
+            self._inner.start_tls(ssl_context, server_hostname, wait), self._progress
         )
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it

@@ -10,7 +10,7 @@ from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.limits import Limits
 from server.errors import ServerError, SourceNotFound, SourceUnavailable
 from server.sources.address import S3Source, is_archive
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -24,7 +24,7 @@ def fetch_objects(
     stage: Path,
     options: Mapping[str, str],
     limits: Limits,
-    watch: Watch,
+    progress: FetchProgress,
     unpack: Callable[[Path], None],
 ) -> None:
     """Copy the objects of a source into a folder.
@@ -34,7 +34,7 @@ def fetch_objects(
         stage: an existing empty folder.
         options: for S3: ``endpoint_url``, ``key``, ``secret``, ``token``.
         limits: bounds on sizes.
-        watch: tells how far it is.
+        progress: tells how far it is.
         unpack: takes a copied archive.
 
     Raises:
@@ -43,9 +43,9 @@ def fetch_objects(
         InvalidAdapter: one of the two is missing, or too large.
     """
     place = f"{source.bucket}/{source.key}"
-    with _told(), _opened(options, watch) as files:
+    with _told(), _opened(options, progress) as files:
         if is_archive(source.key):
-            if not _copy(files, place, stage / "archive", limits.max_weights_bytes, watch):
+            if not _copy(files, place, stage / "archive", limits.max_weights_bytes, progress):
                 raise SourceNotFound("S3 has no such object", param="source")
             unpack(stage / "archive")
             return
@@ -53,7 +53,7 @@ def fetch_objects(
         copied = [
             name
             for name, most in sizes.items()
-            if _copy(files, f"{place}/{name}", stage / name, most, watch)
+            if _copy(files, f"{place}/{name}", stage / name, most, progress)
         ]
     if not copied:
         raise SourceNotFound("S3 has no adapter under this prefix", param="source")
@@ -62,12 +62,12 @@ def fetch_objects(
 
 
 @contextmanager
-def _opened(options: Mapping[str, str], watch: Watch) -> Iterator["S3FileSystem"]:
+def _opened(options: Mapping[str, str], progress: FetchProgress) -> Iterator["S3FileSystem"]:
     """S3 for one fetch; its connections go with the block."""
     # Loaded here alone: most servers need no object store.
     from s3fs import S3FileSystem
 
-    wait = watch.left_s(30)
+    wait = progress.left_s(30)
     files = S3FileSystem(
         **options,
         use_listings_cache=False,
@@ -81,13 +81,15 @@ def _opened(options: Mapping[str, str], watch: Watch) -> Iterator["S3FileSystem"
             files.close_session(files.loop, files._s3)
 
 
-def _copy(files: "S3FileSystem", place: str, target: Path, max_bytes: int, watch: Watch) -> bool:
+def _copy(
+    files: "S3FileSystem", place: str, target: Path, max_bytes: int, progress: FetchProgress
+) -> bool:
     """Copy one object; False if there is none."""
     try:
         size = int(files.info(place)["size"])
     except FileNotFoundError:
         return False
-    watch.expect(size, max_bytes)
+    progress.expect(size, max_bytes)
     left = max_bytes
     with (
         files.open(place, "rb", block_size=_BLOCK_BYTES) as source,
@@ -98,7 +100,7 @@ def _copy(files: "S3FileSystem", place: str, target: Path, max_bytes: int, watch
             if left < 0:
                 raise TooLarge(f"{target.name} is larger than {max_bytes} bytes")
             file.write(piece)
-            watch.came(len(piece))
+            progress.came(len(piece))
     return True
 
 

@@ -8,7 +8,7 @@ from adapters.errors import TooLarge
 from server.errors import JobCancelled, SourceTooSlow
 
 
-class Watch:
+class FetchProgress:
     """One fetch, seen from outside. Thread-safe.
 
     Args:

@@ -9,10 +9,10 @@ from adapters.registry.storage import DATABASE_FILE, open_names
 from server.access.access import Access
 from server.access.audit import AuditLog
 from server.access.callers import Callers
-from server.access.key_refresh import KeyWatch
+from server.access.key_refresh import KeyRefresh
 from server.access.keys import Quota
 from server.access.limits import Limiter
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 from server.settings import Settings
 
 
@@ -23,7 +23,7 @@ def registry_database(settings: Settings) -> Engine:
         StorageFailed: it cannot be opened.
     """
     settings.data_dir.resolve().mkdir(parents=True, exist_ok=True)
-    return open_names(settings.places)
+    return open_names(settings.locations)
 
 
 def open_access(settings: Settings, database: Engine) -> Access:
@@ -35,7 +35,7 @@ def open_access(settings: Settings, database: Engine) -> Access:
     """
     quota = Quota(settings.access.requests_per_minute, settings.access.max_concurrent)
     callers = Callers(settings.keys(), quota, only_local=settings.is_loopback)
-    watch = KeyWatch(KeyLedger(database), callers)
+    watch = KeyRefresh(KeyRows(database), callers)
     return Access(callers, Limiter(), watch, AuditLog(database, settings.access.audit_rows))
 
 
@@ -49,7 +49,7 @@ def has_stored_key(settings: Settings) -> bool:
         return False
     database = registry_database(settings)
     try:
-        stored = KeyLedger(database).stored()
+        stored = KeyRows(database).stored()
     finally:
         database.dispose()
     return any(key.is_usable(time.time()) for key in stored.by_digest.values())

@@ -20,12 +20,12 @@ from router.threads import one_thread
 from server.app import create_app, upload_limits
 from server.engine.engine import EmbeddedEngine
 from server.engine.errors import EngineStartError
-from server.policies.registry import PolicyBook
+from server.policies.registry import PolicyRegistry
 from server.prepare import cache_dir
 from server.routes.parts import Parts
 from server.settings import Settings
 from server.start.access import open_access
-from server.start.models import Sources
+from server.start.models import ModelSources
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _WATCH_S = 0.5
 
 async def launch(
     settings: Settings,
-    sources: Sources,
+    sources: ModelSources,
     policies: dict[str, PolicyConfig],
     listener: socket.socket,
     announce: Announce,
@@ -62,9 +62,9 @@ async def launch(
     one_thread()
     name = settings.engine.served_model_name or sources.model_name
     base = read_base_model(sources.model, name)
-    storage = open_storage(settings.places)
+    storage = open_storage(settings.locations)
     access = open_access(settings, storage.database)
-    book = PolicyBook(storage.database, policies)
+    book = PolicyRegistry(storage.database, policies)
     registry = AdapterRegistry(
         settings.data_dir,
         base,
@@ -95,7 +95,7 @@ async def launch(
     await _listen(app, settings, listener, announce)
 
 
-def _static_encoder(sources: Sources) -> StaticEncoder | None:
+def _static_encoder(sources: ModelSources) -> StaticEncoder | None:
     spec = sources.static_encoder
     return None if spec is None else StaticEncoder(spec, tokenizer=sources.model)
 

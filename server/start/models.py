@@ -12,7 +12,7 @@ from server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ModelSources:
     """Where the models come from.
 
     Attributes:
@@ -30,7 +30,7 @@ class Sources:
     hub: bool
 
 
-def find_sources(settings: Settings) -> Sources:
+def find_sources(settings: Settings) -> ModelSources:
     """Find the base model and the encoder; prepare the defaults that are asked for.
 
     Raises:
@@ -54,7 +54,7 @@ def find_sources(settings: Settings) -> Sources:
     from router.encoders.static import bundled_for
 
     static = settings.static_encoder
-    return Sources(
+    return ModelSources(
         model=folder,
         model_name=name,
         encoder=encoder or str(encoder_path()),
@@ -63,7 +63,7 @@ def find_sources(settings: Settings) -> Sources:
     )
 
 
-def check_encoders(policies: dict[str, PolicyConfig], sources: Sources) -> None:
+def check_encoders(policies: dict[str, PolicyConfig], sources: ModelSources) -> None:
     """Refuse now what the router would refuse once the engine has started."""
     for name, policy in policies.items():
         if policy.encoder == "static" and sources.static_encoder is None:

@@ -14,7 +14,7 @@ from adapters.database.connection import open_database, sqlite_url
 from server.access.callers import Callers
 from server.access.keys import AdapterRule, ApiKey, Quota, Role, new_id, new_key
 from server.access.limits import Limiter
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 from server.edge.settings import LimitSettings
 
 
@@ -41,7 +41,7 @@ def database(folder: Path) -> Engine:
 
 
 def made(
-    ledger: KeyLedger, role: Role = "user", *patterns: str, created: float = 1.0, **told: Any
+    ledger: KeyRows, role: Role = "user", *patterns: str, created: float = 1.0, **told: Any
 ) -> tuple[str, ApiKey]:
     """A new key that a database keeps, and what it is."""
     key = new_key()

@@ -16,27 +16,27 @@ from starlette.testclient import TestClient
 
 from adapters.limits import Limits
 from adapters.registry.registry import AdapterRegistry
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 from adapters.validation.base_model import read_base_model
 from router.centroids.index import CentroidIndex
 from router.encoders.base import Encoder
 from router.policies import PolicyConfig
 from router.router import Router
 from server.access.access import Access
-from server.access.key_refresh import KeyWatch
+from server.access.key_refresh import KeyRefresh
 from server.access.keys import Quota
 from server.access.limits import Limiter
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import current_plan
-from server.generation.middleware import Mixer, Mixing
-from server.generation.tokenise import Naming
+from server.generation.middleware import Collaborators, GenerationMiddleware
+from server.generation.tokenise import TokeniseMiddleware
 from server.metrics import Metrics
-from server.policies.catalogue import PolicyDesk
-from server.policies.registry import PolicyBook
+from server.policies.catalogue import PolicyCatalogue
+from server.policies.registry import PolicyRegistry
 from server.residency.fetching import Fetching
 from server.residency.residency import Residency
 from server.routes import adapters, audit, models, policies, route
@@ -85,7 +85,7 @@ class BareServer:
     http: TestClient
     parts: Parts
     engine: Engine
-    keys: KeyLedger
+    keys: KeyRows
 
     def holding(self, key: str) -> dict[str, str]:
         """The headers of whoever holds a key."""
@@ -125,12 +125,12 @@ def bare_server(
     encoder: Encoder,
     from_file: dict[str, PolicyConfig],
     *,
-    places: Places | None = None,
+    places: Locations | None = None,
     slots: int = 4,
 ) -> Iterator[BareServer]:
     """Serve until the block is left."""
-    storage = open_storage(places or Places(folder / "data"))
-    book = PolicyBook(storage.database, from_file)
+    storage = open_storage(places or Locations(folder / "data"))
+    book = PolicyRegistry(storage.database, from_file)
     limits = Limits(max_versions=3)
     shapes = read_base_model(base, BASE_NAME)
     registry = AdapterRegistry(folder / "data", shapes, limits, lambda: book.names, storage)
@@ -138,10 +138,10 @@ def bare_server(
     router = Router(encoder, CentroidIndex(), from_file, max_members=slots)
     residency = Residency(Fetching(engine, registry.store), slots)
     catalogue = Catalogue(engine, router, registry, residency, metrics)
-    desk = PolicyDesk(catalogue, book, metrics)
+    desk = PolicyCatalogue(catalogue, book, metrics)
     desk.open()
-    ledger, callers = KeyLedger(storage.database), callers_of(ADMIN, quota=Quota())
-    access = Access(callers, Limiter(), KeyWatch(ledger, callers), _audit(storage.database))
+    ledger, callers = KeyRows(storage.database), callers_of(ADMIN, quota=Quota())
+    access = Access(callers, Limiter(), KeyRefresh(ledger, callers), _audit(storage.database))
     traces = TraceStore(TraceSettings())
     settings = Settings(data_dir=folder / "data")
     parts = Parts(
@@ -156,7 +156,7 @@ def bare_server(
         desk,
         Imports(catalogue, Fetcher(settings.sources, limits)),
     )
-    app = _app(parts, Mixer(catalogue, residency, metrics, LimitSettings(), str, traces))
+    app = _app(parts, Collaborators(catalogue, residency, metrics, LimitSettings(), str, traces))
     with TestClient(app, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
         yield BareServer(http, parts, engine, ledger)
 
@@ -167,7 +167,7 @@ def _audit(database):
     return AuditLog(database, 1000)
 
 
-def _app(parts: Parts, mixer: Mixer) -> FastAPI:
+def _app(parts: Parts, mixer: Collaborators) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.catalogue.open()
@@ -187,8 +187,8 @@ def _app(parts: Parts, mixer: Mixer) -> FastAPI:
                 routes=lambda: app.router.routes,
             ),
             Middleware(ErrorShape),
-            Middleware(Naming, catalogue=parts.catalogue),
-            Middleware(Mixing, mixer=mixer),
+            Middleware(TokeniseMiddleware, catalogue=parts.catalogue),
+            Middleware(GenerationMiddleware, mixer=mixer),
         ],
     )
     for path in ("/v1/completions", "/tokenize"):

@@ -23,7 +23,7 @@ from s3fs import S3FileSystem
 from sqlalchemy import Engine, event
 
 from adapters import AdapterRegistry, Limits, read_base_model
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _upload(job: dict[str, Any]) -> int:
-    places = Places(**{**job["places"], "root": Path(job["places"]["root"])})
+    places = Locations(**{**job["places"], "root": Path(job["places"]["root"])})
     base = read_base_model(Path(job["base"]), "tiny-llama")
     registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
     # What PostgreSQL does between a statement and its commit is its own affair, and tested there.

@@ -23,7 +23,7 @@ from router.decision import Following
 from router.mixture import BASE_MODEL, Mixture
 from server.engine.client.plan import GenerationPlan, current_plan
 from server.engine.client.token_count import OnTokens, TokenCount
-from server.engine.client.trace_feed import Telling
+from server.engine.client.trace_feed import TraceFeed
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies, policy_key
 from server.engine.messages import EXTRA_KEY, Follow
@@ -139,7 +139,7 @@ class MixingLLM(AsyncLLM):
                         mixture = part.mixture
                         self.on_tokens(mixture.weights, mixture.base_share, count.total)
 
-    def _count(self, count: TokenCount, telling: Telling | None, choice: Any) -> None:
+    def _count(self, count: TokenCount, telling: TraceFeed | None, choice: Any) -> None:
         """Count one choice's new tokens; those of weights that follow the answer step by step."""
         before, fresh = count.new(choice)
         if telling is None:
@@ -154,7 +154,7 @@ class MixingLLM(AsyncLLM):
     @asynccontextmanager
     async def _following(
         self, plan: GenerationPlan | None, part: Part, request_id: str
-    ) -> AsyncIterator[Telling | None]:
+    ) -> AsyncIterator[TraceFeed | None]:
         """Where a request's weights follow its answer: its policy in the workers, its trace open.
 
         Gives what tells the request's recording, if it has one.
@@ -170,7 +170,7 @@ class MixingLLM(AsyncLLM):
             known = following.reweighing.snapshot.known
             names = {self.adapter_ids[digest]: name for name, digest in known.items()}
             prompt = number_of(plan, request_id) or 0
-            telling = Telling(plan.recording, following, names, prompt)
+            telling = TraceFeed(plan.recording, following, names, prompt)
             with self.traces.open(request_id, telling.weighed):
                 yield telling
 
@@ -232,7 +232,7 @@ class MixingLLM(AsyncLLM):
         return salt if part.following is None else f"{salt}-{uuid4().hex}"
 
 
-async def _caught_up(telling: Telling, output: Any) -> None:
+async def _caught_up(telling: TraceFeed, output: Any) -> None:
     """Let the weighings that made an output's tokens arrive before it goes on."""
     for _ in range(MAX_WAITS):
         if not any(telling.is_behind(choice.index) for choice in output.outputs):

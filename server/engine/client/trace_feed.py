@@ -9,7 +9,7 @@ from server.traces.recording import Recording
 from server.traces.trace import TraceStep
 
 
-class Telling:
+class TraceFeed:
     """Tells a recording of one prompt's weighings and tokens; each method may run in any thread.
 
     Args:

@@ -24,12 +24,12 @@ from router.reweighing import Reweighing
 from router.running_sum import RunningSum
 from router.threads import one_thread
 from router.window import RoutingInput, mean_embedding, stretches
-from server.engine.messages import Told, Weighed
+from server.engine.messages import Weighed, Weighing
 from server.engine.worker.gate_log import GateLog
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[list[Told]], None]
+Report = Callable[[list[Weighing]], None]
 """Called with all weighings of a step that somebody wants to hear of."""
 
 
@@ -140,14 +140,14 @@ class Reweigher:
         ]
         if not jobs:
             return
-        told: list[Told] = []
+        told: list[Weighing] = []
         for job, weighed in zip(jobs, self._weighed(jobs, self._embedded(jobs)), strict=True):
             log = job.due.log
             weighed = log.weighings[-1] if weighed is None else weighed
             log.weighings.append(weighed)
             self.weighings += 1
             if log.follow.trace is not None:
-                told.append(Told(log.follow.trace, job.due.name, job.number, weighed))
+                told.append(Weighing(log.follow.trace, job.due.name, job.number, weighed))
         if told and self.report is not None:
             self.report(told)
 

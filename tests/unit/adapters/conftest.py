@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 
 BASE_NAME = "tiny-llama"
 
@@ -18,10 +18,10 @@ OpenRegistry = Callable[..., AdapterRegistry]
 KINDS = ("sqlite+local", "postgres+local", "sqlite+s3", "postgres+s3")
 
 
-def new_places(storage_kind: str, root: Path, request: pytest.FixtureRequest) -> Places:
+def new_places(storage_kind: str, root: Path, request: pytest.FixtureRequest) -> Locations:
     """Empty places of one of KINDS; only what they need is started."""
     database, store = storage_kind.split("+")
-    places = Places(root)
+    places = Locations(root)
     if database == "postgres":
         url = request.getfixturevalue("postgres").new_database()
         places = replace(places, database_url=url)
@@ -99,7 +99,7 @@ def storage_kind() -> str:
 
 
 @pytest.fixture
-def places(storage_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Places:
+def places(storage_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Locations:
     """Empty places of that kind."""
     return new_places(storage_kind, tmp_path / "data", request)
 
@@ -110,7 +110,7 @@ def open_registry(base: BaseModelShapes) -> Iterator[OpenRegistry]:
     opened: list[AdapterRegistry] = []
 
     def make(
-        places: Places, base: BaseModelShapes = base, limits: Limits | None = None
+        places: Locations, base: BaseModelShapes = base, limits: Limits | None = None
     ) -> AdapterRegistry:
         storage = open_storage(places)
         opened.append(AdapterRegistry(places.root, base, limits or Limits(), {"auto"}, storage))
@@ -122,13 +122,13 @@ def open_registry(base: BaseModelShapes) -> Iterator[OpenRegistry]:
 
 
 @pytest.fixture
-def registry(places: Places, open_registry: OpenRegistry) -> AdapterRegistry:
+def registry(places: Locations, open_registry: OpenRegistry) -> AdapterRegistry:
     return open_registry(places)
 
 
 @pytest.fixture
 def reopen(
-    places: Places, open_registry: OpenRegistry, base: BaseModelShapes
+    places: Locations, open_registry: OpenRegistry, base: BaseModelShapes
 ) -> Callable[..., AdapterRegistry]:
     def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
         return open_registry(places, base, limits)

@@ -58,7 +58,7 @@ def test_the_server_is_told_where_to_keep_adapters(tmp_path):
     assert config.name in SERVICES["server"]["secrets"]
     settings = load_settings({}, tmp_path / config.name)
     settings.check()
-    database = make_url(settings.places.database_url)
+    database = make_url(settings.locations.database_url)
     assert (database.host, database.username, database.database) == (
         "postgres",
         SERVICES["postgres"]["environment"]["POSTGRES_USER"],
@@ -66,7 +66,7 @@ def test_the_server_is_told_where_to_keep_adapters(tmp_path):
     )
     assert database.password == (tmp_path / "postgres_password").read_text().strip()
     [identity] = json.loads((tmp_path / "s3.json").read_text())["identities"]
-    assert settings.places.store_options == {
+    assert settings.locations.store_options == {
         "endpoint_url": "http://s3:8333",
         "key": identity["credentials"][0]["accessKey"],
         "secret": identity["credentials"][0]["secretKey"],

@@ -105,7 +105,7 @@ def test_fixed_with_a_missing_adapter_is_an_error(filled):
         filled.route("x", "mine")
     with_policy(filled, kind="fixed", weights={"code": 0.3})
     with pytest.raises(UnknownAdapterInPolicy):
-        filled.route("x", "mine", allowed={"maths"})
+        filled.route("x", "mine", visible={"maths"})
 
 
 def test_unknown_policies_are_told(router):

@@ -16,12 +16,12 @@ from tests.support.routing import SUM, TEXTS, with_policy
 
 
 def test_adapters_that_are_not_allowed_do_not_exist(filled):
-    decision = filled.route(SUM, "tle", allowed={"code", "science", "elsewhere"})
+    decision = filled.route(SUM, "tle", visible={"code", "science", "elsewhere"})
     assert set(decision.scores) == {"code", "science"}
     assert sum(decision.mixture.weights.values()) == pytest.approx(1, abs=1e-3)
     everything = filled.route(SUM, "tle")
     assert decision.mixture.weights["code"] != everything.mixture.weights["code"]
-    nothing = filled.route(SUM, allowed=())
+    nothing = filled.route(SUM, visible=())
     assert nothing.mixture.is_base
     assert nothing.fallback == "base"
 
@@ -43,7 +43,7 @@ def test_a_request_may_not_include_adapters_that_are_not_there(filled):
     for name, allowed in (("gone", None), ("maths", {"code"})):
         overrides = RoutingOverrides(candidates=Candidates(include=("code", name)))
         with pytest.raises(UnknownAdapterInPolicy, match=f"'{name}' in candidates.include"):
-            filled.route(SUM, overrides=overrides, allowed=allowed)
+            filled.route(SUM, overrides=overrides, visible=allowed)
 
 
 def test_a_request_may_not_include_adapters_that_cannot_be_scored(filled):

@@ -39,7 +39,7 @@ def test_labels_are_bounded():
 
 def test_watched_values_are_read_when_asked():
     metrics, now = Metrics(), [3]
-    metrics.watch("leases", "Leases.", lambda: now[0])
+    metrics.gauge("leases", "Leases.", lambda: now[0])
     assert value(metrics, "loralloy_leases") == 3
     now[0] = 5
     assert value(metrics, "loralloy_leases") == 5
@@ -47,7 +47,7 @@ def test_watched_values_are_read_when_asked():
 
 def test_watched_totals_are_counters():
     metrics, now = Metrics(), [3]
-    metrics.watch_total("weighings", "Weighings.", lambda: now[0])
+    metrics.gauge_total("weighings", "Weighings.", lambda: now[0])
     now[0] = 7
     assert value(metrics, "loralloy_weighings_total") == 7
     assert "# TYPE loralloy_weighings_total counter" in metrics.exposition().decode()

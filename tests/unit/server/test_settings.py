@@ -111,9 +111,9 @@ def test_secrets_of_the_storage_are_never_shown() -> None:
         {"database_url": url, "store_url": "s3://bucket/a", "storage": {"options": options}}
     )
     settings.check()
-    assert settings.places.database_url == url
-    assert settings.places.store_options == options
-    for shown in (repr(settings), settings.model_dump_json(), repr(settings.places)):
+    assert settings.locations.database_url == url
+    assert settings.locations.store_options == options
+    for shown in (repr(settings), settings.model_dump_json(), repr(settings.locations)):
         assert "sesame" not in shown
         assert "bucket" in shown
 

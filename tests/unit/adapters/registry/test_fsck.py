@@ -11,14 +11,14 @@ import pytest
 
 from adapters import AdapterRegistry
 from adapters.registry.fsck import Report, check
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 
 EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
 ROOT = Path(__file__).resolve().parents[4]
 WEIGHTS = "adapter_model.safetensors"
 
 
-def looked(places: Places, *, repair: bool = False) -> Report:
+def looked(places: Locations, *, repair: bool = False) -> Report:
     storage = open_storage(places, tidy=False)
     try:
         return check(storage, repair=repair)
@@ -32,7 +32,7 @@ def found(report: Report) -> list[tuple[str, str, bool]]:
 
 @pytest.fixture
 def damage(
-    storage_kind: str, places: Places, request: pytest.FixtureRequest
+    storage_kind: str, places: Locations, request: pytest.FixtureRequest
 ) -> Callable[[str], None]:
     """Change one byte of a content's weights, where they are kept."""
 
@@ -55,7 +55,7 @@ def damage(
 
 @EVERYWHERE
 def test_a_registry_in_order_is_clean(
-    registry: AdapterRegistry, places: Places, good_folder: Path, other_folder: Path
+    registry: AdapterRegistry, places: Locations, good_folder: Path, other_folder: Path
 ) -> None:
     assert looked(places).findings == ()
     adapter, _ = registry.add("sums", good_folder)
@@ -71,7 +71,7 @@ def test_a_registry_in_order_is_clean(
 def test_what_is_left_over_is_removed(
     storage_kind: str,
     registry: AdapterRegistry,
-    places: Places,
+    places: Locations,
     good_folder: Path,
     other_folder: Path,
     request: pytest.FixtureRequest,
@@ -101,7 +101,7 @@ def test_what_is_left_over_is_removed(
 def test_a_damaged_content_is_set_apart_and_taken_up_again_by_the_same_upload(
     registry: AdapterRegistry,
     reopen: Callable[..., AdapterRegistry],
-    places: Places,
+    places: Locations,
     good_folder: Path,
     other_folder: Path,
     damage: Callable[[str], None],
@@ -130,7 +130,7 @@ def test_a_damaged_content_is_set_apart_and_taken_up_again_by_the_same_upload(
 @pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 def test_a_damaged_remote_content_is_mended_from_the_good_copy(
     registry: AdapterRegistry,
-    places: Places,
+    places: Locations,
     good_folder: Path,
     damage: Callable[[str], None],
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_damaged_remote_content_is_mended_from_the_good_copy(
 
 @pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 def test_a_damaged_copy_is_told_and_dropped(
-    registry: AdapterRegistry, places: Places, good_folder: Path
+    registry: AdapterRegistry, places: Locations, good_folder: Path
 ) -> None:
     adapter, _ = registry.add("sums", good_folder)
     weights = adapter.path / WEIGHTS
@@ -159,7 +159,7 @@ def test_a_damaged_copy_is_told_and_dropped(
 
 @pytest.mark.parametrize("storage_kind", ["sqlite+local"])
 def test_rows_that_do_not_belong_together_are_told(
-    registry: AdapterRegistry, places: Places, good_folder: Path, other_folder: Path
+    registry: AdapterRegistry, places: Locations, good_folder: Path, other_folder: Path
 ) -> None:
     import sqlite3
 
@@ -196,7 +196,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command(
-    registry: AdapterRegistry, places: Places, good_folder: Path, tmp_path: Path
+    registry: AdapterRegistry, places: Locations, good_folder: Path, tmp_path: Path
 ) -> None:
     adapter, _ = registry.add("sums", good_folder)
     here = ("--data-dir", str(places.root))
@@ -224,7 +224,9 @@ def test_the_command(
     assert nowhere.stderr.startswith("error: there are no adapters in")
 
 
-def test_the_command_keeps_off_a_running_server(registry: AdapterRegistry, places: Places) -> None:
+def test_the_command_keeps_off_a_running_server(
+    registry: AdapterRegistry, places: Locations
+) -> None:
     from server.start.preflight import owned
 
     with owned(places.root):

@@ -18,7 +18,7 @@ from adapters import (
     VersionConflict,
     validate,
 )
-from adapters.registry.storage import Places, Storage, open_storage
+from adapters.registry.storage import Locations, Storage, open_storage
 
 pytestmark = pytest.mark.parametrize("storage_kind", ["postgres+s3"])
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parametrize("storage_kind", ["postgres+s3"])
 @pytest.fixture
 def second(
     registry: AdapterRegistry,
-    places: Places,
+    places: Locations,
     open_registry: Callable[..., AdapterRegistry],
     tmp_path: Path,
 ) -> AdapterRegistry:
@@ -150,7 +150,7 @@ def test_uploads_of_one_content_under_many_names_at_once(
 
 def test_a_store_belongs_to_one_registry(
     registry: AdapterRegistry,
-    places: Places,
+    places: Locations,
     base: BaseModelShapes,
     good_folder: Path,
     tmp_path: Path,
@@ -171,7 +171,7 @@ def test_a_database_that_breaks_while_a_content_is_stored_writes_no_record(
     good_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     postgres: object,
-    places: Places,
+    places: Locations,
 ) -> None:
     """The lock has gone with the connection, so the content may be collected."""
     put = registry.store.put

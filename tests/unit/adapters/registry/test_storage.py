@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from adapters import AdapterRegistry, StorageFailed
 from adapters.database.connection import open_database, sqlite_url
 from adapters.database.tables import metadata
-from adapters.registry.storage import Places
+from adapters.registry.storage import Locations
 from server.access import tables as access_tables
 
 
@@ -36,7 +36,7 @@ def test_tables_of_a_newer_version_are_refused(
 
 @pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+local"])
 def test_the_migrations_make_the_tables_that_are_declared(
-    registry: AdapterRegistry, places: Places
+    registry: AdapterRegistry, places: Locations
 ) -> None:
     assert access_tables.metadata is metadata, "every package's tables stand in one database"
     engine = open_database(places.database_url or sqlite_url(places.root / "registry.db"))

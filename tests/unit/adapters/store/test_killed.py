@@ -16,7 +16,7 @@ import pytest
 
 from adapters import AdapterRegistry, Limits, read_base_model
 from adapters.registry.fsck import check
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 from tests.unit.adapters.conftest import new_places
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -40,7 +40,7 @@ def uploader() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def job(places: Places, base: Path, folders: list[Path], step: int, told: Path) -> str:
+def job(places: Locations, base: Path, folders: list[Path], step: int, told: Path) -> str:
     values = {
         "places": {**asdict(places), "root": str(places.root)},
         "base": str(base),
@@ -51,7 +51,9 @@ def job(places: Places, base: Path, folders: list[Path], step: int, told: Path) 
     return json.dumps(values) + "\n"
 
 
-def look(places: Places, base_folder: Path, folders: list[Path], told: Path, postgres: Any) -> int:
+def look(
+    places: Locations, base_folder: Path, folders: list[Path], told: Path, postgres: Any
+) -> int:
     """Check what a killed process has left; returns how many of the two changes are there."""
     if postgres is not None:
         postgres.wait_until_left(places.database_url)
@@ -106,10 +108,10 @@ LOOP = """
 import json, sys
 from pathlib import Path
 from adapters import AdapterRegistry, Limits, read_base_model
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 
 job = json.loads(sys.stdin.readline())
-places = Places(**{**job["places"], "root": Path(job["places"]["root"])})
+places = Locations(**{**job["places"], "root": Path(job["places"]["root"])})
 base = read_base_model(Path(job["base"]), "tiny-llama")
 registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
 first, second = map(Path, job["folders"])
@@ -126,7 +128,7 @@ with Path(job["acknowledged"]).open("a") as told:
 
 def test_killed_at_random(
     storage_kind: str,
-    places: Places,
+    places: Locations,
     base_folder: Path,
     good_folder: Path,
     other_folder: Path,

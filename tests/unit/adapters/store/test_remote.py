@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters import AdapterRegistry, BaseModelShapes, Limits, MissingFile, StorageFailed, validate
-from adapters.registry.storage import Places, open_storage
+from adapters.registry.storage import Locations, open_storage
 from adapters.store import AdapterStore
 from adapters.store.remote import RemoteStore
 
@@ -19,7 +19,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 @pytest.fixture
 def digests(
-    places: Places,
+    places: Locations,
     base: BaseModelShapes,
     good_folder: Path,
     other_folder: Path,
@@ -32,7 +32,7 @@ def digests(
 
 
 @pytest.fixture
-def bucket(places: Places, s3: Any) -> Any:
+def bucket(places: Locations, s3: Any) -> Any:
     """The objects, by their names under the prefix."""
 
     class Objects:
@@ -51,12 +51,12 @@ def bucket(places: Places, s3: Any) -> Any:
     return Objects()
 
 
-def opened(places: Places, **options: Any) -> AdapterStore:
+def opened(places: Locations, **options: Any) -> AdapterStore:
     return open_storage(replace(places, **options)).store
 
 
 def test_a_content_is_there_once_its_manifest_is(
-    places: Places, digests: list[str], bucket: Any
+    places: Locations, digests: list[str], bucket: Any
 ) -> None:
     store = opened(places)
     digest = digests[0]
@@ -77,7 +77,7 @@ def test_a_content_is_there_once_its_manifest_is(
 
 
 def test_what_was_damaged_on_the_way_or_there_is_not_used(
-    places: Places, digests: list[str], bucket: Any, good_folder: Path, base: BaseModelShapes
+    places: Locations, digests: list[str], bucket: Any, good_folder: Path, base: BaseModelShapes
 ) -> None:
     digest = digests[0]
     bucket.write(f"blobs/{digest}/{WEIGHTS}", b"something else")
@@ -93,7 +93,7 @@ def test_what_was_damaged_on_the_way_or_there_is_not_used(
 
 
 def test_copies_are_bounded_and_the_least_recently_used_goes_first(
-    places: Places, digests: list[str]
+    places: Locations, digests: list[str]
 ) -> None:
     a, b, c = digests
     sizes = opened(places).sizes()
@@ -123,7 +123,9 @@ def test_copies_are_bounded_and_the_least_recently_used_goes_first(
     assert copies() == set()
 
 
-def test_a_copy_that_was_damaged_here_is_fetched_again(places: Places, digests: list[str]) -> None:
+def test_a_copy_that_was_damaged_here_is_fetched_again(
+    places: Locations, digests: list[str]
+) -> None:
     digest = digests[0]
     with opened(places).held(digest) as folder:
         weights = folder / WEIGHTS
@@ -135,7 +137,7 @@ def test_a_copy_that_was_damaged_here_is_fetched_again(places: Places, digests: 
 
 
 def test_many_threads_fetch_a_content_once(
-    places: Places, digests: list[str], monkeypatch: pytest.MonkeyPatch
+    places: Locations, digests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened(places)
     fetched: list[str] = []
@@ -164,7 +166,7 @@ def test_many_threads_fetch_a_content_once(
 
 
 def test_refusals_of_the_object_store_are_told_in_one_line_without_secrets(
-    places: Places, s3: Any, good_folder: Path, open_registry: Callable[..., AdapterRegistry]
+    places: Locations, s3: Any, good_folder: Path, open_registry: Callable[..., AdapterRegistry]
 ) -> None:
     missing = replace(places, store_url="s3://there-is-no-such-bucket/prefix")
     with pytest.raises(StorageFailed, match="bucket"):

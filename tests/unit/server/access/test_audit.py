@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from adapters.errors import AdapterExists
-from server.access.audit import AuditLog, Deed
+from server.access.audit import AuditEntry, AuditLog
 from server.access.keys import Caller
 from server.routes.audited import audited
 from tests.support.access import database
@@ -25,8 +25,10 @@ def targets(log: AuditLog, *page: int) -> list[str]:
 
 
 def test_entries_come_back_as_they_were_the_newest_first(log):
-    first = Deed("key-1", "adapter.add", "maths", detail={"digest": "d", "version": 1}, time=1.5)
-    second = Deed("cli", "key.revoke", "key-1", "done", request_id="r-1")
+    first = AuditEntry(
+        "key-1", "adapter.add", "maths", detail={"digest": "d", "version": 1}, time=1.5
+    )
+    second = AuditEntry("cli", "key.revoke", "key-1", "done", request_id="r-1")
     log.record(first)
     log.record(second)
     assert [entry.deed for entry in log.page(10)] == [second, first]
@@ -34,7 +36,7 @@ def test_entries_come_back_as_they_were_the_newest_first(log):
 
 def test_pages_follow_each_other(log):
     for name in "abcd":
-        log.record(Deed("cli", "adapter.add", name))
+        log.record(AuditEntry("cli", "adapter.add", name))
     newest = log.page(2)
     assert [entry.deed.target for entry in newest] == ["d", "c"]
     assert targets(log, 2, newest[-1].id) == ["b", "a"]
@@ -43,7 +45,7 @@ def test_pages_follow_each_other(log):
 
 def test_the_oldest_entries_go_and_numbers_are_never_used_again(log):
     for number in range(12):
-        log.record(Deed("cli", "adapter.add", str(number)))
+        log.record(AuditEntry("cli", "adapter.add", str(number)))
     entries = log.page(100)
     assert [entry.deed.target for entry in entries] == ["11", "10", "9", "8", "7"]
     assert [entry.id for entry in entries] == [12, 11, 10, 9, 8]
@@ -53,7 +55,7 @@ def test_an_entry_is_a_line_of_the_log_too(log, caplog, tmp_path):
     with sqlite3.connect(tmp_path / "registry.db") as broken:
         broken.execute("DROP TABLE audit")
     with caplog.at_level(logging.INFO, "server.access.audit"):
-        log.record(Deed("key-1", "adapter.add", "maths\nx"))
+        log.record(AuditEntry("key-1", "adapter.add", "maths\nx"))
     line, lament = caplog.messages
     assert json.loads(line.removeprefix("audit "))["target"] == "maths\nx"
     assert "\n" not in line

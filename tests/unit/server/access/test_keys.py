@@ -8,7 +8,7 @@ import pytest
 from adapters.errors import StorageFailed
 from server.access.audit import AuditLog
 from server.access.callers import STALE_S, Callers
-from server.access.key_refresh import EVERY_S, KeyWatch
+from server.access.key_refresh import EVERY_S, KeyRefresh
 from server.access.keys import (
     PREFIX,
     AdapterRule,
@@ -19,14 +19,14 @@ from server.access.keys import (
     new_id,
     new_key,
 )
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 from server.errors import NotReady, Unauthorized
 from tests.support.access import callers_of, database, made
 
 
 @pytest.fixture
-def ledger(tmp_path) -> KeyLedger:
-    return KeyLedger(database(tmp_path))
+def ledger(tmp_path) -> KeyRows:
+    return KeyRows(database(tmp_path))
 
 
 def bearer(key: str) -> str:
@@ -82,12 +82,12 @@ def test_the_database_keeps_no_key(ledger, tmp_path):
 
 def test_a_key_is_taken_until_it_is_revoked(ledger):
     callers = callers_of()
-    watch = KeyWatch(ledger, callers)
+    watch = KeyRefresh(ledger, callers)
     assert callers.identify(None).role == "admin", "without any key this machine does everything"
     key, kept = made(ledger, "user", "team-*")
     watch.look()
     caller = callers.identify(bearer(key))
-    assert (caller.id, caller.role, caller.sees) == (kept.id, "user", AdapterRule(("team-*",)))
+    assert (caller.id, caller.role, caller.visible) == (kept.id, "user", AdapterRule(("team-*",)))
     assert ledger.revoke(kept.id, "cli")
     watch.look()
     with pytest.raises(Unauthorized):
@@ -100,7 +100,7 @@ def test_the_last_keys_end_does_not_open_the_door(ledger):
     _, kept = made(ledger)
     ledger.revoke(kept.id, "cli")
     callers = callers_of()
-    KeyWatch(ledger, callers)
+    KeyRefresh(ledger, callers)
     for header in (None, "Bearer x"):
         with pytest.raises(Unauthorized):
             callers.identify(header)
@@ -115,7 +115,7 @@ def test_an_expired_key_is_not_taken(ledger):
     late, _ = made(ledger, expires=time.time() - 1)
     soon, _ = made(ledger, expires=time.time() + 60)
     callers = callers_of()
-    KeyWatch(ledger, callers)
+    KeyRefresh(ledger, callers)
     assert callers.identify(bearer(soon))
     with pytest.raises(Unauthorized, match="expired"):
         callers.identify(bearer(late))
@@ -124,7 +124,7 @@ def test_an_expired_key_is_not_taken(ledger):
 def test_keys_of_the_settings_stay_admins_beside_those_of_the_database(ledger):
     key, _ = made(ledger, "user")
     callers = callers_of("one", "two", quota=Quota(60))
-    KeyWatch(ledger, callers)
+    KeyRefresh(ledger, callers)
     one, two = (callers.identify(bearer(key)) for key in ("one", "two"))
     assert (one.role, two.role) == ("admin", "admin")
     assert len({one.id, two.id, callers.identify(bearer(key)).id}) == 3, "three tenants"
@@ -133,8 +133,8 @@ def test_keys_of_the_settings_stay_admins_beside_those_of_the_database(ledger):
 
 def test_the_watch_finds_what_another_process_changes_within_a_second(tmp_path):
     callers = callers_of("always")
-    watch = KeyWatch(KeyLedger(database(tmp_path)), callers)
-    elsewhere = KeyLedger(database(tmp_path))
+    watch = KeyRefresh(KeyRows(database(tmp_path)), callers)
+    elsewhere = KeyRows(database(tmp_path))
     watch.start()
     try:
         key, kept = made(elsewhere)
@@ -149,7 +149,7 @@ def test_the_watch_finds_what_another_process_changes_within_a_second(tmp_path):
 def test_a_key_is_taken_as_soon_as_a_server_that_was_slow_to_start_serves(ledger):
     now = [0.0]
     callers = Callers((), Quota(), only_local=True, clock=lambda: now[0])
-    watch = KeyWatch(ledger, callers)
+    watch = KeyRefresh(ledger, callers)
     key, _ = made(ledger)
     now[0] += 2 * STALE_S
     watch.start()
@@ -161,7 +161,7 @@ def test_a_key_is_taken_as_soon_as_a_server_that_was_slow_to_start_serves(ledger
 
 def test_keys_made_and_revoked_between_two_looks_are_noticed(ledger):
     callers = callers_of()
-    watch = KeyWatch(ledger, callers)
+    watch = KeyRefresh(ledger, callers)
     first, kept = made(ledger)
     watch.look()
     second, _ = made(ledger)
@@ -175,7 +175,7 @@ def test_when_a_key_was_last_used_is_noted(ledger):
     used, kept = made(ledger)
     made(ledger)
     callers = callers_of()
-    watch = KeyWatch(ledger, callers)
+    watch = KeyRefresh(ledger, callers)
     before = time.time()
     callers.identify(bearer(used))
     watch.stop()
@@ -188,7 +188,7 @@ def test_keys_that_cannot_be_checked_any_more_are_not_taken(ledger, tmp_path, ca
     key, _ = made(ledger)
     now = [0.0]
     callers = Callers(("given",), Quota(), only_local=True, clock=lambda: now[0])
-    watch = KeyWatch(ledger, callers)
+    watch = KeyRefresh(ledger, callers)
     with sqlite3.connect(tmp_path / "registry.db") as broken:
         broken.execute("ALTER TABLE api_keys RENAME TO gone")
     with pytest.raises(StorageFailed):
@@ -207,8 +207,8 @@ def test_keys_that_cannot_be_checked_any_more_are_not_taken(ledger, tmp_path, ca
 
 def test_making_and_revoking_is_in_the_audit_log(tmp_path):
     engine = database(tmp_path)
-    key, kept = made(KeyLedger(engine), "user", "team-*")
-    KeyLedger(engine).revoke(kept.id, "cli")
+    key, kept = made(KeyRows(engine), "user", "team-*")
+    KeyRows(engine).revoke(kept.id, "cli")
     revoked, created = (entry.deed for entry in AuditLog(engine, 100).page(10))
     assert (created.action, created.target, created.actor) == ("key.create", kept.id, "cli")
     assert created.detail == {"role": "user", "adapters": ["team-*"], "expires": None}

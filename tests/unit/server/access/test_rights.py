@@ -9,11 +9,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from server.access.key_refresh import KeyWatch
+from server.access.key_refresh import KeyRefresh
 from server.access.keys import ROLES
 from server.access.limits import Limiter
 from server.access.rights import GRANTED, RIGHTS, Right, required
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 from server.app import _ENGINE_ROUTES, _OWN_PAGES, OWN_MODULES
 from server.edge.guard import Guard
 from server.edge.settings import LimitSettings
@@ -26,8 +26,8 @@ OURS = {
     for method in one.methods - {"HEAD"}
 }
 BY_ROLE = {
-    "user": {Right.NOTHING, Right.KNOCK, Right.USE},
-    "metrics": {Right.NOTHING, Right.KNOCK, Right.WATCH},
+    "user": {Right.NOTHING, Right.ANY_KEY, Right.USE},
+    "metrics": {Right.NOTHING, Right.ANY_KEY, Right.MONITOR},
     "admin": set(Right),
 }
 
@@ -80,10 +80,10 @@ def app() -> FastAPI:
 @pytest.fixture(scope="module")
 def by_role(app, tmp_path_factory) -> dict[str | None, TestClient]:
     """Clients with a key of each role, and one without."""
-    ledger = KeyLedger(database(tmp_path_factory.mktemp("keys")))
+    ledger = KeyRows(database(tmp_path_factory.mktemp("keys")))
     keys = {role: made(ledger, role)[0] for role in ROLES}
     callers = callers_of()
-    KeyWatch(ledger, callers)
+    KeyRefresh(ledger, callers)
     guard = Guard(app, callers, Limiter(), LimitSettings(), lambda: app.router.routes)
     headers = {role: {"Authorization": f"Bearer {key}"} for role, key in keys.items()}
     return {role: TestClient(guard, headers=headers.get(role)) for role in (None, *ROLES)}

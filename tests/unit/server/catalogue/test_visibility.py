@@ -15,7 +15,12 @@ from router.policies.config import RoutingOverrides, parse_policy
 from router.router import Router
 from server.access.keys import ALL_ADAPTERS, AdapterRule
 from server.catalogue.names import Names
-from server.catalogue.visibility import Sights, narrowed, shown_options, unnamed
+from server.catalogue.visibility import (
+    Visibility,
+    hiding_invisible_adapters,
+    narrowed,
+    shown_options,
+)
 from server.engine.client.worker_policies import policy_key
 from server.errors import ActionDenied, ModelNotFound
 from server.generation.selection import resolve
@@ -127,7 +132,7 @@ def test_a_barred_default_policy_bars_only_requests_that_would_get_it():
 
 @pytest.mark.parametrize("policy", sorted(set(POLICIES) - BARRED))
 def test_the_router_weighs_only_what_is_allowed(router, policy):
-    decision = router.route(SCIENCE, policy, allowed=SEEN.adapters.keys())
+    decision = router.route(SCIENCE, policy, visible=SEEN.adapters.keys())
     assert set(decision.mixture.weights) <= set(SEEN.adapters)
     assert set(decision.scores) <= set(SEEN.adapters)
     if policy != "listed":
@@ -138,7 +143,7 @@ def test_the_router_weighs_only_what_is_allowed(router, policy):
 
 def test_the_rest_is_weighed_as_if_there_were_nothing_else(router):
     """The filter comes before the softmax: no weight is lost to what cannot be used."""
-    decision = router.route(SCIENCE, "auto", allowed=SEEN.adapters.keys())
+    decision = router.route(SCIENCE, "auto", visible=SEEN.adapters.keys())
     scores = {name: decision.scores[name] for name in SEEN.adapters}
     powers = {name: np.exp(score) for name, score in scores.items()}
     for name, weight in decision.mixture.weights.items():
@@ -149,7 +154,7 @@ def test_the_rest_is_weighed_as_if_there_were_nothing_else(router):
 @pytest.mark.parametrize("policy", ["follow", "again"])
 def test_what_goes_into_the_workers_holds_nothing_hidden(router, policy):
     """The hidden adapters are nearest; with two places all others would be crowded out."""
-    mine = router.route(SCIENCE, policy, allowed=SEEN.adapters.keys()).following.reweighing
+    mine = router.route(SCIENCE, policy, visible=SEEN.adapters.keys()).following.reweighing
     whole = router.route(SCIENCE, policy).following.reweighing
     assert set(mine.names) == set(mine.snapshot.entries) == set(SEEN.adapters)
     assert set(mine.to_wire()["entries"]) == set(SEEN.adapters)
@@ -165,7 +170,7 @@ def test_unlike_allow_lists_have_unlike_policies_in_the_workers(router):
     keys = set()
     for rule in rules:
         allowed = [name for name in TOPICS if rule.allows(name)]
-        following = router.route(SCIENCE, "follow", allowed=allowed).following
+        following = router.route(SCIENCE, "follow", visible=allowed).following
         keys.add(policy_key(following.reweighing, ids))
     assert len(keys) == len(rules)
 
@@ -184,13 +189,16 @@ def test_naming_one_in_a_change_to_a_policy_tells_nothing(router, overrides):
 @pytest.mark.parametrize("policy", ["merged", "falls"])
 def test_a_policy_that_was_replaced_meanwhile_tells_no_name_either(router, policy):
     """It was let through as another policy, and names a hidden adapter by the time it weighs."""
-    with pytest.raises(ActionDenied) as refused, unnamed(RULE, policy, None):
-        router.route(SCIENCE, policy, allowed=SEEN.adapters.keys())
+    with pytest.raises(ActionDenied) as refused, hiding_invisible_adapters(RULE, policy, None):
+        router.route(SCIENCE, policy, visible=SEEN.adapters.keys())
     assert "hidden" not in str(refused.value)
     own = RoutingOverrides.model_validate({"threshold": 0.99, "fallback": "hidden"})
-    with pytest.raises(UnknownAdapterInPolicy), unnamed(RULE, "auto", own):
+    with pytest.raises(UnknownAdapterInPolicy), hiding_invisible_adapters(RULE, "auto", own):
         router.route(SCIENCE, "auto", own, SEEN.adapters.keys())
-    with pytest.raises(UnknownAdapterInPolicy), unnamed(ALL_ADAPTERS, "absent", None):
+    with (
+        pytest.raises(UnknownAdapterInPolicy),
+        hiding_invisible_adapters(ALL_ADAPTERS, "absent", None),
+    ):
         router.route(SCIENCE, "absent")
 
 
@@ -198,7 +206,7 @@ def test_a_fallback_that_is_hidden_takes_no_place_in_the_workers(router):
     changes = RoutingOverrides.model_validate({"fallback": "hidden"})
     decision = router.route(SCIENCE, "follow", changes, SEEN.adapters.keys())
     assert set(decision.following.reweighing.snapshot.entries) == set(SEEN.adapters)
-    assert not View(router.index.snapshot, SEEN.adapters.keys()).sees("hidden")
+    assert not View(router.index.snapshot, SEEN.adapters.keys()).has("hidden")
 
 
 def test_a_policys_lists_are_shown_without_what_is_hidden():
@@ -209,12 +217,12 @@ def test_a_policys_lists_are_shown_without_what_is_hidden():
 
 
 def test_sights_are_kept_until_the_names_change():
-    sights = Sights()
-    first = sights.seen(NAMES, POLICIES, RULE)
-    assert sights.seen(NAMES, POLICIES, RULE) is first
-    assert sights.seen(NAMES, POLICIES, ALL_ADAPTERS) is NAMES
+    visibility = Visibility()
+    first = visibility.narrowed(NAMES, POLICIES, RULE)
+    assert visibility.narrowed(NAMES, POLICIES, RULE) is first
+    assert visibility.narrowed(NAMES, POLICIES, ALL_ADAPTERS) is NAMES
     more = replace(NAMES, adapters={**NAMES.adapters, "ours-new": adapter("ours-new")})
-    assert "ours-new" in sights.seen(more, POLICIES, RULE).adapters
+    assert "ours-new" in visibility.narrowed(more, POLICIES, RULE).adapters
     for number in range(600):
-        sights.seen(more, POLICIES, AdapterRule((f"x{number}",)))
-    assert len(sights._seen) <= 256
+        visibility.narrowed(more, POLICIES, AdapterRule((f"x{number}",)))
+    assert len(visibility._seen) <= 256

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from server.cli.chat import parse_weights
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 
 HEAVY = ("torch", "vllm", "transformers", "fastapi", "httpx", "pydantic", "numpy")
 
@@ -122,5 +122,5 @@ def test_unknown_options_end_with_two():
 def test_weights_are_read_from_the_command_line():
     assert parse_weights("maths=0.7, code=0.3") == {"maths": 0.7, "code": 0.3}
     for wrong in ("maths", "=1", "maths=x", ""):
-        with pytest.raises(Trouble):
+        with pytest.raises(CommandError):
             parse_weights(wrong)

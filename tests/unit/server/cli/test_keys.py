@@ -6,7 +6,7 @@ import time
 import pytest
 
 from server.access.keys import PREFIX, AdapterRule, Quota
-from server.access.rows import KeyLedger
+from server.access.rows import KeyRows
 from tests.support.access import database, keys_command
 from tests.unit.server.cli.test_command import fault, loralloy
 
@@ -26,7 +26,7 @@ def test_a_key_is_printed_once_and_kept_with_what_it_may_do(data):
     key = done.stdout.strip()
     assert key.startswith(PREFIX)
     assert key not in done.stderr
-    stored = KeyLedger(database(data)).stored()
+    stored = KeyRows(database(data)).stored()
     (kept,) = stored.by_digest.values()
     assert kept.id in done.stderr
     assert (kept.role, kept.adapters) == ("user", AdapterRule(("maths", "team-*")))
@@ -80,7 +80,7 @@ def test_the_data_folder_may_come_from_the_environment_and_the_config_file(tmp_p
     two = str(tmp_path / "two")
     assert loralloy("keys", "create", LORALLOY_DATA_DIR=two).returncode == 0
     for name in ("one", "two"):
-        assert len(KeyLedger(database(tmp_path / name)).all()) == 1
+        assert len(KeyRows(database(tmp_path / name)).all()) == 1
 
 
 def test_beyond_this_machine_a_server_needs_a_key_of_either_kind_that_is_taken(data):
@@ -91,7 +91,7 @@ def test_beyond_this_machine_a_server_needs_a_key_of_either_kind_that_is_taken(d
     done = loralloy(*serve)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["host"] == "0.0.0.0"
-    ledger = KeyLedger(database(data))
+    ledger = KeyRows(database(data))
     (kept,) = ledger.all()
     ledger.revoke(kept.id, "cli")
     assert "without an API key" in fault(*serve)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cli.messages import Trouble
+from server.cli.messages import CommandError
 from server.cli.plot.palette import BASE, COLOURS
 from server.cli.plot.trace_file import MAX_NAMES, read_trace
 from server.cli.plot_trace import plot_trace
@@ -146,7 +146,7 @@ def test_an_answer_without_any_weight_has_a_picture_too():
 
 
 def refused(file: str, **options) -> str:
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(CommandError) as caught:
         plot_trace(Path(file), options.get("out"), options.get("choice", 0))
     assert "\n" not in str(caught.value)
     return str(caught.value)

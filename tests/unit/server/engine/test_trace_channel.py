@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.engine.messages import Told
+from server.engine.messages import Weighing
 from server.engine.trace_channel import TraceReceiver, TraceSender
 
 
@@ -27,9 +27,9 @@ def test_weighings_arrive_in_order_with_their_choice(receiver: TraceReceiver) ->
     sender = TraceSender(receiver.address)
     heard: list = []
     with receiver.open("one", lambda *said: heard.append(said)):
-        first = Told("one", "one-5af0", 1, ((1, 0.25), (2, 0.75)))
-        sender.send([Told("other", "other-1", 1, ((1, 1.0),)), first])
-        sender.send([Told("one", "3_one-5af0", 2, ())])
+        first = Weighing("one", "one-5af0", 1, ((1, 0.25), (2, 0.75)))
+        sender.send([Weighing("other", "other-1", 1, ((1, 1.0),)), first])
+        sender.send([Weighing("one", "3_one-5af0", 2, ())])
         assert arrived(heard, 2)
     assert heard == [(0, 1, ((1, 0.25), (2, 0.75))), (3, 2, ())]
     assert receiver.open_traces == 0
@@ -44,5 +44,5 @@ def test_a_listener_that_fails_stops_no_other(receiver: TraceReceiver) -> None:
         raise ValueError("there is no such choice")
 
     with receiver.open("bad", refuse), receiver.open("good", lambda *said: heard.append(said)):
-        sender.send([Told("bad", "bad", 1, ()), Told("good", "good", 1, ())])
+        sender.send([Weighing("bad", "bad", 1, ()), Weighing("good", "good", 1, ())])
         assert arrived(heard, 1)

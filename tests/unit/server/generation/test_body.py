@@ -2,12 +2,12 @@ import pytest
 
 from server.edge.json_body import parse_object
 from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
-from server.generation.body import Cleaned
+from server.generation.body import CleanBody
 from server.generation.body import clean as clean_body
-from server.generation.token_counts import UsageWish, counting
+from server.generation.token_counts import StreamCounts, counting
 
 
-def clean(body) -> Cleaned:
+def clean(body) -> CleanBody:
     return clean_body(body, 4)
 
 
@@ -129,11 +129,11 @@ def test_so_many_answers_and_no_more():
 @pytest.mark.parametrize(
     ("options", "wish"),
     [
-        (None, UsageWish(False, False)),
-        ({}, UsageWish(False, False)),
-        ({"include_usage": True}, UsageWish(True, False)),
-        ({"include_usage": True, "continuous_usage_stats": True}, UsageWish(True, True)),
-        ({"include_usage": None, "continuous_usage_stats": True}, UsageWish(False, True)),
+        (None, StreamCounts(False, False)),
+        ({}, StreamCounts(False, False)),
+        ({"include_usage": True}, StreamCounts(True, False)),
+        ({"include_usage": True, "continuous_usage_stats": True}, StreamCounts(True, True)),
+        ({"include_usage": None, "continuous_usage_stats": True}, StreamCounts(False, True)),
     ],
 )
 def test_a_stream_can_be_made_to_count(options, wish):

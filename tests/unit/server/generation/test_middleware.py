@@ -8,7 +8,7 @@ from router.mixture import Member, Mixture
 from server.generation.body import clean
 from server.generation.decided import Generation
 from server.generation.prompts import Api
-from server.generation.token_counts import UsageWish
+from server.generation.token_counts import StreamCounts
 from server.traces.applied import Applied
 from server.traces.store import TraceStore
 from server.traces.trace import TraceStep
@@ -55,7 +55,7 @@ def test_a_senseless_number_of_choices_is_left_to_the_engine(n):
 
 def test_chunks_count_where_each_tells_its_own_mixture():
     counted = generation(AGAIN, **TOLD).counted(Api.CHAT)
-    assert counted.usage == UsageWish(False, False)
+    assert counted.usage == StreamCounts(False, False)
     assert json.loads(counted.body)["stream_options"] == {
         "include_usage": True,
         "continuous_usage_stats": True,

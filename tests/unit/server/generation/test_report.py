@@ -5,7 +5,7 @@ import pytest
 from router.decision import RouteDecision
 from router.mixture import BASE_MODEL, Member, Mixture
 from server.generation.report import Report, stream_error, told_of
-from server.generation.token_counts import Span, UsageWish, as_wished, span_of
+from server.generation.token_counts import Span, StreamCounts, as_wished, span_of
 from server.traces.applied import MAX_HEADER_CHARS, Applied
 from server.traces.store import TraceStore
 from server.traces.trace import TraceHead, TraceStep
@@ -193,7 +193,7 @@ def test_a_client_sees_the_counts_that_it_asked_for():
     last = {"choices": [], "usage": {"completion_tokens": 3}}
     plain = counted(None, id="x")
     for final, each in ((False, False), (True, False), (True, True), (False, True)):
-        wish = UsageWish(final, each)
+        wish = StreamCounts(final, each)
         assert as_wished(last, wish) == (last if final else None)
         assert as_wished(counted(2, id="x"), wish) == (
             counted(2, id="x") if final and each else plain
@@ -210,7 +210,9 @@ def test_the_object_and_the_header_tell_the_scope():
 class Stream:
     """A stream of one request that is weighed again every two tokens."""
 
-    def __init__(self, choices: int = 1, prompts: int = 1, usage: UsageWish | None = None) -> None:
+    def __init__(
+        self, choices: int = 1, prompts: int = 1, usage: StreamCounts | None = None
+    ) -> None:
         head = TraceHead("r", "auto", "1a2b", "token", 2, "cat", ("code", "maths"), choices)
         first = [TraceStep.of(0, REWEIGHED.mixture)] * prompts
         self.recording = TraceStore().begin("", head, first)
@@ -228,7 +230,7 @@ class Stream:
 
 
 def test_each_chunk_tells_the_mixture_of_its_own_tokens():
-    stream = Stream(usage=UsageWish(False, False))
+    stream = Stream(usage=StreamCounts(False, False))
     role = stream.chunk(counted(0, id="x"))
     assert (role["mixture"]["token"], role["mixture"]["adapters"]) == (0, MATHS)
     assert list(role) == ["mixture", "choices", "id"]
@@ -249,7 +251,7 @@ def test_each_chunk_tells_the_mixture_of_its_own_tokens():
 
 
 def test_choices_are_counted_apart():
-    stream = Stream(choices=2, prompts=2, usage=UsageWish(True, True))
+    stream = Stream(choices=2, prompts=2, usage=StreamCounts(True, True))
     stream.recording.add(2, CODE, choice=3)
     assert stream.chunk(counted(2, index=0))["mixture"]["token"] == 0
     first = stream.chunk(counted(2, index=3))
@@ -268,7 +270,7 @@ def test_a_chunk_that_does_not_count_tells_the_newest_mixture():
 
 
 def test_dropped_chunks_leave_the_others_as_they_are():
-    stream = Stream(usage=UsageWish(False, False))
+    stream = Stream(usage=StreamCounts(False, False))
     last = b'data: {"choices": [], "usage": {"completion_tokens": 1}}\n\n'
     raw = stream.report.in_stream(b": ping\n\n" + last + b"data: [DONE]\n\n")
     assert raw == b": ping\n\ndata: [DONE]\n\n"

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from server.access.keys import ALL_ADAPTERS, AdapterRule, Caller
 from server.catalogue.visibility import narrowed
-from server.generation.tokenise import PATHS, Naming
+from server.generation.tokenise import PATHS, TokeniseMiddleware
 from tests.unit.server.generation.test_selection import NAMES
 
 
@@ -23,8 +23,8 @@ async def echo(request: Request) -> JSONResponse:
 def client(rule: AdapterRule) -> TestClient:
     """A client whose key has this allow-list."""
     app = Starlette(routes=[Route(path, echo, methods=["POST"]) for path in (*PATHS, "/other")])
-    catalogue = SimpleNamespace(seen_by=lambda rule: narrowed(NAMES, {}, rule))
-    naming = Naming(app, catalogue)
+    catalogue = SimpleNamespace(visible_to=lambda rule: narrowed(NAMES, {}, rule))
+    naming = TokeniseMiddleware(app, catalogue)
 
     async def with_caller(scope, receive, send) -> None:
         if scope["type"] == "http":

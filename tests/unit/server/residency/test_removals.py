@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.errors import AdapterLeaving, AdaptersBusy
+from server.errors import AdapterBeingRemoved, AdaptersBusy
 from server.residency.residency import Residency
 from tests.support.slots import Slots, folders, run, until
 
@@ -19,14 +19,14 @@ def test_a_removal_drains_frees_the_slot_and_refuses_newcomers():
         async def remove() -> None:
             async with residency.removing("a", 5):
                 assert slots.held == set()
-                with pytest.raises(AdapterLeaving):
+                with pytest.raises(AdapterBeingRemoved):
                     residency.try_acquire(folders("a"))
                 gone.set()
 
         removal = asyncio.create_task(remove())
         await asyncio.sleep(0.01)
         assert not gone.is_set()
-        with pytest.raises(AdapterLeaving):
+        with pytest.raises(AdapterBeingRemoved):
             await residency.acquire(folders("a"))
         residency.release(folders("a"))
         await removal
@@ -55,7 +55,7 @@ def test_a_removal_fails_those_who_wait_for_the_adapter():
         waiting = asyncio.create_task(residency.acquire(folders("b")))
         await until(lambda: residency.waiting == 1)
         async with residency.removing("b", 1):
-            with pytest.raises(AdapterLeaving):
+            with pytest.raises(AdapterBeingRemoved):
                 await waiting
 
     run(scenario())
@@ -65,7 +65,7 @@ def test_a_removal_lets_go_of_what_another_name_is_given_meanwhile():
     async def scenario():
         slots = Slots(2)
         residency = Residency(slots, 2)
-        residency.name({})
+        residency.set_names({})
         await residency.acquire(folders("a"))
 
         async def remove() -> None:
@@ -75,9 +75,9 @@ def test_a_removal_lets_go_of_what_another_name_is_given_meanwhile():
 
         removal = asyncio.create_task(remove())
         await asyncio.sleep(0.01)
-        with pytest.raises(AdapterLeaving):
+        with pytest.raises(AdapterBeingRemoved):
             residency.try_acquire(folders("a"))
-        residency.name({"other": "a"})
+        residency.set_names({"other": "a"})
         assert residency.try_acquire(folders("a")), "at once, not when the removal has ended"
         await asyncio.wait_for(removal, 1)
         assert residency.leases_of("a") == 3, "and nobody waited for any of them"
@@ -88,7 +88,7 @@ def test_a_removal_lets_go_of_what_another_name_is_given_meanwhile():
 def test_what_another_name_has_when_the_removal_begins_stays():
     async def scenario():
         residency = Residency(Slots(1), 1)
-        residency.name({"other": "a"})
+        residency.set_names({"other": "a"})
         await residency.acquire(folders("a"))
         async with residency.removing("a", 0.01):
             assert residency.try_acquire(folders("a"))
@@ -99,13 +99,13 @@ def test_what_another_name_has_when_the_removal_begins_stays():
 def test_a_removal_that_was_called_off_ends_no_later_one():
     async def scenario():
         residency = Residency(Slots(1), 1)
-        residency.name({})
+        residency.set_names({})
         async with residency.removing("a", 1):
-            residency.name({"other": "a"})
-            residency.name({})
+            residency.set_names({"other": "a"})
+            residency.set_names({})
             later = residency.removing("a", 1)
             await later.__aenter__()
-        with pytest.raises(AdapterLeaving):
+        with pytest.raises(AdapterBeingRemoved):
             residency.try_acquire(folders("a"))
         await later.__aexit__(None, None, None)
         assert await residency.acquire(folders("a")) is None

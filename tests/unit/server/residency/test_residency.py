@@ -216,12 +216,12 @@ def test_a_pinned_adapter_makes_room_for_nobody():
     async def scenario():
         slots = Slots(2)
         residency = Residency(slots, 2, pinned=["pet"])
-        residency.name({"pet": "p", "other": "a"})
+        residency.set_names({"pet": "p", "other": "a"})
         for name in ("p", "a", "b", "c", "p"):
             async with residency.lease(folders(name)):
                 pass
         assert slots.log == ["+p", "+a", "-a", "+b", "-b", "+c"]
-        residency.name({"other": "a"})
+        residency.set_names({"other": "a"})
         for name in ("c", "a"):
             async with residency.lease(folders(name)):
                 pass
@@ -234,7 +234,7 @@ def test_slots_of_pinned_adapters_are_not_promised_to_others():
     async def scenario():
         slots = Slots(3)
         residency = Residency(slots, 3, pinned=["pet"])
-        residency.name({"pet": "p"})
+        residency.set_names({"pet": "p"})
         with pytest.raises(MixtureTooLarge, match="3 slots, 1 of them kept for pinned"):
             residency.try_acquire(folders("abc"))
         async with residency.lease(folders("abp")):

@@ -15,7 +15,7 @@ from router.encoders import make_encoder
 from server.sources.address import parse_source
 from server.sources.download import open_web
 from server.sources.fetch import Fetcher
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 from server.sources.settings import SourceSettings
 from tests.support.archives import tar_gz_of, zip_of
 from tests.support.web import Web, running_web
@@ -71,12 +71,14 @@ def fetcher(web: Web, addresses: dict[str, list[str]]) -> Callable[..., Fetcher]
 def fetched(tmp_path: Path) -> Callable[..., dict[str, bytes]]:
     """Fetch from a source; returns what came. Whatever comes of it, nothing may stay open."""
 
-    def fetch(fetcher: Fetcher, source: str, watch: Watch | None = None) -> dict[str, bytes]:
+    def fetch(
+        fetcher: Fetcher, source: str, progress: FetchProgress | None = None
+    ) -> dict[str, bytes]:
         stage = tmp_path / uuid.uuid4().hex
         stage.mkdir()
-        watch = watch or Watch(20)
-        watch.begin()
-        folder = fetcher.fetch(parse_source(source), stage, watch)
+        progress = progress or FetchProgress(20)
+        progress.begin()
+        folder = fetcher.fetch(parse_source(source), stage, progress)
         assert [entry.name for entry in stage.iterdir() if entry.name != "unpacked"] == ["adapter"]
         return {entry.name: entry.read_bytes() for entry in folder.iterdir()}
 

@@ -7,7 +7,7 @@ import pytest
 from adapters.errors import MissingFile, TooLarge, UnsafeFile
 from adapters.limits import Limits
 from server.errors import JobCancelled, SourceNotAllowed, SourceNotFound, SourceUnavailable
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 from tests.unit.server.sources.conftest import COMMIT, CONFIG, PAIR, TAR, WEIGHTS, ZIP
 
 SECRET = [(CONFIG, b"{}"), (WEIGHTS, b"of somebody else")]
@@ -165,12 +165,12 @@ def test_a_secret_is_sent_to_its_own_place_alone(web, fetcher, tmp_path):
     made = fetcher()
     hops = Hops(("127.0.0.1",), (web.port,), {"Authorization": "Bearer hf-secret"})
     with pytest.raises(SourceNotAllowed):  # another host may not be private
-        download(parse_https(web.url("/a")), tmp_path / "x", 99, made._web, hops, Watch(9))
+        download(parse_https(web.url("/a")), tmp_path / "x", 99, made._web, hops, FetchProgress(9))
     reached = []
     backend_may = "server.sources.network.CheckedBackend._may"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend_may, lambda self, host, address: reached.append(host) or True)
-        download(parse_https(web.url("/a")), tmp_path / "y", 99, made._web, hops, Watch(9))
+        download(parse_https(web.url("/a")), tmp_path / "y", 99, made._web, hops, FetchProgress(9))
     first, second = web.asked[-2:]
     assert reached == ["adapters.test", "127.0.0.1"]
     assert "Authorization" in first[2]
@@ -211,17 +211,17 @@ def bucket(s3):
 
 @pytest.fixture
 def from_s3(s3, bucket, fetcher, fetched):
-    def fetch(key, watch=None, limits=None, options=None, name=bucket):
+    def fetch(key, progress=None, limits=None, options=None, name=bucket):
         made = fetcher(limits, s3=(f"{bucket}/team/*",), s3_options=options or dict(s3.options))
-        return fetched(made, f"s3://{name}/{key}", watch)
+        return fetched(made, f"s3://{name}/{key}", progress)
 
     return fetch
 
 
 def test_objects_and_an_archive_come(from_s3):
-    watch = Watch(20)
-    assert from_s3("team/a", watch) == dict(PAIR)
-    assert watch.bytes_done == watch.bytes_total == sum(len(content) for _, content in PAIR)
+    progress = FetchProgress(20)
+    assert from_s3("team/a", progress) == dict(PAIR)
+    assert progress.bytes_done == progress.bytes_total == sum(len(content) for _, content in PAIR)
     assert from_s3("team/a.zip") == dict(PAIR)
 
 
@@ -251,15 +251,15 @@ def test_an_object_beyond_the_limit_is_refused(from_s3):
 
 
 def test_a_cancelled_fetch_from_s3_ends(from_s3):
-    watch = Watch(20)
-    watch.cancel()
+    progress = FetchProgress(20)
+    progress.cancel()
     with pytest.raises(JobCancelled):
-        from_s3("team/a", watch)
+        from_s3("team/a", progress)
 
 
 def test_s3_that_does_not_answer_is_told_without_its_address(from_s3):
     options = {"endpoint_url": "http://127.0.0.1:9", "key": "k", "secret": "s3-secret"}
     with pytest.raises(SourceUnavailable) as caught:
-        from_s3("team/a", Watch(20), options=options)
+        from_s3("team/a", FetchProgress(20), options=options)
     assert "127.0.0.1" not in str(caught.value)
     assert "s3-secret" not in str(caught.value)

@@ -13,7 +13,7 @@ from server.errors import (
     SourceTooSlow,
     SourceUnavailable,
 )
-from server.sources.progress import Watch
+from server.sources.progress import FetchProgress
 from tests.support.archives import symlink_zip_entry, zip_of
 from tests.unit.server.sources.conftest import CONFIG, PAIR, TAR, WEIGHTS, ZIP
 
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("nothing_stays")
 @pytest.mark.parametrize(("path", "content"), [("/a.zip", ZIP), ("/b/a.tar.gz", TAR)])
 def test_an_archive_comes_whole_and_is_counted(web, fetcher, fetched, path, content):
     web.gives(path, content)
-    watch = Watch(20)
-    assert fetched(fetcher(), web.url(path), watch) == dict(PAIR)
-    assert (watch.bytes_done, watch.bytes_total) == (len(content), len(content))
+    progress = FetchProgress(20)
+    assert fetched(fetcher(), web.url(path), progress) == dict(PAIR)
+    assert (progress.bytes_done, progress.bytes_total) == (len(content), len(content))
     host, _, headers = web.asked[0]
     assert host == f"adapters.test:{web.port}"
     assert set(headers) == {"Host", "User-Agent", "Accept", "Accept-Encoding"}
@@ -108,10 +108,10 @@ def test_a_redirect_to_elsewhere_is_refused(web, fetcher, fetched, target):
 
 def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_read(web, fetcher, fetched):
     web.gives("/a.zip", ZIP, Content_Length=str(10**12))
-    watch = Watch(20)
+    progress = FetchProgress(20)
     with pytest.raises(TooLarge):
-        fetched(fetcher(), web.url("/a.zip"), watch)
-    assert watch.bytes_done == 0
+        fetched(fetcher(), web.url("/a.zip"), progress)
+    assert progress.bytes_done == 0
 
 
 def endless(request):
@@ -124,10 +124,10 @@ def endless(request):
 
 def test_an_endless_body_ends_at_the_limit(web, fetcher, fetched):
     web.pages["/a.zip"] = endless
-    watch = Watch(20)
+    progress = FetchProgress(20)
     with pytest.raises(TooLarge):
-        fetched(fetcher(Limits(max_weights_bytes=2**20)), web.url("/a.zip"), watch)
-    assert watch.bytes_done <= 2**20
+        fetched(fetcher(Limits(max_weights_bytes=2**20)), web.url("/a.zip"), progress)
+    assert progress.bytes_done <= 2**20
 
 
 def test_a_body_shorter_than_announced_is_no_adapter(web, fetcher, fetched):
@@ -145,7 +145,7 @@ def test_what_is_not_http_is_told(web, fetcher, fetched):
 def test_a_slow_body_ends_with_the_time(web, fetcher, fetched):
     web.drips("/a.zip", 0.05)
     with pytest.raises(SourceTooSlow):
-        fetched(fetcher(), web.url("/a.zip"), Watch(1))
+        fetched(fetcher(), web.url("/a.zip"), FetchProgress(1))
 
 
 def test_silence_ends_with_the_wait(web, fetcher, fetched):
@@ -156,16 +156,16 @@ def test_silence_ends_with_the_wait(web, fetcher, fetched):
 
 def test_cancelling_ends_a_silent_fetch(web, fetcher, fetched):
     began = web.drips("/a.zip", 600)
-    watch = Watch(600)
+    progress = FetchProgress(600)
 
     def cancel() -> None:
         began.wait()
-        watch.cancel()
+        progress.cancel()
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
     with pytest.raises(JobCancelled):
-        fetched(fetcher(max_wait_s=600), web.url("/a.zip"), watch)
+        fetched(fetcher(max_wait_s=600), web.url("/a.zip"), progress)
     canceller.join()
 
 

@@ -124,7 +124,7 @@ def test_centroids_of_another_encoder_need_texts(server, tiny_adapters):
 
 def test_who_may_and_what_is_logged(server, mine):
     user = server.holding(made(server.keys, "user")[0])
-    server.parts.access.watch.look()
+    server.parts.access.key_refresh.look()
     assert patch(server, {"description": "x"}, **user).status_code == 403
     assert patch(server, {"description": "x"}, name="nobody").status_code == 404
     patch(server, {"description": "x"})

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import insert
 
-from adapters.registry.storage import Places
+from adapters.registry.storage import Locations
 from router.policies.config import parse_policy
 from server.errors import PolicyVersionConflict
-from server.policies.registry import PolicyBook
+from server.policies.registry import PolicyRegistry
 from server.policies.tables import policies
 from tests.support.access import database
 from tests.unit.server.without_engine.conftest import FROM_FILE
@@ -38,19 +38,19 @@ def test_what_this_program_cannot_read_is_left_out_and_its_name_kept(tmp_path, c
         for name in ("newer", "even"):
             told = {**row, "name": name, "options": {"kind": "of-tomorrow"}}
             connection.execute(insert(policies).values(**told))
-    book = PolicyBook(engine, FROM_FILE)
+    book = PolicyRegistry(engine, FROM_FILE)
     assert dict(book.policies) == FROM_FILE
     assert "newer" in book.names
     assert "the policy newer of the database is left out" in caplog.text
     book.put("newer", parse_policy("newer", BLEND), None)
-    assert PolicyBook(engine, {}).policies["newer"] == parse_policy("newer", BLEND)
+    assert PolicyRegistry(engine, {}).policies["newer"] == parse_policy("newer", BLEND)
     assert book.remove("even", None) == FROM_FILE["even"]
     assert book.source("even") == "file"
 
 
 def test_a_policy_that_only_another_server_can_use_is_left_out(start, tmp_path, caplog):
     (tmp_path / "data").mkdir()
-    book = PolicyBook(database(tmp_path / "data"), {})
+    book = PolicyRegistry(database(tmp_path / "data"), {})
     static = {**BLEND, "encoder": "static"}
     for name in ("growing", "even"):
         book.put(name, parse_policy(name, static), None)
@@ -68,7 +68,7 @@ def both(request, start, tmp_path_factory):
         url = request.getfixturevalue("postgres").new_database()
     else:
         url = f"sqlite:///{folders[0] / 'shared.db'}"
-    return [start(one, places=Places(one / "data", database_url=url)) for one in folders]
+    return [start(one, places=Locations(one / "data", database_url=url)) for one in folders]
 
 
 def look(server) -> None:

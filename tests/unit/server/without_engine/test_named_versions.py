@@ -72,7 +72,7 @@ def test_an_adapter_that_is_not_there_has_no_versions_either(server, digests, bo
 def test_an_allow_list_binds_versions_by_the_name(server, digests, body):
     key = made(server.keys, "user", "other-*")[0]
     allowed = made(server.keys, "user", "mine")[0]
-    server.parts.access.watch.look()
+    server.parts.access.key_refresh.look()
     told = {}
     for name in ("mine", "nobody"):
         pinned = named(body, f"{name}@{digests[0]}")

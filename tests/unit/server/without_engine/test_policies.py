@@ -204,7 +204,7 @@ def test_only_admins_change_policies_and_others_see_what_they_can_use(server, ti
     put(server, "hidden", {"kind": "fixed", "weights": {"r16": 1.0}})
     put(server, "lists", {"kind": "uniform", "candidates": {"include": ["r8-a", "r16"]}})
     narrow = server.holding(made(server.keys, "user", "r8-*")[0])
-    server.parts.access.watch.look()
+    server.parts.access.key_refresh.look()
     for method, path in (
         ("PUT", "/v1/policies/blend"),
         ("DELETE", "/v1/policies/hidden"),

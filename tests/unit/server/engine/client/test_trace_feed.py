@@ -1,6 +1,6 @@
 import pytest
 
-from server.engine.client.trace_feed import Telling
+from server.engine.client.trace_feed import TraceFeed
 from server.traces.store import TraceStore
 from server.traces.trace import TraceHead, TraceStep
 from tests.support.following import follows
@@ -12,7 +12,7 @@ def told(prompt: int = 0, base_share: float = 0.0):
     decision = follows({"maths": 0.5}, 2, others=("code",), base_share=base_share)
     head = TraceHead("r", "auto", "v", "token", 2, "cat", ("code", "maths"), 2)
     recording = TraceStore().begin("t", head, [TraceStep(0, {"maths": 0.5})] * 2)
-    return Telling(recording, decision.following, NAMES, prompt), recording
+    return TraceFeed(recording, decision.following, NAMES, prompt), recording
 
 
 def test_a_weighing_becomes_a_step_of_its_own_choice():
