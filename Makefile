@@ -91,6 +91,7 @@ types: venv ## Check types (mypy --strict)
 .PHONY: imports
 imports: venv ## Check who imports whom
 	PYTHONPATH=clients/python/src $(BIN)/lint-imports --no-logo
+	PYTHONPATH=clients/python/src $(BIN)/python -m tools.import_cycles
 
 .PHONY: docs
 docs: venv ## Check links and anchors of the documentation

@@ -1,20 +1,21 @@
 """Checks what prose and tracked files promise: ``python -m tools.docs_check``.
 
-Relative links and anchors of every Markdown file lead somewhere, the README stays short, and no
-tracked text names a path of somebody's machine, an address of a package registry, or ends a line
-in blanks.
+Relative links and anchors of every Markdown file lead somewhere. A file of ours that stands in code
+marks is there, by its path or by the end of its path. The README stays short. No tracked text names
+a path of somebody's machine or an address of a package registry, or ends a line in blanks.
 """
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 README_LINES = 200
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
+_CODE_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|h|cpp|jinja|yaml|sh))`")
 _LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 _EXPLICIT_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
@@ -40,10 +41,11 @@ def main() -> int:
     root = Path(_git("rev-parse", "--show-toplevel").strip())
     tracked = [root / name for name in _git("ls-files", "-z").split("\0") if name]
     texts = {path: text for path in tracked if (text := _text_of(path)) is not None}
+    names = [f"/{path.relative_to(root)}" for path in tracked]
     faults = [
         f"{path.relative_to(root)}:{fault}"
         for path, text in texts.items()
-        for fault in [*_line_faults(text), *_markdown_faults(path, text)]
+        for fault in [*_line_faults(text), *_markdown_faults(path, text, names)]
     ]
     readme = texts.get(root / "README.md", "")
     if (length := len(readme.splitlines())) > README_LINES:
@@ -72,10 +74,15 @@ def _line_faults(text: str) -> Iterator[str]:
             yield f"{number}: blanks at the end of the line"
 
 
-def _markdown_faults(path: Path, text: str) -> Iterator[str]:
+def _markdown_faults(path: Path, text: str, tracked: Sequence[str]) -> Iterator[str]:
     if path.suffix != ".md":
         return
-    prose = _INLINE_CODE.sub("", _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text))
+    unfenced = _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
+    for match in _CODE_FILE.finditer(unfenced):
+        if not any(name.endswith(f"/{match[1].removeprefix('../')}") for name in tracked):
+            number = unfenced.count("\n", 0, match.start()) + 1
+            yield f"{number}: no file of this name: {match[1]}"
+    prose = _INLINE_CODE.sub("", unfenced)
     for match in _LINK.finditer(prose):
         target = unquote(match[1])
         if re.match(r"[a-z][a-z0-9+.-]*:", target):
