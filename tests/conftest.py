@@ -1,6 +1,5 @@
 """Fixtures for all tests: the encoder, a tiny base model, its adapters, one real server."""
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,23 +85,19 @@ def server(
     from tests.support import running_server
     from tests.support.tiny_llama import BASE_NAME, TOPICS
 
-    running = running_server.start(
+    with running_server.running(
         tmp_path_factory.mktemp("server"),
         tiny_base,
         BASE_NAME,
+        tiny_adapters,
+        descriptions=TOPICS,
         arguments=(
             *("--dtype", "float32", "--max-loras", "10", "--max-model-len", "512"),
             *("--static-encoder", str(tiny_static)),
         ),
         environment={"LORALLOY_SOURCES__FILE": str(tiny_adapters["r8-a"].parent)},
-    )
-    try:
-        for name, folder in tiny_adapters.items():
-            answer = running_server.push(running, name, folder, description=TOPICS[name])
-            assert answer.status_code == 201, answer.text
-        yield dataclasses.replace(running, adapters=tiny_adapters)
-    finally:
-        running_server.stop(running)
+    ) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

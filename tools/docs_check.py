@@ -1,8 +1,9 @@
 """Checks what prose and tracked files promise: ``python -m tools.docs_check``.
 
-Relative links and anchors of every Markdown file lead somewhere. A file of ours that stands in code
-marks is there, by its path or by the end of its path. The README stays short. No tracked text names
-a path of somebody's machine or an address of a package registry, or ends a line in blanks.
+Relative links and anchors of every Markdown file lead somewhere. A file of ours, or a folder of
+tests, that stands in code marks is there, by its path or by the end of it. The README stays short.
+No tracked text names a path of somebody's machine or an address of a package registry, or ends a
+line in blanks.
 """
 
 import re
@@ -15,7 +16,8 @@ from urllib.parse import unquote
 README_LINES = 200
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
-_CODE_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|h|cpp|jinja|yaml|sh))`")
+# Folders of tests alone: of others docs also name those of users, and those that are to come.
+_CODE_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|h|cpp|jinja|yaml|sh)|tests/(?:[\w.-]+/)+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 _EXPLICIT_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
@@ -79,9 +81,12 @@ def _markdown_faults(path: Path, text: str, tracked: Sequence[str]) -> Iterator[
         return
     unfenced = _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
     for match in _CODE_FILE.finditer(unfenced):
-        if not any(name.endswith(f"/{match[1].removeprefix('../')}") for name in tracked):
+        ending = f"/{match[1].removeprefix('../')}"
+        if not any(
+            ending in name if ending.endswith("/") else name.endswith(ending) for name in tracked
+        ):
             number = unfenced.count("\n", 0, match.start()) + 1
-            yield f"{number}: no file of this name: {match[1]}"
+            yield f"{number}: no file or folder of this name: {match[1]}"
     prose = _INLINE_CODE.sub("", unfenced)
     for match in _LINK.finditer(prose):
         target = unquote(match[1])

@@ -1,7 +1,6 @@
 """Without a C++ compiler plain torch takes the kernel's place, just as exact; without a chat
 template a base model is asked in Alpaca's form."""
 
-import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,19 +31,15 @@ def bare(
     base = tmp_path_factory.mktemp("base") / "tiny"
     shutil.copytree(tiny_base, base)
     (base / "chat_template.jinja").unlink()
-    server = running_server.start(
+    with running_server.running(
         tmp_path_factory.mktemp("bare"),
         base,
         BASE_NAME,
+        {name: tiny_adapters[name] for name in PUSHED},
         arguments=("--dtype", "float32", "--max-loras", "4", "--max-model-len", "512"),
         environment={"CXX": "no-such-compiler"},
-    )
-    try:
-        for name in PUSHED:
-            assert running_server.push(server, name, tiny_adapters[name]).status_code == 201
-        yield dataclasses.replace(server, adapters=tiny_adapters)
-    finally:
-        running_server.stop(server)
+    ) as running:
+        yield running
 
 
 def test_mixtures_are_exact_with_log_probabilities(bare: RunningServer) -> None:

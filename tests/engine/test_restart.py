@@ -27,14 +27,16 @@ def before(
 ) -> tuple[Path, Generated]:
     """A data folder that a server left behind, and what its adapter answered."""
     folder = tmp_path_factory.mktemp("restarted")
-    server = running_server.start(folder, tiny_base, BASE_NAME, arguments=ARGUMENTS)
-    try:
-        for name in ("r8-a", "r8-b", "r8-d"):
-            pushed = running_server.push(server, name, tiny_adapters[name], description=name)
-            assert pushed.status_code == 201, pushed.text
+    pushed = {name: tiny_adapters[name] for name in ("r8-a", "r8-b", "r8-d")}
+    with running_server.running(
+        folder,
+        tiny_base,
+        BASE_NAME,
+        pushed,
+        descriptions={name: name for name in pushed},
+        arguments=ARGUMENTS,
+    ) as server:
         answer = generate(server, [Ask(PROMPT, {"model": "r8-a"})])[0]
-    finally:
-        running_server.stop(server)
     assert server.process.returncode == 0, server.log.read_text()[-2000:]
     assert "Traceback" not in server.log.read_text()
     return folder, answer
@@ -45,13 +47,15 @@ def restarted(before: tuple[Path, Generated], tiny_base: Path) -> Iterator[Runni
     folder, _ = before
     keys = folder / "keys"
     keys.write_text("\n".join(KEYS) + "\n")
-    server = running_server.start(
-        folder, tiny_base, BASE_NAME, arguments=(*ARGUMENTS, "--api-key-file", str(keys))
-    )
-    try:
-        yield dataclasses.replace(server, api_key=KEYS[0])
-    finally:
-        running_server.stop(server)
+    with running_server.running(
+        folder,
+        tiny_base,
+        BASE_NAME,
+        {},
+        api_key=KEYS[0],
+        arguments=(*ARGUMENTS, "--api-key-file", str(keys)),
+    ) as server:
+        yield server
 
 
 def test_uploaded_adapters_are_still_there(

@@ -31,23 +31,19 @@ def cramped(
     server: RunningServer, tiny_static: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
     """The same model and adapters with hardly any room for keys and values."""
-    running = running_server.start(
+    with running_server.running(
         tmp_path_factory.mktemp("cramped"),
         server.base_folder,
         BASE_NAME,
+        server.adapters,
+        descriptions=TOPICS,
         arguments=(
             *("--dtype", "float32", "--max-loras", "10", "--max-model-len", "256", "--eager"),
             *("--static-encoder", str(tiny_static)),
         ),
         environment=CRAMPED,
-    )
-    try:
-        for name, folder in server.adapters.items():
-            answer = running_server.push(running, name, folder, description=TOPICS[name])
-            assert answer.status_code == 201, answer.text
+    ) as running:
         yield running
-    finally:
-        running_server.stop(running)
 
 
 def asks() -> list[Ask]:

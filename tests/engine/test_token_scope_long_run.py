@@ -66,23 +66,19 @@ def narrow(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """A server of its own, so that its memory is that of these requests."""
-    running = running_server.start(
+    with running_server.running(
         tmp_path_factory.mktemp("narrow"),
         tiny_base,
         BASE_NAME,
+        tiny_adapters,
+        descriptions=TOPICS,
         arguments=(
             *("--dtype", "float32", "--max-loras", "10", "--max-model-len", "256", "--eager"),
             *("--static-encoder", str(tiny_static)),
         ),
         environment=NARROW,
-    )
-    try:
-        for name, folder in tiny_adapters.items():
-            answer = running_server.push(running, name, folder, description=TOPICS[name])
-            assert answer.status_code == 201, answer.text
+    ) as running:
         yield running
-    finally:
-        running_server.stop(running)
 
 
 def counters(server: RunningServer) -> dict[str, float]:

@@ -73,20 +73,16 @@ def small_blocks(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     """A server whose blocks are so small that a turn fills several."""
-    running = running_server.start(
+    with running_server.running(
         tmp_path_factory.mktemp("turns"),
         tiny_base,
         BASE_NAME,
+        tiny_adapters,
+        descriptions=TOPICS,
         arguments=("--dtype", "float32", "--max-loras", "10", "--max-model-len", "1024", "--eager"),
         environment=SMALL_BLOCKS,
-    )
-    try:
-        for name, folder in tiny_adapters.items():
-            answer = running_server.push(running, name, folder, description=TOPICS[name])
-            assert answer.status_code == 201, answer.text
+    ) as running:
         yield running
-    finally:
-        running_server.stop(running)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A real server with API keys of every kind."""
+"""A client of the run's server, and a server with API keys of every kind."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -57,6 +57,14 @@ class Keyed:
         return self.clients[name]
 
 
+@pytest.fixture(scope="module")
+def http(server: RunningServer) -> Iterator[httpx.Client]:
+    """A client of the run's server, which has to be well after the module's tests."""
+    with server.client() as client:
+        yield client
+    assert server.alive()
+
+
 @pytest.fixture(scope="session")
 def keyed(
     tiny_base: Path,
@@ -70,28 +78,23 @@ def keyed(
     keys = {name: keys_command(data_dir, "create", *told) for name, told in KEYS.items()}
     policies = folder / "policies.yaml"
     policies.write_text(POLICIES)
-    running = running_server.start(
+    with running_server.running(
         folder,
         tiny_base,
         BASE_NAME,
+        {name: tiny_adapters[name] for name in PUSHED},
+        descriptions=TOPICS,
+        api_key=keys["admin"],
         arguments=(
             *("--dtype", "float32", "--max-loras", "6", "--max-model-len", "512", "--eager"),
             *("--static-encoder", str(tiny_static), "--policies", str(policies)),
         ),
-    )
-    try:
-        admin = replace(running, api_key=keys["admin"])
-        for name in PUSHED:
-            pushed = running_server.push(admin, name, tiny_adapters[name], description=TOPICS[name])
-            assert pushed.status_code == 201, pushed.text
-        admin = replace(admin, adapters=tiny_adapters)
+    ) as admin:
         with ExitStack() as stack:
             clients = {
-                name: stack.enter_context(replace(running, api_key=key).client())
+                name: stack.enter_context(replace(admin, api_key=key).client())
                 for name, key in keys.items()
             }
             yield Keyed(admin, data_dir, clients)
-        told = running.log.read_text()
-        assert not [name for name, key in keys.items() if key in told], "a key is in the log"
-    finally:
-        running_server.stop(running)
+        logged = admin.log.read_text()
+        assert not [name for name, key in keys.items() if key in logged], "a key is in the log"

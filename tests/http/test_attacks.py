@@ -17,13 +17,6 @@ CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 SAY = {"prompt": "one two", "max_tokens": 2}
 
 
-@pytest.fixture(scope="module")
-def http(server):
-    with server.client() as client:
-        yield client
-    assert server.alive()
-
-
 @pytest.fixture
 def lure():
     """An address that nobody may connect to: the test fails if somebody has."""

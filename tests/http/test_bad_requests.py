@@ -12,13 +12,6 @@ TALK = {"model": "tiny-llama", "messages": [{"role": "user", "content": "hi"}], 
 LONG = "word " * 600
 
 
-@pytest.fixture(scope="module")
-def http(server):
-    with server.client() as client:
-        yield client
-    assert server.alive()
-
-
 LEAKS = (
     *("Traceback", 'File "', "site-packages", "/home/", ".py"),
     *(f"{folder}/" for folder in (Path.home(), tempfile.gettempdir(), Path.cwd())),

@@ -16,13 +16,6 @@ MANY = {**LONG, "model": "r8-a", "n": 16, "temperature": 1.0}
 """So many answers that they are still running when the test looks."""
 
 
-@pytest.fixture(scope="module")
-def http(server):
-    with server.client() as client:
-        yield client
-    assert server.alive()
-
-
 def metric(http, name: str) -> float:
     for line in http.get("/metrics").text.splitlines():
         if line.startswith(name + " "):

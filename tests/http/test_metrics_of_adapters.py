@@ -6,12 +6,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 
-@pytest.fixture(scope="module")
-def http(server):
-    with server.client() as client:
-        yield client
-
-
 def samples(http) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every sample of /metrics by name and labels."""
     families = text_string_to_metric_families(http.get("/metrics").text)

@@ -8,11 +8,9 @@ SAID = {"prompt": "one two", "max_tokens": 8, "temperature": 0}
 
 
 @pytest.fixture
-def http(server):
-    with server.client() as client:
-        yield client
-        client.delete("/v1/adapters/sums")
-    assert server.alive()
+def http(http):
+    yield http
+    http.delete("/v1/adapters/sums")
 
 
 @pytest.fixture

@@ -10,11 +10,9 @@ LONG = {**SAID, "max_tokens": 300, "ignore_eos": True}
 
 
 @pytest.fixture
-def http(server):
-    with server.client() as client:
-        yield client
-        client.delete("/v1/policies/blend")
-    assert server.alive()
+def http(http):
+    yield http
+    http.delete("/v1/policies/blend")
 
 
 def put(http, **weights: float):

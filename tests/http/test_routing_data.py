@@ -8,13 +8,11 @@ SEA = "hoist the sails and steer the ship"
 
 
 @pytest.fixture
-def http(server):
-    with server.client() as client:
-        files = adapter_files(server.adapters["r8-a"])
-        client.post("/v1/adapters", data={"name": "mine"}, files=files).raise_for_status()
-        yield client
-        client.delete("/v1/adapters/mine")
-    assert server.alive()
+def http(http, server):
+    files = adapter_files(server.adapters["r8-a"])
+    http.post("/v1/adapters", data={"name": "mine"}, files=files).raise_for_status()
+    yield http
+    http.delete("/v1/adapters/mine")
 
 
 @pytest.mark.parametrize("scope", ["prompt", "token"])

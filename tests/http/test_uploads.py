@@ -11,13 +11,6 @@ from tests.support.broken_adapters import GoodAdapter, broken_uploads
 ASK = {"prompt": "one two three", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
 
 
-@pytest.fixture(scope="module")
-def http(server):
-    with server.client() as client:
-        yield client
-    assert server.alive()
-
-
 @pytest.fixture
 def good(server) -> GoodAdapter:
     """An adapter that is like r8-a, with another scaling."""

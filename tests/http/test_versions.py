@@ -10,13 +10,6 @@ from tests.support.running_server import adapter_files
 LONG = {"prompt": "one two three", "max_tokens": 300, "temperature": 0, "ignore_eos": True}
 
 
-@pytest.fixture(scope="module")
-def http(server):
-    with server.client() as client:
-        yield client
-    assert server.alive()
-
-
 @pytest.fixture
 def sums(http, server):
     """An adapter with the content of r8-a, under a name of its own."""

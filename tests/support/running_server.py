@@ -5,8 +5,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,40 @@ def stop(server: RunningServer) -> None:
     except subprocess.TimeoutExpired:
         server.process.kill()
         server.process.wait()
+
+
+@contextmanager
+def running(
+    folder: Path,
+    base: Path,
+    base_name: str,
+    adapters: Mapping[str, Path],
+    *,
+    descriptions: Mapping[str, str] | None = None,
+    api_key: str | None = None,
+    **options: Any,
+) -> Iterator[RunningServer]:
+    """A server for the length of the block, with these adapters pushed to it.
+
+    Args:
+        folder: where its data are.
+        base: folder of the base model.
+        base_name: its name.
+        adapters: name → folder.
+        descriptions: name → what the router may know of it.
+        api_key: what the adapters are pushed with, where the server has keys.
+        options: as for :func:`start`.
+    """
+    started = start(folder, base, base_name, **options)
+    try:
+        holder = replace(started, adapters=adapters, api_key=api_key)
+        for name, files in adapters.items():
+            fields = {"description": descriptions[name]} if descriptions else {}
+            answer = push(holder, name, files, **fields)
+            assert answer.status_code == 201, answer.text
+        yield holder
+    finally:
+        stop(started)
 
 
 def adapter_files(folder: Path) -> dict[str, tuple[str, bytes]]:

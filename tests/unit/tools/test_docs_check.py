@@ -35,7 +35,8 @@ def test_links_that_lead_somewhere_pass(checkout, capsys):
         ("see\n[a](none.md)\n", "a.md:2: link to a file that does not exist: none.md"),
         ("[a](#none)\n", "a.md:1: link to an anchor that does not exist: #none"),
         ("blank \n", "a.md:1: blanks at the end of the line"),
-        ("one\n`b/none.py`\n", "a.md:2: no file of this name: b/none.py"),
+        ("one\n`b/none.py`\n", "a.md:2: no file or folder of this name: b/none.py"),
+        ("`tests/none/`\n", "a.md:1: no file or folder of this name: tests/none/"),
         ("in /" + "tmp/folder\n", "a.md:1: machine path"),
         ("from py" + "pi.org\n", "a.md:1: machine path or registry address"),
     ],
@@ -49,7 +50,10 @@ def test_faults_are_told_with_their_line(checkout, capsys, text, fault):
 def test_a_file_may_be_named_by_the_end_of_its_path(checkout, capsys, tmp_path):
     (tmp_path / "server" / "edge").mkdir(parents=True)
     checkout("server/edge/guard.py", "")
-    checkout("a.md", "`server/edge/guard.py`, `edge/guard.py`\n\n```\n`not/looked/at.py`\n```\n")
+    checkout(
+        "a.md",
+        "`server/edge/guard.py`, `edge/guard.py`, `user/folder/`\n\n```\n`not/looked/at.py`\n```\n",
+    )
     assert docs_check.main() == 0
     checkout("b.md", "`dge/guard.py`\n")
     assert docs_check.main() == 1
