@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import routing
+from benchmarks import machine, routing
 from benchmarks.engine import run
 from server.prepare import base_model_path, cache_dir, prepare
 
@@ -24,32 +23,45 @@ def main() -> None:
         "--minutes", type=float, default=13, help="begin no pass that would end later than this"
     )
     parser.add_argument("--threads", default="nobind", help="CPU cores of each engine")
+    parser.add_argument(
+        "--dtype", default="bfloat16", choices=["bfloat16", "float32"], help="of every engine"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     prepare()
     begin = time.monotonic()
     console.print("starting four engines, one after another; a first start compiles for minutes")
-    with run.engines(base_model_path(), cache_dir(), options.threads) as children:
+    with run.engines(base_model_path(), cache_dir(), options.threads, options.dtype) as children:
         speeds = run.measure(children, options.repeats, begin + 60 * options.minutes)
     routed = routing.measure()
     minutes = (time.monotonic() - begin) / 60
-    report = _report(speeds, routed, minutes)
+    report = _report(speeds, routed, minutes, options.dtype)
     console.print(report)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "engine.md").write_text(report)
     rows = [{"row": r, "column": c, "tokens_per_s": v} for (r, c), v in speeds.items()]
     (options.out / "engine.json").write_text(
-        json.dumps({"speeds": rows, "routing_ms": routed, "minutes": minutes}, indent=1) + "\n"
+        json.dumps(
+            {
+                "machine": machine.described(),
+                "dtype": options.dtype,
+                "speeds": rows,
+                "routing_ms": routed,
+                "minutes": minutes,
+            },
+            indent=1,
+        )
+        + "\n"
     )
 
 
-def _report(speeds: run.Speeds, routed: dict[str, float], minutes: float) -> str:
+def _report(speeds: run.Speeds, routed: dict[str, float], minutes: float, dtype: str) -> str:
     repeats = len(next(iter(speeds.values())))
     lines = [
         "# Engine benchmark",
         "",
-        f"`make bench`, {minutes:.0f} minutes, {repeats} repeats, {platform.machine()}. "
-        "SmolLM2-135M, bfloat16, rank 16, seven modules. Tokens a second (median); in brackets the "
+        f"`make bench`, {minutes:.0f} minutes, {repeats} repeats, {machine.described()}. "
+        f"SmolLM2-135M, {dtype}, rank 16, seven modules. Tokens a second (median); in brackets the "
         "ratio to vLLM without LoRA, taken within each round, then the median.",
         "",
         run.table(speeds),

@@ -46,7 +46,9 @@ def _environment(kind: str, threads: str, cache: str) -> None:
     )
 
 
-async def _start_vllm(kind: str, model: str, adapters: list[str]) -> tuple[Generate, Stop]:
+async def _start_vllm(
+    kind: str, model: str, adapters: list[str], dtype: str
+) -> tuple[Generate, Stop]:
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
@@ -69,7 +71,7 @@ async def _start_vllm(kind: str, model: str, adapters: list[str]) -> tuple[Gener
     engine = AsyncLLM.from_engine_args(
         AsyncEngineArgs(
             model=model,
-            dtype="bfloat16",
+            dtype=dtype,
             max_model_len=MAX_LEN,
             max_num_seqs=SEQUENCES,
             enable_prefix_caching=False,
@@ -97,7 +99,7 @@ async def _start_vllm(kind: str, model: str, adapters: list[str]) -> tuple[Gener
 
 
 async def _start_bank(
-    model: str, adapters: list[str], threads: str, cache: str
+    model: str, adapters: list[str], threads: str, cache: str, dtype: str
 ) -> tuple[Generate, Stop]:
     from router.mixture import Member, Mixture
     from server.engine.client.plan import GenerationPlan, current_plan
@@ -105,7 +107,7 @@ async def _start_bank(
     from server.engine.settings import EngineSettings
 
     settings = EngineSettings(
-        dtype="bfloat16",
+        dtype=dtype,
         max_model_len=MAX_LEN,
         max_num_seqs=SEQUENCES,
         max_loras=MAX_LORAS,
@@ -158,13 +160,15 @@ async def _measure(generate: Generate, command: dict[str, Any], serial: int) -> 
     return rate_together(stamps)
 
 
-async def main(kind: str, model: str, threads: str, cache: str, adapters: list[str]) -> None:
+async def main(
+    kind: str, model: str, threads: str, cache: str, dtype: str, adapters: list[str]
+) -> None:
     """Start, say so, then serve commands until the input ends."""
     _environment(kind, threads, cache)
     if kind == "bank":
-        generate, stop = await _start_bank(model, adapters, threads, cache)
+        generate, stop = await _start_bank(model, adapters, threads, cache, dtype)
     else:
-        generate, stop = await _start_vllm(kind, model, adapters)
+        generate, stop = await _start_vllm(kind, model, adapters, dtype)
 
     async def measure(serial: int, command: dict[str, Any]) -> dict[str, Any]:
         return {"tokens_per_s": await _measure(generate, command, serial)}
@@ -173,5 +177,5 @@ async def main(kind: str, model: str, threads: str, cache: str, adapters: list[s
 
 
 if __name__ == "__main__":
-    kind, model, threads, cache, *adapters = sys.argv[1:]
-    asyncio.run(main(kind, model, threads, cache, adapters))
+    kind, model, threads, cache, dtype, *adapters = sys.argv[1:]
+    asyncio.run(main(kind, model, threads, cache, dtype, adapters))

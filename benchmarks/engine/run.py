@@ -25,13 +25,13 @@ LEAST_REPEATS = 2
 
 
 @contextmanager
-def engines(model: Path, cache: Path, threads: str) -> Iterator[dict[str, Child]]:
+def engines(model: Path, cache: Path, threads: str, dtype: str) -> Iterator[dict[str, Child]]:
     """All engines, started one after another, since each start compiles."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         adapters = write_adapters(model, Path(folder), ADAPTERS, MAX_RANK)
         children: dict[str, Child] = {}
         for kind in ("plain", "joined", "bank", "stock"):
-            arguments = [kind, str(model), threads, str(cache), *map(str, adapters)]
+            arguments = [kind, str(model), threads, str(cache), dtype, *map(str, adapters)]
             children[kind] = Child(kind, "benchmarks.engine.child", arguments)
             stack.callback(children[kind].stop)
             children[kind].answer()
