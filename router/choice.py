@@ -12,6 +12,7 @@ from router.index import IndexSnapshot
 from router.mixture import Member, Mixture
 from router.options import Vector
 from router.policies import PolicyConfig
+from router.policies.uniform import UniformPolicy
 
 BASE = "base"
 UNIFORM = "uniform"
@@ -133,8 +134,7 @@ def choose_each(
     if not names:
         return [Choice(fallback=BASE)] * len(scores)
     limit = _limit(config, most)
-    weights = config.weigh(scores, names)
-    weights = options.at_least(options.top_k(weights, limit), config.min_weight)
+    weights = options.at_least(config.weigh(scores, names, limit), config.min_weight)
     answers = [config.needs != "scores" or options.reaches(row, config.threshold) for row in scores]
     beside = options.beside_base(weights, config.base_share)
     return [
@@ -178,6 +178,6 @@ def _fallback(name: str, candidates: tuple[str, ...], limit: int | None) -> Choi
     if name == BASE:
         return Choice(fallback=BASE)
     if name == UNIFORM:
-        weights = np.full(len(candidates), 1.0 / len(candidates))
-        return Choice(candidates, options.top_k(weights, limit), UNIFORM)
+        weights = UniformPolicy().weigh(np.zeros(len(candidates)), candidates, limit)
+        return Choice(candidates, weights, UNIFORM)
     return Choice((name,), np.ones(1), name)
