@@ -92,14 +92,26 @@ class View:
             )
         return kept
 
-    def scores(self, embedding: npt.NDArray[np.floating], names: tuple[str, ...]) -> Vector:
-        """Cosines [..., n] of embeddings [..., d] to the named adapters."""
-        scores = self.snapshot.scores(embedding)
-        if len(names) == len(scores.names):
-            return scores.cosines
-        place = {name: position for position, name in enumerate(scores.names)}
-        cosines: Vector = scores.cosines[..., [place[name] for name in names]]
-        return cosines
+    def scores(
+        self,
+        embedding: npt.NDArray[np.floating],
+        names: tuple[str, ...],
+        most: int | None = None,
+    ) -> Vector:
+        """Cosines [..., n] of embeddings [..., d] to the named adapters.
+
+        Args:
+            embedding: the embeddings.
+            names: the adapters.
+            most: the most members that a mixture of them may have; None for no limit.
+        """
+        # One more than that: LoRA-TLE's rule as it stands can make the best one the lightest.
+        decide = None if most is None else most + 1
+        if len(names) == len(self.snapshot.names):
+            return self.snapshot.scores(embedding, most=decide).cosines
+        place = {name: position for position, name in enumerate(self.snapshot.names)}
+        among = [place[name] for name in names]
+        return self.snapshot.scores(embedding, among, decide).cosines
 
 
 def choose(

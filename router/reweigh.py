@@ -16,6 +16,7 @@ from router.choice import Choice, View, choose, choose_each, mixture_of
 from router.config import parse_policy
 from router.index import Entry, IndexSnapshot, built
 from router.mixture import Mixture
+from router.options import heaviest
 from router.policies import PolicyConfig
 
 
@@ -49,13 +50,12 @@ class Reweighing:
     ) -> "Reweighing":
         """The policy over the ``limit`` best of the candidates at the prompt.
 
-        Policies weigh higher scores higher, so that the prompt's mixture is the same as over all.
-        A fallback adapter takes one of the places.
+        Policies weigh higher scores higher, so that the prompt's mixture is the same as over all,
+        to the last bit. A fallback adapter takes one of the places.
         """
         fallback = config.fallback if view.sees(config.fallback) else None
         places = limit if limit is None or fallback is None else max(1, limit - 1)
-        best = set(np.argsort(-scores, kind="stable")[:places].tolist())
-        kept = tuple(name for place, name in enumerate(names) if place in best)
+        kept = tuple(names[place] for place in heaviest(scores, places))
         needed = (*kept, fallback) if fallback is not None and fallback not in kept else kept
         entries = {name: view.snapshot.entries[name] for name in needed}
         return cls(policy, config, kept, built(entries), limit)
@@ -85,7 +85,7 @@ class Reweighing:
         ]
 
     def _chosen(self, view: View, embeddings: npt.NDArray[np.floating]) -> list[Choice]:
-        scores = view.scores(embeddings, self.names)
+        scores = view.scores(embeddings, self.names, self.limit)
         return choose_each(self.config, self.names, scores, self.limit)
 
     def to_wire(self) -> dict[str, Any]:
