@@ -29,7 +29,7 @@ class Reweighing:
         config: the policy with the request's changes.
         names: the candidates [n], in order of their names.
         snapshot: their centroids, and the fallback adapter if there is one.
-        limit: the most members of a mixture, or None.
+        limit: the most members of a mixture, or None. A fallback adapter has a place beside them.
     """
 
     policy: str
@@ -58,7 +58,7 @@ class Reweighing:
         kept = tuple(names[place] for place in heaviest(scores, places))
         needed = (*kept, fallback) if fallback is not None and fallback not in kept else kept
         entries = {name: view.snapshot.entries[name] for name in needed}
-        return cls(policy, config, kept, built(entries), limit)
+        return cls(policy, config, kept, built(entries), places)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -68,6 +68,12 @@ class Reweighing:
     def mixture(self, embedding: npt.NDArray[np.floating] | None) -> Mixture:
         """The mixture for an embedding [d]; None if there is nothing to embed."""
         return self.mixtures([embedding])[0]
+
+    def chosen(self, embedding: npt.NDArray[np.floating]) -> tuple[Choice, Mixture]:
+        """The mixture for an embedding [d], and the choice that it comes from."""
+        view = View(self.snapshot)
+        (choice,) = self._chosen(view, embedding[None])
+        return choice, mixture_of(choice, view, self.config, self.policy)
 
     def mixtures(self, embeddings: Sequence[npt.NDArray[np.floating] | None]) -> list[Mixture]:
         """The mixtures for embeddings [d], each as if it were alone; None for nothing to embed."""
