@@ -8,6 +8,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import Process
 from statistics import median
 from time import perf_counter
@@ -22,6 +23,8 @@ from router.threads import one_thread
 
 WIDTH = 384
 REPEATS = 300
+MEMBERS = 8
+"""The most adapters of a mixture: a server's ``max_loras``."""
 
 
 def timed(work: Callable[[], object], repeats: int) -> str:
@@ -46,15 +49,16 @@ def measure(adapters: int, encoder_path: str) -> None:
     index = CentroidIndex()
     index.put_all((f"a{i}", "d", rng.standard_normal(WIDTH)) for i in range(adapters))
     scores = index.scores(embedding)
-    policy = SoftmaxPolicy()
+    weigh = partial(SoftmaxPolicy().weigh, scores.cosines, ())
     new = rng.standard_normal(WIDTH)
     encoder = SentenceTransformerEncoder(encoder_path, cache_size=0)
     short, long = "What is 12 times 7?", "The quick brown fox jumps over the lazy dog. " * 60
 
     print(f"{adapters} adapters, {WIDTH} dimensions, {os.cpu_count()} cores")
-    print("look-up               ", timed(lambda: index.scores(embedding), REPEATS))
+    print("look-up               ", timed(lambda: index.scores(embedding, MEMBERS + 1), REPEATS))
     print("plain threaded product", threaded)
-    print("softmax               ", timed(lambda: policy.weigh(scores.cosines, ()), REPEATS))
+    print("softmax of the best   ", timed(lambda: weigh(MEMBERS), REPEATS))
+    print("softmax of all        ", timed(lambda: weigh(None), REPEATS))
     print("add one adapter       ", timed(lambda: index.put("new", "d", new), 20))
     print("encode a short text   ", timed(lambda: encoder.encode([short]), 30))
     print("encode 254 pieces     ", timed(lambda: encoder.encode([long]), 30))

@@ -11,6 +11,7 @@ from router.errors import NoCandidates, NoCentroid, UnknownAdapterInPolicy
 from router.mixture import Member, Mixture
 from router.policies import PolicyConfig, options
 from router.policies.options import Vector
+from router.policies.uniform import UniformPolicy
 
 BASE = "base"
 UNIFORM = "uniform"
@@ -90,14 +91,26 @@ class View:
             )
         return kept
 
-    def scores(self, embedding: npt.NDArray[np.floating], names: tuple[str, ...]) -> Vector:
-        """Cosines [..., n] of embeddings [..., d] to the named adapters."""
-        scores = self.snapshot.scores(embedding)
-        if len(names) == len(scores.names):
-            return scores.cosines
-        place = {name: position for position, name in enumerate(scores.names)}
-        cosines: Vector = scores.cosines[..., [place[name] for name in names]]
-        return cosines
+    def scores(
+        self,
+        embedding: npt.NDArray[np.floating],
+        names: tuple[str, ...],
+        most: int | None = None,
+    ) -> Vector:
+        """Cosines [..., n] of embeddings [..., d] to the named adapters.
+
+        Args:
+            embedding: the embeddings.
+            names: the adapters.
+            most: the most members that a mixture of them may have; None for no limit.
+        """
+        # One more than that: LoRA-TLE's rule as it stands can make the best one the lightest.
+        decide = None if most is None else most + 1
+        if len(names) == len(self.snapshot.names):
+            return self.snapshot.scores(embedding, most=decide).cosines
+        place = {name: position for position, name in enumerate(self.snapshot.names)}
+        among = [place[name] for name in names]
+        return self.snapshot.scores(embedding, among, decide).cosines
 
 
 def choose(
@@ -132,8 +145,7 @@ def choose_each(
     if not names:
         return [Choice(fallback=BASE)] * len(scores)
     limit = _limit(config, most)
-    weights = config.weigh(scores, names)
-    weights = options.at_least(options.top_k(weights, limit), config.min_weight)
+    weights = options.at_least(config.weigh(scores, names, limit), config.min_weight)
     answers = [config.needs != "scores" or options.reaches(row, config.threshold) for row in scores]
     beside = options.beside_base(weights, config.base_share)
     return [
@@ -177,6 +189,6 @@ def _fallback(name: str, candidates: tuple[str, ...], limit: int | None) -> Choi
     if name == BASE:
         return Choice(fallback=BASE)
     if name == UNIFORM:
-        weights = np.full(len(candidates), 1.0 / len(candidates))
-        return Choice(candidates, options.top_k(weights, limit), UNIFORM)
+        weights = UniformPolicy().weigh(np.zeros(len(candidates)), candidates, limit)
+        return Choice(candidates, weights, UNIFORM)
     return Choice((name,), np.ones(1), name)

@@ -19,8 +19,9 @@ Combination = Literal["cat", "linear", "linear_peft04"]
 COMBINATIONS: tuple[Combination, ...] = get_args(Combination)
 
 WEIGHT_DECIMALS = 6
-"""Weights are rounded to this many decimals, so that equal cache keys mean equal gates. A weight on
-the edge of a step falls to either side by the noise of fp32; a step of 1e-6 is not felt."""
+"""Weights are rounded to this many decimals, so that equal cache keys mean equal gates. One
+embedding gives one weight wherever it is weighed, but a transformer's embedding has noise of its
+own, by which a weight on the edge of a step falls to either side; a step of 1e-6 is not felt."""
 
 
 @dataclass(frozen=True, slots=True)

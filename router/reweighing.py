@@ -17,6 +17,7 @@ from router.choice import Choice, View, choose, choose_each, mixture_of
 from router.mixture import Mixture
 from router.policies import PolicyConfig
 from router.policies.config import parse_policy
+from router.policies.options import heaviest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Reweighing:
         config: the policy with the request's changes.
         names: the candidates [n], in order of their names.
         snapshot: their centroids, and the fallback adapter if there is one.
-        limit: the most members of a mixture, or None.
+        limit: the most members of a mixture, or None. A fallback adapter has a place beside them.
     """
 
     policy: str
@@ -49,16 +50,15 @@ class Reweighing:
     ) -> "Reweighing":
         """The policy over the ``limit`` best of the candidates at the prompt.
 
-        Policies weigh higher scores higher, so that the prompt's mixture is the same as over all.
-        A fallback adapter takes one of the places.
+        Policies weigh higher scores higher, so that the prompt's mixture is the same as over all,
+        to the last bit. A fallback adapter takes one of the places.
         """
         fallback = config.fallback if view.has(config.fallback) else None
         places = limit if limit is None or fallback is None else max(1, limit - 1)
-        best = set(np.argsort(-scores, kind="stable")[:places].tolist())
-        kept = tuple(name for place, name in enumerate(names) if place in best)
+        kept = tuple(names[place] for place in heaviest(scores, places))
         needed = (*kept, fallback) if fallback is not None and fallback not in kept else kept
         entries = {name: view.snapshot.entries[name] for name in needed}
-        return cls(policy, config, kept, built(entries), limit)
+        return cls(policy, config, kept, built(entries), places)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -68,6 +68,12 @@ class Reweighing:
     def mixture(self, embedding: npt.NDArray[np.floating] | None) -> Mixture:
         """The mixture for an embedding [d]; None if there is nothing to embed."""
         return self.mixtures([embedding])[0]
+
+    def chosen(self, embedding: npt.NDArray[np.floating]) -> tuple[Choice, Mixture]:
+        """The mixture for an embedding [d], and the choice that it comes from."""
+        view = View(self.snapshot)
+        (choice,) = self._chosen(view, embedding[None])
+        return choice, mixture_of(choice, view, self.config, self.policy)
 
     def mixtures(self, embeddings: Sequence[npt.NDArray[np.floating] | None]) -> list[Mixture]:
         """The mixtures for embeddings [d], each as if it were alone; None for nothing to embed."""
@@ -85,7 +91,7 @@ class Reweighing:
         ]
 
     def _chosen(self, view: View, embeddings: npt.NDArray[np.floating]) -> list[Choice]:
-        scores = view.scores(embeddings, self.names)
+        scores = view.scores(embeddings, self.names, self.limit)
         return choose_each(self.config, self.names, scores, self.limit)
 
     def to_wire(self) -> dict[str, Any]:

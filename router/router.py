@@ -172,14 +172,16 @@ class Router:
         if names and config.needs == "scores":
             embedding, text = _embed(said, config, self.encoder_for(config, policy))
         embedded = perf_counter()
-        scores = None if embedding is None else view.scores(embedding, names)
+        most = self._max_members
+        scores = None if embedding is None else view.scores(embedding, names, most)
         following = None
-        if scores is not None and config.scope != "prompt":
-            most = self._max_members
+        if embedding is None or scores is None or config.scope == "prompt":
+            choice = choose(config, names, scores, most)
+            mixture = mixture_of(choice, view, config, policy)
+        else:  # by what the workers weigh with, so that they begin where the server does
             reweighing = Reweighing.over(view, names, scores, config, policy, most)
             following = Following(reweighing, said)
-        choice = choose(config, names, scores, self._max_members)
-        mixture = mixture_of(choice, view, config, policy)
+            choice, mixture = reweighing.chosen(embedding)
         return RouteDecision(
             mixture=mixture,
             scores={} if scores is None else dict(zip(names, scores.tolist(), strict=True)),

@@ -97,7 +97,8 @@ def key_of(identity: dict[str, object], router: Router, item: Item, variant: Var
         snapshot = router.index.snapshot
         said["policy"] = router.policy(variant.policy).version
         said["encoder"] = router.encoder_for(router.policy(variant.policy), variant.policy).name
-        rows = np.concatenate([part.T for part in snapshot.columns])
+        scored = [one.rows for one in snapshot.entries.values() if one.rows is not None]
+        rows = np.concatenate(scored)
         said["centroids"] = hashlib.sha256(
             in_blocks(rows).tobytes() + snapshot.norms.tobytes()
         ).hexdigest()

@@ -31,8 +31,9 @@ MOST_CLUSTERED = 2000
 
 _STARTS = 4
 _SEED = 0
-_SAME = 5
-"""Decimals in which two embeddings of one text agree, whatever batch they were made in."""
+_SAME = 1e-5
+"""Values of two embeddings of one text agree to this, whatever batch they were made in; those of
+two texts do not, by far."""
 
 
 def covering(rows: Rows) -> Vectors:
@@ -56,15 +57,27 @@ def clustered(rows: Rows, count: int) -> Vectors:
         return mean.reshape(1, -1)
     places = np.linspace(0, len(wide) - 1, min(len(wide), MOST_CLUSTERED)).round().astype(np.intp)
     chosen = wide[places]
-    differing = len(np.unique(chosen.round(_SAME), axis=0))
+    differing = _differing(chosen, count)
     if differing == 1:
         return mean.reshape(1, -1)
     # On one thread: sums are then always in one order, and no threads wait beside a busy engine.
     with threadpool_limits(limits=1, user_api="openmp"):
-        fit = KMeans(min(count, differing), n_init=_STARTS, random_state=_SEED).fit(chosen)
+        fit = KMeans(differing, n_init=_STARTS, random_state=_SEED).fit(chosen)
     means = np.array([chosen[fit.labels_ == label].mean(axis=0) for label in set(fit.labels_)])
     halfway: Vectors = (_directions(means) + _directions(mean)) / 2
     return halfway
+
+
+def _differing(rows: Vectors, most: int) -> int:
+    """How many rows [n, w] differ from each other, counted up to ``most``.
+
+    By their distances, not by rounding: of hundreds of values some lie on the edge of a step.
+    """
+    found = 0
+    while len(rows) and found < most:
+        rows = rows[np.abs(rows - rows[0]).max(axis=1) > _SAME]
+        found += 1
+    return found
 
 
 def coverage(rows: Rows, centroids: Vectors) -> float:

@@ -1,6 +1,7 @@
 """What a policy is: its options and knobs, and a rule from scores to weights."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from router.policies.options import Options
+from router.policies.options import Options, heaviest
 
 Vector = npt.NDArray[np.float64]
 
@@ -34,8 +35,13 @@ class PolicyConfig(Options, ABC):
     kind: str
 
     @abstractmethod
-    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """Weights [..., n] ≥ 0 of n ≥ 1 adapters, from their scores [..., n] or their names."""
+    def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
+        """Weights [..., n] ≥ 0 of n ≥ 1 adapters, from their scores [..., n] or their names.
+
+        With ``most``, that many of the heaviest share what all would have, and the others have 0.
+        The weights are then, to the last bit, what they are without the others. A policy that names
+        its adapters itself is never asked for fewer.
+        """
 
     def named(self) -> tuple[str, ...]:
         """The adapters that the policy weighs, where it names them itself."""
@@ -63,8 +69,17 @@ class PolicyConfig(Options, ABC):
         return sha256(canonical.encode()).hexdigest()[:VERSION_LENGTH]
 
 
-def softmax(logits: Vector) -> Vector:
-    """exp(x_k) / Σ_j exp(x_j) over the last axis of [..., n], computed without overflow."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    weights: Vector = powers / powers.sum(axis=-1, keepdims=True)
+def softmax(logits: Vector, most: int | None = None) -> Vector:
+    """exp(x_k) / Σ_j exp(x_j) over the ``most`` largest of the last axis of [..., n], 0 elsewhere.
+
+    Computed without overflow. Each power is taken for itself, as numpy's need not be, and their sum
+    is rounded once: a weight depends on the logits that are kept, not on how many others there
+    are or where they stand.
+    """
+    weights: Vector = np.zeros(logits.shape)
+    for place in np.ndindex(logits.shape[:-1]):
+        row = logits[place]
+        kept = heaviest(row, most)
+        powers = [math.exp(logit) for logit in (row[kept] - row.max()).tolist()]
+        weights[(*place, kept)] = np.array(powers) / math.fsum(powers)
     return weights

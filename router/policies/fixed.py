@@ -42,7 +42,7 @@ class FixedPolicy(PolicyConfig):
         """The adapters with a weight above 0, in order of their names."""
         return tuple(sorted(name for name, weight in self.weights.items() if weight > 0))
 
-    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
+    def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
         """The given weights of the named adapters [..., n]; 0 for those without one."""
         given = np.array([self.weights.get(name, 0.0) for name in names], dtype=np.float64)
         return np.broadcast_to(given, scores.shape)

@@ -20,8 +20,8 @@ class NearestPolicy(PolicyConfig):
 
     kind: Literal["nearest"] = "nearest"
 
-    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """One-hot weights [..., n]."""
+    def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
+        """One-hot weights [..., n]; no ``most`` takes any away."""
         weights = np.zeros_like(scores)
         np.put_along_axis(weights, scores.argmax(axis=-1, keepdims=True), 1.0, -1)
         return weights

@@ -6,7 +6,8 @@ They are applied in this order:
     2. window       which part of the text is embedded and scored
     3. threshold    no score reaches it: the fallback answers, and nothing below applies
     4. the policy   scores [n] → weights [n]
-    5. top_k        the k heaviest stay, and are scaled up to the sum there was before
+    5. top_k        the k heaviest stay, and are scaled up to the sum there was before;
+                    a policy does this as it weighs, so that the others leave no trace
     6. min_weight   lighter ones go, the rest are scaled up; none left: the fallback answers
     7. base_share   the rest is scaled by 1 − base_share; the share itself goes to no adapter
 
@@ -16,6 +17,7 @@ for everything so far anew (``recompute``). ``encoder`` says what embeds: the se
 static one that was distilled from it.
 """
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -116,14 +118,14 @@ def reaches(scores: Vector, threshold: float | None) -> bool:
     return threshold is None or bool(scores.max(initial=-np.inf) >= threshold)
 
 
-def top_k(weights: Vector, k: int | None) -> Vector:
-    """The k heaviest of weights [..., n], the first ones on ties, scaled up to the sum of all."""
-    if k is None or k >= weights.shape[-1]:
-        return weights
-    kept = np.zeros_like(weights)
-    heaviest = np.argsort(-weights, axis=-1, kind="stable")[..., :k]
-    np.put_along_axis(kept, heaviest, np.take_along_axis(weights, heaviest, -1), -1)
-    return rescaled(kept, _total(weights))
+def heaviest(values: Vector, k: int | None) -> npt.NDArray[np.intp]:
+    """The places of the k largest of values [n], in order; of equal ones the first. None: all."""
+    if k is None or k >= len(values):
+        return np.arange(len(values))
+    last = np.partition(values, -k)[-k]
+    above = np.flatnonzero(values > last)
+    level = np.flatnonzero(values == last)[: k - len(above)]
+    return np.sort(np.concatenate([above, level]))
 
 
 def at_least(weights: Vector, min_weight: float) -> Vector:
@@ -146,5 +148,7 @@ def rescaled(weights: Vector, total: Vector) -> Vector:
 
 
 def _total(weights: Vector) -> Vector:
-    total: Vector = weights.sum(axis=-1, keepdims=True)
-    return total
+    """Sums [..., 1] of weights [..., n], rounded once: zeros and the order leave no trace."""
+    rows = weights.reshape(-1, weights.shape[-1])
+    sums = [math.fsum(row[row != 0].tolist()) for row in rows]
+    return np.array(sums).reshape(*weights.shape[:-1], 1)

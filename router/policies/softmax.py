@@ -23,6 +23,6 @@ class SoftmaxPolicy(PolicyConfig):
     kind: Literal["softmax"] = "softmax"
     temperature: float = Field(default=0.05, ge=1e-6, le=1000, allow_inf_nan=False)
 
-    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
+    def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
         """Weights [..., n] = softmax(scores / temperature)."""
-        return softmax(scores / self.temperature)
+        return softmax(scores / self.temperature, most)

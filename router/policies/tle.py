@@ -29,10 +29,11 @@ class TlePolicy(PolicyConfig):
     temperature: float = Field(default=1.0, ge=1e-6, le=1000, allow_inf_nan=False)
     guard_negative: bool = True
 
-    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
+    def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
         """Weights [..., n] by ``tle_weights``."""
         return tle_weights(
             scores,
+            most,
             max_temperature=self.max_temperature,
             temperature=self.temperature,
             guard_negative=self.guard_negative,
@@ -41,15 +42,16 @@ class TlePolicy(PolicyConfig):
 
 def tle_weights(
     scores: Vector,
+    most: int | None = None,
     *,
     max_temperature: float = 4.0,
     temperature: float = 1.0,
     guard_negative: bool = True,
 ) -> Vector:
-    """LoRA-TLE's weights [..., n] of n ≥ 1 scores [..., n]."""
+    """LoRA-TLE's weights [..., n] of n ≥ 1 scores [..., n], or of the ``most`` heaviest of them."""
     logits = scores.copy()
     best = logits.argmax(axis=-1, keepdims=True)
     score = np.take_along_axis(logits, best, -1)
     factor = np.where((score > 0) | (not guard_negative), max_temperature, 1.0)
     np.put_along_axis(logits, best, score * factor, -1)
-    return softmax(logits / temperature)
+    return softmax(logits / temperature, most)

@@ -23,6 +23,9 @@ class UniformPolicy(PolicyConfig):
 
     kind: Literal["uniform"] = "uniform"
 
-    def weigh(self, scores: Vector, names: Sequence[str]) -> Vector:
-        """Weights [..., n], each 1 / n."""
-        return np.full(scores.shape, 1.0 / len(names))
+    def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
+        """Weights [..., n], each 1 / n, or 1 / ``most`` for the first of them."""
+        count = len(names) if most is None else min(most, len(names))
+        weights = np.zeros(scores.shape)
+        weights[..., :count] = 1.0 / count
+        return weights

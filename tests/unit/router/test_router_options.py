@@ -8,7 +8,7 @@ from router.errors import (
     NoCentroid,
     UnknownAdapterInPolicy,
 )
-from router.policies.config import RoutingOverrides, default_policies
+from router.policies.config import RoutingOverrides, default_policies, parse_policy
 from router.policies.options import Candidates, Window
 from router.router import Router
 from router.window import RoutingInput
@@ -142,3 +142,21 @@ def test_no_mixture_has_more_members_than_the_engine_takes(encoder, filled):
     assert len(small.route(SUM, "tle", RoutingOverrides(top_k=1)).mixture.members) == 1
     with_policy(small, kind="fixed", weights=dict.fromkeys(TEXTS, 0.1))
     assert len(small.route(SUM, "mine").mixture.members) == 3
+
+
+@pytest.mark.parametrize("fallback", ["mute", "uniform"])
+@pytest.mark.parametrize("threshold", [None, 1.0])
+def test_weights_that_follow_begin_with_adapters_that_were_leased(filled, fallback, threshold):
+    """A fallback takes a place, so that the prompt's mixture has one adapter fewer."""
+    filled.add_adapter("mute", "d-mute")
+    raw = {"kind": "softmax", "fallback": fallback, "threshold": threshold, "scope": "token"}
+    policies = {**filled.policies, "mine": parse_policy("mine", raw)}
+    narrow = Router(filled.encoder, filled.index, policies, max_members=2)
+    text = TEXTS["science"][0]  # the last name, which a choice by name alone would leave out
+    decision = narrow.route(text, "mine")
+    there = decision.following.reweighing
+    assert {member.digest for member in decision.mixture.members} <= set(there.digests)
+    assert decision.mixture == there.mixture(filled.encoder.encode([text])[0])
+    assert len(there.digests) == 2
+    assert set(decision.scores) == set(TEXTS)
+    assert decision.fallback == (None if threshold is None else fallback)

@@ -60,6 +60,14 @@ def test_there_are_no_more_centroids_than_unlike_vectors():
     assert len(clustered(nearly, 5)) == 1
 
 
+def test_embeddings_of_one_text_from_many_batches_are_one():
+    rng = np.random.default_rng(0)
+    text = unit(rng.standard_normal((1, 384)))
+    rows = text + 1e-7 * rng.standard_normal((40, 384))
+    assert len(clustered(rows, 5)) == 1
+    assert len(clustered(np.concatenate([rows, -rows]), 5)) == 2
+
+
 def test_opposite_vectors_without_a_common_direction_keep_their_own():
     rows = np.repeat(np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32), 8, axis=0)
     assert sorted(unit(clustered(rows, 2))[:, 0].tolist()) == [-1.0, 1.0]

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from router.centroids.columns import PARTS, WORTH_SHARING, in_parts, product
+from router.centroids.columns import PARTS, WORTH_SHARING, in_parts, noise, on_grid, product
 
 WIDTH = 64
 
@@ -18,10 +18,17 @@ def rows(count):
 def test_parts_make_the_whole_product(count):
     matrix = rows(count)
     parts = in_parts(matrix)
-    assert len(parts) == (PARTS if matrix.size >= WORTH_SHARING else 1)
+    assert len(parts) == PARTS
     assert all(part.flags.c_contiguous for part in parts)
     vector = matrix[count // 2]
     np.testing.assert_allclose(product(parts, vector), matrix @ vector, rtol=1e-4, atol=1e-4)
+
+
+def test_single_precision_is_off_the_grid_by_less_than_the_noise():
+    matrix = rows(5000) + 1
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    exact = on_grid(matrix) @ on_grid(matrix[0])
+    assert np.abs(product(in_parts(matrix), matrix[0]) - exact).max() < noise(WIDTH)
 
 
 def test_many_at_once_do_not_mix():

@@ -10,19 +10,14 @@ from router.policies.options import Candidates
 weight_lists = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=8)
 
 
-def test_top_k_keeps_the_heaviest_and_their_proportions():
-    kept = options.top_k(np.array([0.1, 0.4, 0.3, 0.2]), 2)
-    assert kept == pytest.approx([0, 4 / 7, 3 / 7, 0])
-
-
-def test_top_k_keeps_the_first_of_ties():
-    assert options.top_k(np.full(4, 0.25), 2).tolist() == [0.5, 0.5, 0.0, 0.0]
+def test_the_heaviest_come_in_order_and_the_first_of_ties():
+    assert options.heaviest(np.array([0.1, 0.4, 0.3, 0.2]), 2).tolist() == [1, 2]
+    assert options.heaviest(np.full(4, 0.25), 2).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("k", [None, 3, 9])
-def test_top_k_of_all_changes_nothing(k):
-    weights = np.array([0.2, 0.5, 0.3])
-    assert options.top_k(weights, k).tolist() == weights.tolist()
+def test_the_heaviest_of_no_more_are_all(k):
+    assert options.heaviest(np.array([0.2, 0.5, 0.3]), k).tolist() == [0, 1, 2]
 
 
 def test_min_weight_drops_the_lighter_and_scales_the_rest_up():
@@ -33,11 +28,11 @@ def test_min_weight_that_none_reaches_leaves_nothing():
     assert options.at_least(np.full(4, 0.25), 0.3).tolist() == [0.0] * 4
 
 
-@given(weights=weight_lists, k=st.integers(1, 9), floor=st.floats(0, 0.99))
-def test_top_k_and_min_weight_keep_the_sum_or_leave_nothing(weights, k, floor):
+@given(weights=weight_lists, floor=st.floats(0, 0.99))
+def test_min_weight_keeps_the_sum_or_leaves_nothing(weights, floor):
     before = np.array(weights)
-    for after in (options.top_k(before, k), options.at_least(before, floor)):
-        assert after.sum() == pytest.approx(before.sum()) or not after.any()
+    after = options.at_least(before, floor)
+    assert after.sum() == pytest.approx(before.sum()) or not after.any()
 
 
 def test_base_share_scales_the_rest():

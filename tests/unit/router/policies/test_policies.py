@@ -122,6 +122,19 @@ def test_permuting_adapters_permutes_their_weights(kind, data):
     np.testing.assert_allclose(permuted, plain[list(order)], atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in POLICIES if kind != "fixed"])
+@settings(max_examples=60, deadline=None)
+@given(scores=cosines, most=st.integers(1, 9))
+def test_the_most_heaviest_share_what_all_would_have(kind, scores, most):
+    policy, names, values = policy_of(kind), NAMES[: len(scores)], np.array(scores)
+    every, fewer = policy.weigh(values, names), policy.weigh(values, names, most)
+    kept = fewer > 0
+    assert kept.sum() <= most
+    assert fewer.sum() == pytest.approx(1.0)
+    assert every[~kept].max(initial=0.0) <= every[kept].min()
+    np.testing.assert_allclose(fewer[kept], every[kept] / every[kept].sum())
+
+
 @pytest.mark.parametrize("kind", ["tle", "nearest"])
 def test_the_first_of_tied_scores_is_the_best(kind):
     weights = weigh(policy_of(kind), (0.1, 0.5, 0.5, 0.5))
