@@ -1,4 +1,4 @@
-"""The recipe of a run: every number that shapes the result, as one frozen value."""
+"""The recipe of a run: the numbers that every method takes, as one frozen value."""
 
 from typing import Literal
 
@@ -56,12 +56,6 @@ class Recipe(BaseModel):
     packing: bool = Field(False, description="several examples in one row of max_tokens")
     seed: int = Field(
         0, ge=0, lt=SEEDS, description="of the first weights and the order of examples"
-    )
-    a_seed: int | None = Field(
-        None,
-        ge=0,
-        lt=SEEDS,
-        description="of LoRI's A; else another one for each seed, method and data",
     )
 
     def total_steps(self, examples: int) -> int:

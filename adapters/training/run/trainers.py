@@ -14,9 +14,9 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from adapters.training.data.examples import Encoded
 from adapters.training.data.pairs import Pair
 from adapters.training.errors import TrainingError
+from adapters.training.methods.method import Trainable
 from adapters.training.recipe import Recipe
 from adapters.training.run.losses import reduced, sft, soft_sft
-from adapters.training.run.model import Trainable
 
 Examples = Sequence[Encoded] | Sequence[Pair]
 
