@@ -31,7 +31,7 @@ train() { # name files
   local run="$work/$1" files="" resume=()
   for file in $2; do files+="$data/$file, "; done
   [ -f "$run/run.json" ] && resume=(--resume)
-  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training.lora \
+  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training lora \
     --config "demo/$1" --set "data=[$files]" --set "base_model=$base" --out "$run" \
     --threads "$threads" ${resume[@]+"${resume[@]}"}
   mkdir -p "$out/$1"

@@ -20,13 +20,22 @@ METHODS: Final = (
 )
 
 
+def check_method(name: str) -> None:
+    """Refuse a name that no method has.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    if name not in METHODS:
+        raise TrainingError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
+
+
 def method_of(name: str) -> "Method[Any]":
     """A method by its name.
 
     Raises:
-        TrainingError: there is none of this name.
+        TrainingError: there is none.
     """
-    if name not in METHODS:
-        raise TrainingError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
+    check_method(name)
     method: Method[Any] = import_module(f"{__name__}.{name}").METHOD
     return method

@@ -40,7 +40,7 @@ def test_two_processes_train_what_one_does(tmp_path, train, tiny_base, maths_fil
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--num_cpu_threads_per_process", "1", "-m", "adapters.training.lori_s"),
+        *("--num_cpu_threads_per_process", "1", "-m", "adapters.training", "lori_s"),
         *(f"--set={key}={value}" for key, value in told.items()),
         *("--out", str(out), "--quiet"),
     ]
