@@ -22,8 +22,8 @@ class DataSource(BaseModel):
     examples: int
 
 
-class Loss(BaseModel):
-    """Held-out response loss in nats a token, with a 95 % bootstrap interval over the items."""
+class Figure(BaseModel):
+    """A mean over items, with a 95 % bootstrap interval."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,7 +55,7 @@ class Card(BaseModel):
         tokens: that it was trained on.
         bytes: of the weights.
         peak_memory: bytes.
-        held_out: task → "base" or "adapter" → loss; ``adapters.training.evaluation`` fills it in.
+        held_out: task → "base" or "adapter" → loss in nats a token, by ``loralloy eval``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,7 +73,7 @@ class Card(BaseModel):
     tokens: int
     bytes: int
     peak_memory: int | None = None
-    held_out: dict[str, dict[str, Loss]] = {}
+    held_out: dict[str, dict[str, Figure]] = {}
 
     def write(self, folder: Path) -> None:
         """Write ``card.json`` and ``README.md`` into the adapter's folder."""
@@ -137,7 +137,7 @@ class Card(BaseModel):
         ]
 
 
-def _shown(loss: Loss) -> str:
+def _shown(loss: Figure) -> str:
     return f"{loss.mean:.3f} ({loss.low:.3f}–{loss.high:.3f})"
 
 

@@ -21,7 +21,7 @@ from adapters.training.plan.recipe_file import Plan
 from adapters.training.run.base_model import load_base, public_name
 from adapters.training.run.card import Card, CardRecipe, DataSource
 from adapters.training.run.distributed import is_first, once
-from adapters.training.run.failures import StopAtNaN, full_disk_told
+from adapters.training.run.failures import StopAtNaN, naming_full_disk
 from adapters.training.run.folder import RunFolder
 from adapters.training.run.loss_curve import draw_losses
 from adapters.training.run.progress import StepReport
@@ -104,7 +104,7 @@ def run(plan: Plan, session: Session) -> Finished:
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     base_name, written = public_name(job.base_model), 0
     if is_first():
-        with full_disk_told(session.out):
+        with naming_full_disk(session.out):
             written = method.save(model, tokenizer, state, base_name, session.out)
     card = Card(
         name=name,
@@ -197,7 +197,7 @@ def _train(trainer: Trainer, folder: RunFolder, checkpoint: Path | None) -> None
     """Train to the end, or from a checkpoint to it."""
     trainer.add_callback(StopAtNaN())
     try:
-        with full_disk_told(folder.path):
+        with naming_full_disk(folder.path):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except TrainingError as error:
         raise TrainingError(f"{error}; {folder.kept()}") from error
