@@ -72,7 +72,7 @@ def _parser(method: Method[Any]) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a key of the recipe; again for more, over what the file says",
+        help="a key of the recipe; again for more; each wins over the file",
     )
     parser.add_argument("--out", type=Path, help="folder to make")
     parser.add_argument("--name", help="the adapter's name (default: the folder's)")

@@ -10,7 +10,7 @@ SEEDS = 2**32
 """NumPy takes no larger seed."""
 
 STEPS = 150
-"""Optimiser steps of a recipe that says neither steps nor epochs."""
+"""Optimiser steps of a recipe with neither steps nor epochs."""
 
 
 class Recipe(BaseModel):
@@ -42,7 +42,7 @@ class Recipe(BaseModel):
         None, ge=1, description="examples with longer prompts are left out"
     )
     loss: Literal["sft", "soft_sft", "dpo"] = Field(
-        "sft", description="of the answer; docs/training.md tells them apart"
+        "sft", description="of the answer; see docs/training.md"
     )
     beta: float | None = Field(None, gt=0, description="of soft_sft and dpo")
     reduction: Literal["token", "example"] = Field(

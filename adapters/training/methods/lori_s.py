@@ -26,7 +26,7 @@ from adapters.training.recipe import Recipe
 
 
 class MaskKeys(AKeys):
-    """What a recipe says of LoRI-S alone."""
+    """The keys of LoRI-S: those of its A, and the mask."""
 
     mask: str = Field(description="file that says which entries of B are trained")
 

@@ -182,7 +182,7 @@ def _encoded(plan: Plan, data: Data, tokenizer: PreTrainedTokenizerBase) -> Exam
 def _in_order(
     examples: Examples, batch_size: int, steps: int, seed: int
 ) -> tuple[Examples, list[int]]:
-    """The examples in the order in which they are seen, and how many tokens each step holds."""
+    """The examples in the order in which they are used, and how many tokens each step holds."""
     lengths = [
         example.tokens if isinstance(example, Pair) else len(example.input_ids)
         for example in examples

@@ -76,7 +76,7 @@ def make_trainer(
     saving: Saving,
     report: TrainerCallback,
 ) -> Trainer:
-    """A trainer over examples in the order in which they are to be seen.
+    """A trainer over examples in the order in which they are to be used.
 
     Raises:
         TrainingError: a step's batch cannot be shared out over the processes that there are.

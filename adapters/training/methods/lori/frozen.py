@@ -29,7 +29,7 @@ _A = ".lora_A."
 
 
 class AKeys(Keys):
-    """What a recipe says of LoRI's A: nothing, or one of these."""
+    """Where A is from; with neither, it is drawn by seed, method and data."""
 
     a_seed: int | None = Field(
         None,

@@ -17,7 +17,7 @@ STEPS = 12
 
 
 def run(monkeypatch, capsys, method, *arguments):
-    """Run a flat file for a few steps; the losses that it told."""
+    """Run a flat file for a few steps; the losses that it printed."""
     module = import_module(f"adapters.training.flat.{method}")
     monkeypatch.setattr(module, "STEPS", STEPS)
     monkeypatch.setattr(sys, "argv", [method, *map(str, arguments)])
