@@ -31,7 +31,7 @@ train() { # name files
   local run="$work/$1" files="" resume=()
   for file in $2; do files+="$data/$file, "; done
   [ -f "$run/run.json" ] && resume=(--resume)
-  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training.lora \
+  [ -f "$run/adapter_model.safetensors" ] || "$bin/python" -m adapters.training lora \
     --config "demo/$1" --set "data=[$files]" --set "base_model=$base" --out "$run" \
     --threads "$threads" ${resume[@]+"${resume[@]}"}
   mkdir -p "$out/$1"
@@ -53,9 +53,9 @@ while IFS='|' read -r -u 3 name files description; do
   [ -f "$out/$name/router.json" ] || fit "$name" "$files" "$description"
 done 3< <(demos)
 
-"$bin/python" -m adapters.training.evaluation.loss_command --base-model "$base" --items "$items" \
-  --threads "$threads" --update-cards --out benchmarks/results/demo_adapters \
-  --note "Made by \`make demos DATA=folder\` on $machine." \
+"$bin/python" -m adapters.training.evaluation --base-model "$base" --metrics held_out \
+  --items "$items" --item-tokens 512 --threads "$threads" --update-cards --resume \
+  --out benchmarks/results/demo_adapters --note "Made by \`make demos DATA=folder\` on $machine." \
   --adapters "$out"/{maths,science,code,reading} \
-  --data "maths=$data/gsm8k_dev.jsonl" "science=$data/arc_challenge_dev.jsonl" \
+  --tasks "maths=$data/gsm8k_dev.jsonl" "science=$data/arc_challenge_dev.jsonl" \
   "code=$data/code_alpaca_dev.jsonl" "reading=$data/squad_dev.jsonl"

@@ -5,11 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from adapters.training.errors import TrainingError
-from adapters.training.methods.method import Method, method_of
+from adapters.training.methods import method_of
+from adapters.training.methods.method import Method
 from adapters.training.plan.help import described_keys
 from adapters.training.plan.recipe_file import bundled, plan
 from adapters.training.process import status_of
@@ -34,28 +36,29 @@ def main(method: str, arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def _train(method: Method, options: argparse.Namespace) -> None:
+def _train(method: Method[Any], options: argparse.Namespace) -> None:
     if options.out is None:
-        raise TrainingError("--out FOLDER is needed: where the result is to be")
-    if options.push is not None and not method.adapts:
+        raise TrainingError("--out FOLDER is needed: the folder to make, with the result")
+    if options.push is not None and not method.makes_adapter:
         raise TrainingError(f"--push: {method.title} makes a base model, which no server takes up")
     whole = plan(method, options.config, options.settings)
     session = Session(options.out, options.name, options.save_every, options.resume, options.quiet)
     try:
-        card = run(whole, session)
+        finished = run(whole, session)
     except torch.OutOfMemoryError:
         raise TrainingError(
             "the GPU's memory is too small; lower micro_batch_size, or set gradient_checkpointing"
         ) from None
     if not is_first():
         return
+    card = finished.card
     sys.stdout.write(f"{options.out}: {card.bytes} bytes, {card.seconds:.0f} s\n")
     if options.push is not None:
         key = os.environ.get("LORALLOY_API_KEY")
-        sys.stdout.write(f"{push(options.out, card, whole, options.push, key)}\n")
+        sys.stdout.write(f"{push(options.out, finished, method.title, options.push, key)}\n")
 
 
-def _parser(method: Method) -> argparse.ArgumentParser:
+def _parser(method: Method[Any]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"loralloy train {method.name}",
         description=f"Train by {method.title} ({method.reference}): loss on the answers alone.",
@@ -69,7 +72,7 @@ def _parser(method: Method) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a key of the recipe; again for more, over what the file says",
+        help="a key of the recipe; again for more; each wins over the file",
     )
     parser.add_argument("--out", type=Path, help="folder to make")
     parser.add_argument("--name", help="the adapter's name (default: the folder's)")

@@ -1,8 +1,10 @@
-"""What a run works on: task, base model, data, and files of earlier runs."""
+"""What a run works on: task, base model, data, and an adapter of an earlier run."""
+
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.training.errors import TrainingError
+from adapters.files import WEIGHTS_FILE
 
 
 class HubData(BaseModel):
@@ -29,17 +31,10 @@ class Job(BaseModel):
     )
     data_name: str = Field("data of the user", description="for the card")
     data_licence: str = Field("not stated", description="for the card")
-    mask: str | None = Field(None, description="lori_s: which entries of B are trained")
-    reuse_a: str | None = Field(None, description="adapter whose A is taken, B being 0")
     start_from: str | None = Field(None, description="adapter whose A and B are trained further")
 
-    def needed(self, field: str) -> str:
-        """A field that a method cannot do without.
-
-        Raises:
-            TrainingError: the recipe does not say it.
-        """
-        value = getattr(self, field)
-        if value is None:
-            raise TrainingError(f"the recipe says no {field!r}; --set {field}=PATH gives it")
-        return str(value)
+    def inputs(self) -> dict[str, Path]:
+        """Key → the file of an earlier run that it names."""
+        if self.start_from is None:
+            return {}
+        return {"start_from": Path(self.start_from) / WEIGHTS_FILE}

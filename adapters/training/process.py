@@ -1,4 +1,8 @@
-"""Starts a command whose libraries take seconds to import; Ctrl-C meanwhile ends it in one line."""
+"""The process of a training command: how it starts, and how each of its endings is one line.
+
+Its libraries take seconds to import, during which Ctrl-C is to end it as quietly as later. What a
+user can mend is one line on standard error, without a traceback.
+"""
 
 import sys
 from collections.abc import Callable
@@ -7,15 +11,18 @@ from pathlib import Path
 
 from adapters.errors import AdapterError
 
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
 
-def start(module: str, *told: object) -> int:
-    """Import a module and run its ``main``; returns the exit status."""
+
+def start(module: str, *arguments: object) -> int:
+    """Import a module and run its ``main`` with the arguments; returns the exit status."""
     try:
         main = import_module(module).main
     except KeyboardInterrupt:
         sys.stderr.write("stopped before it began\n")
-        return 130
-    return int(main(*told))
+        return STOPPED
+    return int(main(*arguments))
 
 
 def status_of(work: Callable[[], object], writes_to: Path | None, stopped: str) -> int:
@@ -36,5 +43,5 @@ def status_of(work: Callable[[], object], writes_to: Path | None, stopped: str) 
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{stopped}\n")
-        return 130
+        return STOPPED
     return 0

@@ -1,4 +1,4 @@
-"""The recipe of a run: every number that shapes the result, as one frozen value."""
+"""The recipe of a run: the numbers that every method takes, as one frozen value."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ SEEDS = 2**32
 """NumPy takes no larger seed."""
 
 STEPS = 150
-"""Optimiser steps of a recipe that says neither steps nor epochs."""
+"""Optimiser steps of a recipe with neither steps nor epochs."""
 
 
 class Recipe(BaseModel):
@@ -42,7 +42,7 @@ class Recipe(BaseModel):
         None, ge=1, description="examples with longer prompts are left out"
     )
     loss: Literal["sft", "soft_sft", "dpo"] = Field(
-        "sft", description="of the answer; docs/training.md tells them apart"
+        "sft", description="of the answer; see docs/training.md"
     )
     beta: float | None = Field(None, gt=0, description="of soft_sft and dpo")
     reduction: Literal["token", "example"] = Field(
@@ -56,12 +56,6 @@ class Recipe(BaseModel):
     packing: bool = Field(False, description="several examples in one row of max_tokens")
     seed: int = Field(
         0, ge=0, lt=SEEDS, description="of the first weights and the order of examples"
-    )
-    a_seed: int | None = Field(
-        None,
-        ge=0,
-        lt=SEEDS,
-        description="of LoRI's A; else another one for each seed, method and data",
     )
 
     def total_steps(self, examples: int) -> int:

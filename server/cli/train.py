@@ -8,28 +8,18 @@ import sys
 
 import typer
 
-METHODS = ("lora", "lori_d", "lori_s", "full")
-
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 def train(
     context: typer.Context,
-    method: str = typer.Argument(..., help=f"One of {', '.join(METHODS)}."),
+    method: str = typer.Argument(..., help="How; --help lists the methods."),
 ) -> None:
     """Train an adapter: loralloy train METHOD --config RECIPE --out FOLDER (METHOD --help)."""
-    if method in ("-h", "--help"):
-        typer.echo(context.get_help())
-        typer.echo(f"Methods: {', '.join(METHODS)}. Their options: loralloy train METHOD --help")
-        return
-    if method not in METHODS:
-        from server.cli.messages import CommandError
-
-        raise CommandError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     from server.prepare import base_model_path
 
     os.environ.setdefault("LORALLOY_BASE_MODEL", str(base_model_path()))
-    become(f"adapters.training.{method}", context.args)
+    become("adapters.training", [method, *context.args])
 
 
 def masks(context: typer.Context) -> None:

@@ -30,7 +30,7 @@ ALL := $(SINGLE) $(SPARSE) $(CONTINUAL)
 # $(call train,method,recipe,task,further settings)
 define train
 @resume=(); if [ -f "$(@D)/run.json" ]; then resume=(--resume); fi; echo "$(notdir $(@D))"; \
-$(BIN)/python -m adapters.training.$(1) --config small/$(2) --set "data=[$(train.$(3))]" \
+$(BIN)/python -m adapters.training $(1) --config small/$(2) --set "data=[$(train.$(3))]" \
   --set "base_model=$(BASE)" $(4) --out "$(@D)" --name "$(subst .,-,$(notdir $(@D)))" \
   --threads $(THREADS) --quiet $${resume[@]+"$${resume[@]}"}
 endef

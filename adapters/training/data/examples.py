@@ -42,21 +42,25 @@ def read_examples(path: Path, task: str) -> list[Example]:
 
 def rows_of(path: Path, template: Template) -> list[Row]:
     """The rows of a JSON Lines file, which have the fields of a template. Errors as above."""
-    return [checked(row, template, place) for place, row in placed_rows(path)]
+    return [checked(row, template, line) for line, row in rows_with_lines(path)]
 
 
-def placed_rows(path: Path) -> list[tuple[str, object]]:
-    """What stands on each line that is not blank, with its place for errors. Errors as above."""
+def rows_with_lines(path: Path) -> list[tuple[str, object]]:
+    """File and line, for errors, of each row that is not blank, and the row as parsed.
+
+    Raises:
+        TrainingError: the file cannot be read, is not UTF-8, is empty, or a line is not JSON.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        texts = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise TrainingError(f"{path} is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error
     rows = [
-        (place, _parsed(line, place))
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and (place := f"{path}, line {number}")
+        (line, _parsed(text, line))
+        for number, text in enumerate(texts, start=1)
+        if text.strip() and (line := f"{path}, line {number}")
     ]
     if not rows:
         raise TrainingError(f"{path} is empty: it needs a JSON object on each line")
@@ -74,39 +78,39 @@ def template_of(task: str) -> Template:
     return TEMPLATES[task]
 
 
-def _parsed(line: str, place: str) -> object:
+def _parsed(text: str, line: str) -> object:
     try:
-        return json.loads(line)
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise TrainingError(f"{place}: not JSON: {error.msg} (column {error.colno})") from error
+        raise TrainingError(f"{line}: not JSON: {error.msg} (column {error.colno})") from error
 
 
-def checked(row: object, template: Template, place: str) -> Row:
+def checked(row: object, template: Template, where: str) -> Row:
     """The row, if it has every field of the template, each of its kind.
 
     Raises:
-        TrainingError: it has not; the message begins with ``place``.
+        TrainingError: it has not; the message begins with ``where``.
     """
     if not isinstance(row, dict):
-        raise TrainingError(f"{place}: a JSON object is needed, not {type(row).__name__}")
+        raise TrainingError(f"{where}: a JSON object is needed, not {type(row).__name__}")
     for field in template.fields:
         if field not in row:
             raise TrainingError(
-                f"{place}: field {field!r} is missing; needed are {', '.join(template.fields)}"
+                f"{where}: field {field!r} is missing; needed are {', '.join(template.fields)}"
             )
-        _check_kind(row[field], field, template, place)
+        _check_kind(row[field], field, template, where)
     for field in template.answers:
         if not row[field].strip():
-            raise TrainingError(f"{place}: field {field!r} is blank, so nothing is to learn")
+            raise TrainingError(f"{where}: field {field!r} is blank, so there is nothing to learn")
     return row
 
 
-def _check_kind(value: object, field: str, template: Template, place: str) -> None:
+def _check_kind(value: object, field: str, template: Template, where: str) -> None:
     if field not in template.lists:
         if not isinstance(value, str):
-            raise TrainingError(f"{place}: field {field!r} must be a string")
+            raise TrainingError(f"{where}: field {field!r} must be a string")
     elif not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
-        raise TrainingError(f"{place}: field {field!r} must be a list of strings, with one or more")
+        raise TrainingError(f"{where}: field {field!r} must be a list of strings, with one or more")
 
 
 def encode(example: Example, tokenizer: "PreTrainedTokenizerBase") -> Encoded:
@@ -140,5 +144,5 @@ def encode_all(
 
 
 def digest_of(paths: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of each file by its name: which data it was, told without its path."""
+    """SHA-256 of each file by its name: which data it was, without its path."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

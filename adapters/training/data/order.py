@@ -1,4 +1,4 @@
-"""Which examples a step sees: drawn ahead, by seed, so that a resumed run sees the same."""
+"""Which examples are in each step: drawn ahead, by seed, so that a resumed run has the same."""
 
 import random
 from collections.abc import Sequence

@@ -16,9 +16,12 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the model is given, and what it shall say (without the end-of-text token).
+    """What the model is given, and what it shall answer.
 
-    ``rejected`` is what it shall not say, where the task has such a thing.
+    Attributes:
+        prompt: in the task's form.
+        completion: what it shall answer, without the end-of-text token.
+        rejected: what it shall not answer, where the task has such a thing.
     """
 
     prompt: str
@@ -37,7 +40,7 @@ class Template:
         lists: fields that hold a list of strings; the others hold a string.
         rejected: field with the answer that is not wanted.
         cue: what the prompt ends in.
-        told: the answer's form, if it is another one than the field's.
+        answer_form: the answer's form, if it is another one than the field's.
     """
 
     fields: tuple[str, ...]
@@ -46,7 +49,7 @@ class Template:
     lists: tuple[str, ...] = ()
     rejected: str | None = None
     cue: str = "Answer:"
-    told: Callable[[str], str] = str.strip
+    answer_form: Callable[[str], str] = str.strip
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -55,7 +58,7 @@ class Template:
 
     def example(self, row: Row) -> Example:
         """The example of one row, which must have the fields."""
-        wanted, *rejected = (f" {self.told(str(row[field]))}" for field in self.answers)
+        wanted, *rejected = (f" {self.answer_form(str(row[field]))}" for field in self.answers)
         return Example(f"{self.question(row)}\n\n{self.cue}", wanted, *rejected)
 
 
@@ -108,6 +111,6 @@ TEMPLATES: Mapping[str, Template] = {
     ),
     "lori": Template(("instruction", "input", "output"), "output", _instruction, cue=_RESPONSE),
     "lori_maths": Template(
-        ("question", "answer"), "answer", _reasoned, cue=_RESPONSE, told=_final_answer
+        ("question", "answer"), "answer", _reasoned, cue=_RESPONSE, answer_form=_final_answer
     ),
 }

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapters.errors import AdapterError
 from adapters.training.data.examples import read_examples
 from adapters.training.data.templates import TEMPLATES
+from adapters.training.process import status_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,25 +29,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="take the first so many of each file")
     parser.add_argument("--with-answers", action="store_true", help="prompt and answer")
     options = parser.parse_args(arguments)
-    try:
-        examples = [
-            example
-            for path in options.data
-            for example in read_examples(path, options.task)[: options.limit]
-        ]
-        lines = (
-            example.prompt + (example.completion if options.with_answers else "")
-            for example in examples
-        )
-        options.out.write_text(
-            "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in lines),
-            encoding="utf-8",
-        )
-    except (AdapterError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    return status_of(
+        lambda: _write(options), writes_to=options.out, stopped="stopped; nothing is written"
+    )
+
+
+def _write(options: argparse.Namespace) -> None:
+    examples = [
+        example
+        for path in options.data
+        for example in read_examples(path, options.task)[: options.limit]
+    ]
+    texts = (
+        example.prompt + (example.completion if options.with_answers else "")
+        for example in examples
+    )
+    options.out.write_text(
+        "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts),
+        encoding="utf-8",
+    )
     sys.stdout.write(f"{options.out}: {len(examples)} texts\n")
-    return 0
 
 
 if __name__ == "__main__":

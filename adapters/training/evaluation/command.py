@@ -4,14 +4,14 @@ r"""Measure models on task files: ``loralloy eval`` runs this.
         --tasks maths=gsm8k_dev.jsonl science=arc_dev.jsonl --out results/eval
 
 or, without a server, ``--base-model FOLDER --adapters DIR …``. A task is a form of text
-(``templates.py``), ``refusal`` with prompts alone, or ``choices`` with what may follow them.
+(``data/templates.py``), ``refusal`` with prompts alone, or ``choices`` with what may follow them.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,8 +20,9 @@ from rich.progress import Progress
 
 from adapters.training.data.examples import digest_of
 from adapters.training.errors import TrainingError
+from adapters.training.evaluation.cards import HELD_OUT, check_cards, update_cards
 from adapters.training.evaluation.metrics import METRICS, USUAL
-from adapters.training.evaluation.models import Model
+from adapters.training.evaluation.models import Model, Models
 from adapters.training.evaluation.questions import Question, read_questions
 from adapters.training.evaluation.report import Report, Source
 from adapters.training.process import status_of
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = _parser().parse_args(arguments)
     return status_of(
-        lambda: sys.stdout.write(evaluate(options).markdown()),
+        lambda: _show(options),
         writes_to=options.out,
         stopped="stopped; the same command with --resume goes on",
     )
@@ -50,88 +51,106 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK=FILE")
     parser.add_argument("--metrics", nargs="+", choices=list(METRICS), help="default: by the task")
     parser.add_argument("--items", type=int, default=200, help="the first so many of each file")
+    parser.add_argument(
+        "--item-tokens", type=int, help="leave out longer items, answer included (no --server)"
+    )
     parser.add_argument("--max-tokens", type=int, default=128, help="of a generated answer")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--threads", type=int, help="processor threads (default: all)")
     parser.add_argument("--note", default="", help="for the result: how and where it was made")
     parser.add_argument("--out", required=True, type=Path, help="result, without its ending")
+    parser.add_argument(
+        "--update-cards", action="store_true", help="write held_out into the adapters' cards"
+    )
     parser.add_argument("--resume", action="store_true", help="keep the figures that --out has")
     return parser
 
 
+def _show(options: argparse.Namespace) -> None:
+    if options.update_cards:
+        if options.server:
+            raise TrainingError("--update-cards writes into --adapters: use --base-model")
+        check_cards(options.adapters)
+    report = evaluate(options)
+    if options.update_cards:
+        update_cards(options.adapters, report)
+    sys.stdout.write(report.markdown())
+
+
 def evaluate(options: argparse.Namespace) -> Report:
-    """Measure every model on every task, writing the report after each.
+    """Measure every model on every task, writing the report after each figure.
 
     Raises:
         AdapterError: a file, the server, the base model or an adapter cannot be used.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
-    questions, sources = _read(options.tasks, options.items)
+    models = _models(options)
+    questions, sources = _read(options, models)
     report = Report(
-        where=options.server or Path(options.base_model).name,
+        where=models.where,
         tasks=sources,
         max_tokens=options.max_tokens,
+        dtype=models.dtype,
+        item_tokens=options.item_tokens,
+        weights=dict(models.weights),
         note=options.note,
     )
     if options.resume:
         report.take_up(options.out)
-    models = _served(options) if options.server else _local(options)
-    count = max(1, len(options.models) if options.server else len(options.adapters) + 1)
     with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("measuring", total=count * len(questions))
+        bar = progress.add_task("measuring", total=models.count * len(questions))
         for model in models:
             for task, asked in questions.items():
                 progress.update(bar, description=f"{model.name} on {task}")
-                for metric in options.metrics or USUAL.get(task, ("loss",)):
-                    if not report.has(model.name, task, metric):
-                        began = time.monotonic()
-                        found = METRICS[metric](model, task, asked, options.max_tokens)
-                        took = time.monotonic() - began
-                        report.put(model.name, task, metric, found.share, took)
-                        report.write(options.out)
+                _measure(options, report, model, task, asked)
                 progress.advance(bar)
     report.write(options.out)
     return report
 
 
-def _read(pairs: Sequence[str], limit: int) -> tuple[dict[str, list[Question]], dict[str, Source]]:
+def _measure(
+    options: argparse.Namespace, report: Report, model: Model, task: str, asked: list[Question]
+) -> None:
+    """Fill the cells of one model and task that are still empty."""
+    metrics = tuple(options.metrics or USUAL.get(task, ("loss",)))
+    if options.update_cards and HELD_OUT not in metrics:
+        metrics += (HELD_OUT,)
+    for metric in metrics:
+        if report.has(model.name, task, metric):
+            continue
+        began = time.monotonic()
+        found = METRICS[metric](model, task, asked, options.max_tokens)
+        report.put(model.name, task, metric, found.figure, time.monotonic() - began)
+        report.write(options.out)
+
+
+def _models(options: argparse.Namespace) -> Models:
+    """What is measured; libraries that a server's models do not need stay out."""
+    if options.server:
+        from adapters.training.evaluation.served import ServedModels
+
+        if not options.models:
+            raise TrainingError("--models is needed: which names of the server to measure")
+        return ServedModels(options.server, options.models, os.environ.get("LORALLOY_API_KEY"))
+    from adapters.training.evaluation.local import LocalModels
+
+    return LocalModels(options.base_model, options.adapters, options.dtype)
+
+
+def _read(
+    options: argparse.Namespace, models: Models
+) -> tuple[dict[str, list[Question]], dict[str, Source]]:
     questions, sources = {}, {}
-    for pair in pairs:
+    longest = options.item_tokens
+    fits = None if longest is None else lambda question: models.fits(question, longest)
+    for pair in options.tasks:
         task, equals, file = pair.partition("=")
         if not equals:
             raise TrainingError(f"--tasks {pair!r}: write TASK=FILE")
         path = Path(file)
-        found = questions[task] = read_questions(path, task, limit)
+        found = questions[task] = read_questions(path, task, options.items, fits)
         sources[task] = Source(
             file=path.name, sha256=digest_of([path])[path.name], items=len(found)
         )
     return questions, sources
-
-
-def _served(options: argparse.Namespace) -> Iterator[Model]:
-    from adapters.training.evaluation.served import ServedModel
-
-    if not options.models:
-        raise TrainingError("--models is needed: which names of the server to measure")
-    key = os.environ.get("LORALLOY_API_KEY")
-    for name in options.models:
-        yield ServedModel(options.server, name, key)
-
-
-def _local(options: argparse.Namespace) -> Iterator[Model]:
-    from peft import PeftModel
-
-    from adapters.training.evaluation.local import LocalModel
-    from adapters.training.run.base_model import load_base
-
-    base, tokenizer = load_base(options.base_model, options.dtype)
-    yield LocalModel("base", base, tokenizer)
-    for folder in options.adapters:
-        try:
-            adapted = PeftModel.from_pretrained(base, str(folder))
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise TrainingError(f"{folder} cannot be put on this model: {reason}") from None
-        yield LocalModel(folder.resolve().name, adapted.get_base_model(), tokenizer)
-        base = adapted.unload()

@@ -8,10 +8,9 @@ import numpy as np
 
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.heldout_loss import loss_with_interval
-from adapters.training.evaluation.models import Model
+from adapters.training.evaluation.models import Model, Pair, Sums
 from adapters.training.evaluation.questions import Question
 from adapters.training.evaluation.scores import (
-    Share,
     begins_with,
     mean_with_interval,
     refuses,
@@ -19,25 +18,44 @@ from adapters.training.evaluation.scores import (
     same_number,
     same_text,
 )
+from adapters.training.run.card import Figure
 
 Questions = Sequence[Question]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A metric's figure, and each item's value for whoever wants more."""
+    """What a metric has found.
 
-    share: Share
+    Attributes:
+        figure: over all items.
+        values: of each item, for whoever wants more.
+    """
+
+    figure: Figure
     values: Sequence[float]
 
 
 def loss(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
     """Nats a token of the right answer; the interval resamples items."""
-    found = model.log_probs([(one.prompt, one.completion) for one in questions])
+    found = model.log_probs(_answered("loss", task, questions))
     sums = np.array([-sum(one) for one in found])
-    tokens = np.array([len(one) for one in found], dtype=float)
-    told = loss_with_interval(sums, tokens)
-    return Measured(Share(mean=told.mean, low=told.low, high=told.high), (sums / tokens).tolist())
+    return _a_token(sums, np.array([len(one) for one in found], dtype=float))
+
+
+def held_out(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
+    """The loss that training lowers: of the right answer and the end of text after it."""
+    return _a_token(*model.answer_losses(_answered("held_out", task, questions)))
+
+
+def _answered(metric: str, task: str, questions: Questions) -> list[Pair]:
+    if not all(one.completion for one in questions):
+        raise TrainingError(f"{task}: the metric {metric!r} needs rows with an answer")
+    return [(one.prompt, one.completion) for one in questions]
+
+
+def _a_token(sums: Sums, tokens: Sums) -> Measured:
+    return Measured(loss_with_interval(sums, tokens), (sums / tokens).tolist())
 
 
 def choice(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
@@ -56,15 +74,15 @@ def choice(model: Model, task: str, questions: Questions, max_tokens: int) -> Me
 def exact(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
     """Share of generated answers that are right, as the task compares them."""
     same = _SAME.get(task, same_text)
-    said = model.generate([one.prompt for one in questions], max_tokens)
-    values = [float(same(text, one.answer)) for text, one in zip(said, questions, strict=True)]
+    answers = model.generate([one.prompt for one in questions], max_tokens)
+    values = [float(same(text, one.answer)) for text, one in zip(answers, questions, strict=True)]
     return Measured(mean_with_interval(values), values)
 
 
 def refusal(model: Model, task: str, questions: Questions, max_tokens: int) -> Measured:
     """Share of generated answers that refuse; prompts are not looked at."""
-    said = model.generate([one.prompt for one in questions], max_tokens)
-    values = [float(refuses(text)) for text in said]
+    answers = model.generate([one.prompt for one in questions], max_tokens)
+    values = [float(refuses(text)) for text in answers]
     return Measured(mean_with_interval(values), values)
 
 
@@ -75,7 +93,13 @@ _SAME: Final[Mapping[str, Callable[[str, str], bool]]] = {
     "choices": begins_with,
 }
 
-METRICS: Final = {"loss": loss, "choice": choice, "exact": exact, "refusal": refusal}
+METRICS: Final = {
+    "loss": loss,
+    "held_out": held_out,
+    "choice": choice,
+    "exact": exact,
+    "refusal": refusal,
+}
 
 USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "maths": ("loss", "exact"),

@@ -1,15 +1,28 @@
 """The figures as JSON for programs and as a Markdown table for people."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from adapters.training.evaluation.scores import Share
+from adapters.training.run.card import Figure
+
+LOSSES = ("loss", "held_out")
+"""Metrics of which less is better."""
+
+_LOCAL = ("dtype", "item_tokens", "weights")
+"""What only models in this process have; a report of served ones leaves it out."""
 
 
 class Source(BaseModel):
-    """The items of one task: which file, its digest, how many of its rows."""
+    """The items of one task.
+
+    Attributes:
+        file: that they are from.
+        sha256: of the file.
+        items: how many of its rows.
+    """
 
     file: str
     sha256: str
@@ -17,47 +30,65 @@ class Source(BaseModel):
 
 
 class Report(BaseModel):
-    """Figures by model, task and metric, with what they were measured on."""
+    """Figures by model, task and metric, with what they were measured on.
+
+    Attributes:
+        where: the server's address, or the base model's public name.
+        tasks: by their names.
+        max_tokens: of a generated answer.
+        dtype: that models in this process compute in.
+        item_tokens: the longest item with its answer; none if items of any length were taken.
+        weights: adapter → SHA-256 of its weights, where they are known.
+        note: how it was made.
+        figures: model → task → metric.
+        seconds: model → how long it took.
+    """
 
     where: str
-    """The server's address, or the base model's name."""
     tasks: dict[str, Source]
     max_tokens: int
-    """Of a generated answer."""
+    dtype: str | None = None
+    item_tokens: int | None = None
+    weights: dict[str, str] = {}
     note: str = ""
-    figures: dict[str, dict[str, dict[str, Share]]] = {}
-    """Model → task → metric."""
+    figures: dict[str, dict[str, dict[str, Figure]]] = {}
     seconds: dict[str, float] = {}
-    """Model → how long it took."""
 
     def take_up(self, out: Path) -> None:
-        """Fill in what ``out``.json has, measured at the same place on the same items."""
+        """Fill in what ``out``.json has of the same models on the same items."""
         try:
             text = out.with_name(f"{out.name}.json").read_text(encoding="utf-8")
             before = Report.model_validate_json(text)
         except (OSError, ValidationError):
             return
-        if (before.where, before.max_tokens) != (self.where, self.max_tokens):
+        if before._setting() != self._setting():
             return
         for model, rows in before.figures.items():
-            for task, shares in rows.items():
+            if before.weights.get(model) != self.weights.get(model):
+                continue
+            for task, figures in rows.items():
                 if task in self.tasks and before.tasks.get(task) == self.tasks[task]:
-                    self.figures.setdefault(model, {})[task] = shares
-        self.seconds = before.seconds
+                    self.figures.setdefault(model, {})[task] = figures
+            self.seconds[model] = before.seconds.get(model, 0.0)
+
+    def _setting(self) -> tuple[object, ...]:
+        """What all figures of a report have in common."""
+        return self.where, self.max_tokens, self.dtype, self.item_tokens
 
     def has(self, model: str, task: str, metric: str) -> bool:
         """Whether a cell is filled."""
         return metric in self.figures.get(model, {}).get(task, {})
 
-    def put(self, model: str, task: str, metric: str, share: Share, seconds: float) -> None:
+    def put(self, model: str, task: str, metric: str, figure: Figure, seconds: float) -> None:
         """Fill one cell, and count how long it took."""
-        self.figures.setdefault(model, {}).setdefault(task, {})[metric] = share
+        self.figures.setdefault(model, {}).setdefault(task, {})[metric] = figure
         self.seconds[model] = round(self.seconds.get(model, 0.0) + seconds, 1)
 
     def write(self, out: Path) -> None:
         """Write ``out``.json and ``out``.md."""
         out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.model_dump(mode="json"), indent=2)
+        unknown = {key for key in _LOCAL if not getattr(self, key)}
+        text = json.dumps(self.model_dump(mode="json", exclude=unknown), indent=2)
         out.with_name(f"{out.name}.json").write_text(f"{text}\n", encoding="utf-8")
         out.with_name(f"{out.name}.md").write_text(self.markdown(), encoding="utf-8")
 
@@ -67,8 +98,8 @@ class Report(BaseModel):
             dict.fromkeys(
                 (task, metric)
                 for rows in self.figures.values()
-                for task, shares in rows.items()
-                for metric in shares
+                for task, figures in rows.items()
+                for metric in figures
             )
         )
         best = {column: self._best(*column) for column in columns}
@@ -77,6 +108,7 @@ class Report(BaseModel):
             "",
             "With 95 % bootstrap intervals over the items. `loss` is in nats a token of the answer",
             "(smaller is better), the others are shares of the items. The best of each is bold.",
+            *self._of_held_out(columns),
             "",
             "| | " + " | ".join(f"{task}, {metric}" for task, metric in columns) + " |",
             "|---|" + "---|" * len(columns),
@@ -92,8 +124,20 @@ class Report(BaseModel):
             f"- {task}: {one.items} items of `{one.file}`, SHA-256 `{one.sha256}`"
             for task, one in self.tasks.items()
         ]
+        lines += ["", self._of_local()] if self.dtype else []
         lines += ["", self.note] if self.note else []
         return "\n".join(lines) + "\n"
+
+    def _of_held_out(self, columns: Sequence[tuple[str, str]]) -> list[str]:
+        """What this metric is, where it was measured."""
+        if not any(metric == "held_out" for _, metric in columns):
+            return []
+        return ["`held_out` is a loss too, of the answer and the end of text, as cards have it."]
+
+    def _of_local(self) -> str:
+        """How models in this process were measured."""
+        bound = f" that fit into {self.item_tokens} tokens" if self.item_tokens else ""
+        return f"In {self.dtype}, on the first items of each file{bound}."
 
     def _best(self, task: str, metric: str) -> float:
         means = [
@@ -101,11 +145,11 @@ class Report(BaseModel):
             for rows in self.figures.values()
             if metric in rows.get(task, {})
         ]
-        return min(means) if metric == "loss" else max(means)
+        return min(means) if metric in LOSSES else max(means)
 
 
-def _cell(share: Share | None, best: float) -> str:
-    if share is None:
+def _cell(figure: Figure | None, best: float) -> str:
+    if figure is None:
         return ""
-    mean = f"**{share.mean:.3f}**" if share.mean == best else f"{share.mean:.3f}"
-    return f"{mean} ({share.low:.3f}–{share.high:.3f})"
+    mean = f"**{figure.mean:.3f}**" if figure.mean == best else f"{figure.mean:.3f}"
+    return f"{mean} ({figure.low:.3f}–{figure.high:.3f})"

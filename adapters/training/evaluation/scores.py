@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+
+from adapters.training.run.card import Figure
 
 RESAMPLES = 2000
 
@@ -24,22 +25,12 @@ _LETTER = re.compile(r"\b([A-Z])\b")
 _NOISE = re.compile(r"\b(?:a|an|the)\b|[^\w\s]")
 
 
-class Share(BaseModel):
-    """A mean over items, with a 95 % bootstrap interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    low: float
-    high: float
-
-
-def mean_with_interval(values: Sequence[float], seed: int = 0) -> Share:
+def mean_with_interval(values: Sequence[float], seed: int = 0) -> Figure:
     """Mean of the items' values, its interval by the percentiles of resampled means."""
     array = np.asarray(values, dtype=float)
     picks = np.random.default_rng(seed).integers(len(array), size=(RESAMPLES, len(array)))
     low, high = np.percentile(array[picks].mean(axis=1), [2.5, 97.5])
-    return Share(mean=round(float(array.mean()), 4), low=round(low, 4), high=round(high, 4))
+    return Figure(mean=round(float(array.mean()), 4), low=round(low, 4), high=round(high, 4))
 
 
 def final_number(text: str) -> str | None:
@@ -52,33 +43,33 @@ def final_number(text: str) -> str | None:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
-def same_number(said: str, answer: str) -> bool:
+def same_number(text: str, answer: str) -> bool:
     """Whether both end in one number, as GSM8K is scored."""
-    number = final_number(said)
+    number = final_number(text)
     return number is not None and number == final_number(answer)
 
 
-def same_text(said: str, answer: str) -> bool:
+def same_text(text: str, answer: str) -> bool:
     """Whether the first line is the answer, but for case, articles and punctuation (SQuAD)."""
-    return _plain(said.strip().partition("\n")[0]) == _plain(answer)
+    return _plain(text.strip().partition("\n")[0]) == _plain(answer)
 
 
-def begins_with(said: str, answer: str) -> bool:
-    """Whether what is said begins with the answer, compared like that."""
-    return f"{_plain(said)} ".startswith(f"{_plain(answer)} ")
+def begins_with(text: str, answer: str) -> bool:
+    """Whether the text begins with the answer, compared like that."""
+    return f"{_plain(text)} ".startswith(f"{_plain(answer)} ")
 
 
 def _plain(text: str) -> str:
     return " ".join(_NOISE.sub(" ", text.lower()).split())
 
 
-def same_letter(said: str, answer: str) -> bool:
+def same_letter(text: str, answer: str) -> bool:
     """Whether the first letter that stands alone is the answer's."""
-    found = _LETTER.search(said)
+    found = _LETTER.search(text)
     return found is not None and found[1] == answer
 
 
-def refuses(said: str) -> bool:
+def refuses(text: str) -> bool:
     """Whether a completion refuses; the prompt is not looked at, which may hold such words too."""
-    lowered = said.lower()
+    lowered = text.lower()
     return any(words in lowered for words in REFUSALS)

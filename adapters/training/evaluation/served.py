@@ -1,17 +1,18 @@
-"""A model of a running server: what is measured is what its users get, mixtures too.
+"""Models of a running server: what is measured is what its users get, mixtures too.
 
 The loss of a routed answer is that under the mixture which the prompt alone gives, as when the
 answer would be generated: the server is asked for the mixture, and then to score with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import httpx
 
 from adapters.training.errors import TrainingError
-from adapters.training.evaluation.models import Pair
+from adapters.training.evaluation.models import BASE, Pair, Sums
+from adapters.training.evaluation.questions import Question
 
 AT_ONCE: Final = 8
 _SECONDS: Final = 600
@@ -35,7 +36,7 @@ class ServedModel:
         self.name = name
         listed = {one["id"]: one["kind"] for one in self._ask("GET", "/v1/models")["data"]}
         base = next((known for known, kind in listed.items() if kind == "base"), None)
-        self._model = base if name == "base" and base is not None else name
+        self._model = base if name == BASE and base is not None else name
         if self._model not in listed:
             raise TrainingError(f"the server knows no {name!r}; it knows {', '.join(listed)}")
         self._is_policy = listed[self._model] == "policy"
@@ -45,13 +46,24 @@ class ServedModel:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(self._scored, pairs))
 
+    def answer_losses(self, pairs: Sequence[Pair]) -> tuple[Sums, Sums]:
+        """Refused: a server's tokenizer does not say what ends a text.
+
+        Raises:
+            TrainingError: always.
+        """
+        raise TrainingError(
+            "the metric 'held_out' scores the end of text, which a server does not; "
+            "measure 'loss', or use --base-model"
+        )
+
     def generate(self, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Greedy answers. Errors as above."""
 
         def one(prompt: str) -> str:
             body = {"model": self._model, "prompt": prompt, "max_tokens": max_tokens}
-            told = self._ask("POST", "/v1/completions", {**body, "temperature": 0})
-            return str(told["choices"][0]["text"])
+            answer = self._ask("POST", "/v1/completions", {**body, "temperature": 0})
+            return str(answer["choices"][0]["text"])
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(one, prompts))
@@ -65,10 +77,10 @@ class ServedModel:
             "prompt_logprobs": 0,
             "temperature": 0,
         }
-        told = self._ask("POST", "/v1/completions", body)["choices"][0]["prompt_logprobs"]
+        scored = self._ask("POST", "/v1/completions", body)["choices"][0]["prompt_logprobs"]
         return [
-            float(told[place][str(token)]["logprob"])
-            for place, token in enumerate(after, start=len(before))
+            float(scored[position][str(token)]["logprob"])
+            for position, token in enumerate(after, start=len(before))
         ]
 
     def _named(self, prompt: str) -> dict[str, Any]:
@@ -101,5 +113,40 @@ class ServedModel:
             except (ValueError, KeyError, TypeError):
                 reason = f"HTTP status {answer.status_code}"
             raise TrainingError(f"{path}: {reason}")
-        told: dict[str, Any] = answer.json()
-        return told
+        content: dict[str, Any] = answer.json()
+        return content
+
+
+class ServedModels:
+    """Names that a server knows.
+
+    Args:
+        url: of the server.
+        names: base model, adapters, policies.
+        key: API key, if it needs one.
+    """
+
+    def __init__(self, url: str, names: Sequence[str], key: str | None) -> None:
+        self.where = url
+        self.count = len(names)
+        self.dtype: str | None = None
+        self.weights: Mapping[str, str] = {}
+        self._names = names
+        self._key = key
+
+    def fits(self, question: Question, tokens: int) -> bool:
+        """Refused: the items of a server's models are not counted in tokens.
+
+        Raises:
+            TrainingError: always.
+        """
+        raise TrainingError("--item-tokens counts by the base model's tokenizer: use --base-model")
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        """Each name in turn.
+
+        Raises:
+            TrainingError: the server cannot be reached, or does not know the name.
+        """
+        for name in self._names:
+            yield ServedModel(self.where, name, self._key)

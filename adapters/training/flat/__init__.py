@@ -1,1 +1,1 @@
-"""Every method in one flat file, to read. To train, run its namesake one folder up."""
+"""Every method in one flat file, to read. To train, run ``loralloy train`` with its name."""

@@ -1,95 +1,82 @@
-"""The methods that there are: what each trains, and which keys of a recipe it has no use for."""
+"""What a training method provides; each method's file makes one value of it, ``METHOD``."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from adapters.training.errors import TrainingError
+from pydantic import BaseModel, ConfigDict
+
+from adapters.files import WEIGHTS_FILE
 from adapters.training.job import Job
 from adapters.training.recipe import Recipe
 
-ADAPTER_KEYS = ("rank", "lora_alpha", "targets", "dropout", "a_seed", "reuse_a", "start_from")
-"""Keys that mean nothing where there is no adapter."""
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Trainable: TypeAlias = "PeftModel | PreTrainedModel"
+State: TypeAlias = "dict[str, torch.Tensor]"
+"""A model's parameters by their names, gathered from all processes."""
+
+
+class Keys(BaseModel):
+    """The keys of a recipe that one method alone has; a method that has some derives from it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def inputs(self) -> dict[str, Path]:
+        """Key → the file of an earlier run that it names; the card keeps the file's digest."""
+        return {}
+
+
+KeysT = TypeVar("KeysT", bound=Keys)
+
+
+def _allow(job: Job, recipe: Recipe, keys: Keys) -> None:
+    """Refuse nothing."""
+
+
+def _unchanged(keys: KeysT, job: Job, recipe: Recipe, data: Mapping[str, str]) -> KeysT:
+    """Settle nothing."""
+    return keys
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class Method(Generic[KeysT]):
     """One way to train.
 
     Attributes:
-        name: as in ``loralloy train NAME``.
+        name: as in ``loralloy train NAME``, and of its file.
         title: for people.
-        reference: where it comes from.
-        adapts: whether it makes an adapter, or else a whole model.
-        foreign: keys that it refuses, each with the reason.
-        frozen_a: whether A stays as it was drawn.
-        masked: whether only some entries of B are trained.
-        check: refuses what is wrong for this method alone.
+        reference: the paper that describes it.
+        keys: the keys of a recipe that it has beside those of every job and recipe.
+        prepare: makes the base model trainable: of the model that it returns, what requires a
+            gradient is trained. It raises :class:`TrainingError` where adapter, base model and
+            what the recipe names do not fit each other.
+        save: writes what was trained into a folder, whole or not at all; takes the model, its
+            tokenizer, its state, the base model's public name and the folder, and returns bytes.
+        result: the file that a folder has once ``save`` is through.
+        product: what it makes, as a card's first sentence begins.
+        refused: keys of a job or recipe that mean nothing to it → the reason.
+        check: raises :class:`TrainingError` at values that contradict each other or the method.
+        settle: fills in keys that depend on the data, given as file or dataset → SHA-256.
     """
 
     name: str
     title: str
     reference: str
-    adapts: bool = True
-    foreign: Mapping[str, str] = field(default_factory=dict)
-    frozen_a: bool = False
-    masked: bool = False
-    check: Callable[[Job, Recipe], None] = lambda job, recipe: None
+    keys: type[KeysT]
+    prepare: "Callable[[PreTrainedModel, Job, Recipe, KeysT], Trainable]"
+    save: "Callable[[Trainable, PreTrainedTokenizerBase, State, str, Path], int]"
+    result: str = WEIGHTS_FILE
+    product: str = "A LoRA adapter for"
+    refused: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Job, Recipe, KeysT], None] = _allow
+    settle: Callable[[KeysT, Job, Recipe, Mapping[str, str]], KeysT] = _unchanged
 
-
-_NO_MASK = {"mask": "only lori_s trains under a mask"}
-_NO_FROZEN_A = {
-    "a_seed": "A is trained as well, and drawn by seed",
-    "reuse_a": "A is trained as well; start_from goes on with a whole adapter",
-}
-
-
-def _check_lori_s(job: Job, recipe: Recipe) -> None:
-    job.needed("mask")
-    if recipe.weight_decay:
-        raise TrainingError(
-            "weight_decay would change the entries of B that the mask leaves out; set it to 0"
-        )
-
-
-def _check_full(job: Job, recipe: Recipe) -> None:
-    if recipe.dtype != "float32":
-        raise TrainingError(
-            "dtype: full fine-tuning trains the weights themselves, whose small changes bfloat16 "
-            "rounds away; use float32, with mixed_precision: bf16 for speed"
-        )
-
-
-METHODS: Mapping[str, Method] = {
-    method.name: method
-    for method in (
-        Method("lora", "LoRA", "arXiv 2106.09685", foreign=_NO_MASK | _NO_FROZEN_A),
-        Method("lori_d", "LoRI-D", "arXiv 2504.07448", foreign=_NO_MASK, frozen_a=True),
-        Method(
-            "lori_s",
-            "LoRI-S",
-            "arXiv 2504.07448",
-            frozen_a=True,
-            masked=True,
-            check=_check_lori_s,
-        ),
-        Method(
-            "full",
-            "full fine-tuning",
-            "all weights",
-            adapts=False,
-            foreign=_NO_MASK | dict.fromkeys(ADAPTER_KEYS, "full fine-tuning makes no adapter"),
-            check=_check_full,
-        ),
-    )
-}
-
-
-def method_of(name: str) -> Method:
-    """A method by its name.
-
-    Raises:
-        TrainingError: there is none of this name.
-    """
-    if name not in METHODS:
-        raise TrainingError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
-    return METHODS[name]
+    @property
+    def makes_adapter(self) -> bool:
+        """Whether a server can take up the result, which otherwise is a model of its own."""
+        return self.result == WEIGHTS_FILE

@@ -1,1 +1,1 @@
-"""From a recipe and options to a job."""
+"""From a recipe and what the command line sets to the plan of one run."""

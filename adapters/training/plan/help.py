@@ -1,26 +1,22 @@
-"""What a recipe may say, as ``loralloy train METHOD --help`` prints it."""
+"""The keys of a recipe, as ``loralloy train METHOD --help`` prints it."""
 
 import json
 import textwrap
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from adapters.training.job import Job
 from adapters.training.methods.method import Method
-from adapters.training.recipe import Recipe
+from adapters.training.plan.keys import keys_of
 
 INDENT = 24
 WIDTH = 100
 
 
-def described_keys(method: Method) -> str:
+def described_keys(method: Method[Any]) -> str:
     """A line for each key that a method takes, or a few: its default, and what it means."""
-    fields = Job.model_fields | Recipe.model_fields
     return "\n".join(
-        _line(_with_default(key, field), _meaning(field))
-        for key, field in fields.items()
-        if key not in method.foreign
+        _line(_with_default(key, field), _meaning(field)) for key, field in keys_of(method).items()
     )
 
 
@@ -38,10 +34,10 @@ def _shown(value: object) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    said = field.description or ""
+    meaning = field.description or ""
     if get_origin(field.annotation) is Literal:
-        return f"{' or '.join(get_args(field.annotation))}: {said}"
-    return said
+        return f"{' or '.join(get_args(field.annotation))}: {meaning}"
+    return meaning
 
 
 def _line(key: str, meaning: str) -> str:

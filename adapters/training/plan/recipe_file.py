@@ -1,4 +1,4 @@
-"""Recipes as YAML: read, merged with what the command line sets, and split into job and recipe.
+"""Recipes as YAML: read, merged with what the command line sets, and split into a plan's parts.
 
     task: maths
     data: [train.jsonl]
@@ -11,8 +11,7 @@ Paths in a recipe are relative to where the command is run.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,7 +20,9 @@ from pydantic import BaseModel, ValidationError
 
 from adapters.training.errors import TrainingError
 from adapters.training.job import Job
-from adapters.training.methods.method import METHODS, Method
+from adapters.training.methods import METHODS
+from adapters.training.methods.method import Keys, Method
+from adapters.training.plan.keys import check_keys
 from adapters.training.plan.rules import check
 from adapters.training.recipe import Recipe
 
@@ -36,11 +37,39 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one run is: how, on what, and by which numbers."""
+    """What one run is.
 
-    method: Method
+    Attributes:
+        method: how is trained.
+        job: on what.
+        recipe: by which numbers.
+        keys: what the method alone is to know.
+    """
+
+    method: Method[Any]
     job: Job
     recipe: Recipe
+    keys: Keys
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Key → the file of an earlier run that it names."""
+        return self.keys.inputs() | self.job.inputs()
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every number that shapes the result, as JSON: the recipe's, and the method's own."""
+        paths = set(self.keys.inputs())
+        own = self.keys.model_dump(mode="json", exclude=paths, exclude_none=True)
+        return self.recipe.model_dump(mode="json") | own
+
+    def settled(self, data: Mapping[str, str]) -> "Plan":
+        """The plan with those keys filled in that depend on the data.
+
+        Args:
+            data: SHA-256 of each file or dataset by its name.
+        """
+        return replace(self, keys=self.method.settle(self.keys, self.job, self.recipe, data))
 
 
 def bundled() -> list[str]:
@@ -50,17 +79,7 @@ def bundled() -> list[str]:
     )
 
 
-def methods_of(config: str) -> list[Method]:
-    """The methods that a recipe is for.
-
-    Raises:
-        TrainingError: there is no such recipe.
-    """
-    each = _read(config).get(_PER_METHOD)
-    return [METHODS[name] for name in (METHODS if each is None else each)]
-
-
-def plan(method: Method, config: str | None, settings: Iterable[str] = ()) -> Plan:
+def plan(method: Method[Any], config: str | None, settings: Iterable[str] = ()) -> Plan:
     """A run by a recipe and by what is set on the command line, which wins.
 
     Args:
@@ -73,16 +92,13 @@ def plan(method: Method, config: str | None, settings: Iterable[str] = ()) -> Pl
     """
     shared, own = ({}, {}) if config is None else _for_method(_read(config), method, config)
     own |= dict(_setting(text) for text in settings)
-    said = shared | own
     if (base := os.environ.get(BASE_VARIABLE)) is not None:
-        said.setdefault("base_model", base)
-    _check_keys(said)
-    job = _validated(Job, {key: value for key, value in said.items() if key in Job.model_fields})
-    recipe = _validated(
-        Recipe, {key: value for key, value in said.items() if key in Recipe.model_fields}
-    )
-    check(method, job, recipe, own.keys())
-    return Plan(method, job, recipe)
+        shared.setdefault("base_model", base)
+    check_keys(method, shared, own)
+    values = shared | own
+    job, recipe, keys = (_validated(part, values) for part in (Job, Recipe, method.keys))
+    check(method, job, recipe, keys)
+    return Plan(method, job, recipe, keys)
 
 
 def _read(config: str) -> dict[str, Any]:
@@ -107,13 +123,13 @@ def _read(config: str) -> dict[str, Any]:
 
 
 def _for_method(
-    content: Mapping[str, Any], method: Method, config: str
+    content: Mapping[str, Any], method: Method[Any], config: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The keys for all methods, which this one may have no use for, and those for it."""
-    said = {key: value for key, value in content.items() if key != _PER_METHOD}
+    common = {key: value for key, value in content.items() if key != _PER_METHOD}
     each = content.get(_PER_METHOD)
     if each is None:
-        return {}, said
+        return {}, common
     if not isinstance(each, dict) or not all(isinstance(own, dict) for own in each.values()):
         raise TrainingError(f"{config}: methods: a mapping of methods to their keys is needed")
     if unknown := sorted(set(each) - set(METHODS)):
@@ -122,7 +138,7 @@ def _for_method(
         )
     if method.name not in each:
         raise TrainingError(f"{config} is for {', '.join(each)}, and not for {method.name}")
-    return said, dict(each[method.name])
+    return common, dict(each[method.name])
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -135,21 +151,16 @@ def _setting(text: str) -> tuple[str, Any]:
         raise TrainingError(f"--set {text!r}: the value is not YAML") from None
 
 
-def _check_keys(said: Mapping[str, Any]) -> None:
-    known = [*Job.model_fields, *Recipe.model_fields]
-    for key in said:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-            raise TrainingError(f"a recipe has no key {key!r}{hint}")
-
-
-def _validated(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+def _validated(part: type[_Model], values: Mapping[str, Any]) -> _Model:
+    """One part of a plan, from the values that are its own."""
+    own = {key: value for key, value in values.items() if key in part.model_fields}
     try:
-        return model.model_validate(values)
+        return part.model_validate(own)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
-            raise TrainingError(f"the recipe says no {place!r}; --set {place}=… gives it") from None
-        raise TrainingError(f"{place}: {first['msg']}, not {first['input']!r}") from None
+            raise TrainingError(
+                f"the recipe has no {field!r}, which is needed; --set {field}=… gives it"
+            ) from None
+        raise TrainingError(f"{field}: {first['msg']}, not {first['input']!r}") from None

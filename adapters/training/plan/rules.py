@@ -1,38 +1,35 @@
-"""What a recipe must not say together: told before anything is loaded, each with its reason."""
+"""What contradicts itself in a recipe: refused before anything is loaded, each with its reason."""
 
-from collections.abc import Set
+from typing import Any
 
 from adapters.training.errors import TrainingError
 from adapters.training.job import Job
-from adapters.training.methods.method import Method
+from adapters.training.methods.method import Keys, Method
 from adapters.training.recipe import Recipe
 
 PREFERENCE = "preference"
 """The task whose rows have an answer that is wanted and one that is not."""
 
 
-def check(method: Method, job: Job, recipe: Recipe, said: Set[str]) -> None:
-    """Refuse settings that contradict each other, or that the method has no use for.
+def check(method: Method[Any], job: Job, recipe: Recipe, keys: Keys) -> None:
+    """Refuse settings that contradict each other, or the method.
 
     Args:
         method: how is trained.
         job: on what.
         recipe: by which numbers.
-        said: the keys that somebody wrote down, which are not at their defaults by chance.
+        keys: what the method alone is to know.
 
     Raises:
         TrainingError: the first contradiction.
     """
-    for key, reason in method.foreign.items():
-        if key in said and getattr(job, key, True) is not None:
-            raise TrainingError(f"{key}: {reason}, so {method.name} does not take it")
-    for wrong, reason in _of_the_run(job, recipe) + _of_the_loss(method, job, recipe):
+    for wrong, reason in _of_the_run(recipe) + _of_the_loss(job, recipe):
         if wrong:
             raise TrainingError(reason)
-    method.check(job, recipe)
+    method.check(job, recipe, keys)
 
 
-def _of_the_run(job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
+def _of_the_run(recipe: Recipe) -> list[tuple[bool, str]]:
     micro = recipe.micro_batch_size or recipe.batch_size
     return [
         (
@@ -55,18 +52,10 @@ def _of_the_run(job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
             recipe.mixed_precision == "bf16" and recipe.dtype == "bfloat16",
             "mixed_precision: bf16 keeps weights in float32; with dtype bfloat16 it has no use",
         ),
-        (
-            job.reuse_a is not None and job.start_from is not None,
-            "reuse_a begins with B = 0 and start_from with a trained B; leave one out",
-        ),
-        (
-            recipe.a_seed is not None and not (job.reuse_a is None and job.start_from is None),
-            "a_seed draws an A, and reuse_a and start_from bring one; leave one out",
-        ),
     ]
 
 
-def _of_the_loss(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
+def _of_the_loss(job: Job, recipe: Recipe) -> list[tuple[bool, str]]:
     steered = recipe.loss in ("soft_sft", "dpo")
     return [
         (
@@ -81,11 +70,6 @@ def _of_the_loss(method: Method, job: Job, recipe: Recipe) -> list[tuple[bool, s
             recipe.loss == "soft_sft" and job.start_from is not None,
             "soft_sft compares with the model without the adapter, which start_from does not "
             "begin at",
-        ),
-        (
-            steered and not method.adapts,
-            f"the loss {recipe.loss} compares with the model without its adapter, and "
-            f"{method.title} has none",
         ),
         (
             (recipe.loss == "dpo") != (job.task == PREFERENCE),

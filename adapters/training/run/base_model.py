@@ -34,7 +34,7 @@ def load_base(path: str, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def public_name(path: str) -> str:
-    """The name by which others know the base model: what its config says, else the path's end.
+    """The name by which others know the base model: as its config has it, else the path's end.
 
     A path of this machine means nothing elsewhere, so it never enters an adapter's config.
     """

@@ -22,8 +22,8 @@ class DataSource(BaseModel):
     examples: int
 
 
-class Loss(BaseModel):
-    """Held-out response loss in nats a token, with a 95 % bootstrap interval over the items."""
+class Figure(BaseModel):
+    """A mean over items, with a 95 % bootstrap interval."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,27 +32,48 @@ class Loss(BaseModel):
     high: float
 
 
+class CardRecipe(Recipe):
+    """The recipe as a card keeps it: with what the method alone was to know beside its keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class Card(BaseModel):
-    """Everything that a reader should know of an adapter, in a form that programs read too."""
+    """Everything that a reader should know of an adapter, in a form that programs read too.
+
+    Attributes:
+        name: of the adapter.
+        task: that it learned.
+        method: by which it was trained.
+        product: what it is, as the first sentence begins.
+        base_model: its public name.
+        data: what it learned from.
+        inputs: what it takes from earlier runs: the recipe's key → SHA-256.
+        recipe: by which numbers.
+        steps: that were taken.
+        seconds: of training.
+        tokens: that it was trained on.
+        bytes: of the weights.
+        peak_memory: bytes.
+        held_out: task → "base" or "adapter" → loss in nats a token, by ``loralloy eval``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     task: str
     method: str = "lora"
+    product: str = "A LoRA adapter for"
     base_model: str
     data: DataSource
     inputs: dict[str, str] = {}
-    """What it takes from earlier runs: ``mask``, ``reuse_a`` or ``start_from`` → SHA-256."""
-    recipe: Recipe
+    recipe: CardRecipe
     steps: int | None = None
     seconds: float
     tokens: int
     bytes: int
     peak_memory: int | None = None
-    """Bytes."""
-    held_out: dict[str, dict[str, Loss]] = {}
-    """Task → "base" or "adapter" → loss; ``adapters.training.evaluation`` fills it in."""
+    held_out: dict[str, dict[str, Figure]] = {}
 
     def write(self, folder: Path) -> None:
         """Write ``card.json`` and ``README.md`` into the adapter's folder."""
@@ -78,7 +99,7 @@ class Card(BaseModel):
             "",
             f"# {self.name}",
             "",
-            f"{self._kind()} {self.base_model}, trained on the task *{self.task}* by",
+            f"{self.product} {self.base_model}, trained on the task *{self.task}* by",
             f"`loralloy train {self.method}` (loss on the answer alone).",
             "",
             "## Data",
@@ -99,9 +120,6 @@ class Card(BaseModel):
             lines.append(f"At most {self.peak_memory / 2**30:.2f} GiB of memory.")
         return "\n".join([*lines, *self._scores()]) + "\n"
 
-    def _kind(self) -> str:
-        return "All weights of" if self.method == "full" else "A LoRA adapter for"
-
     def _scores(self) -> list[str]:
         if not self.held_out:
             return []
@@ -119,7 +137,7 @@ class Card(BaseModel):
         ]
 
 
-def _shown(loss: Loss) -> str:
+def _shown(loss: Figure) -> str:
     return f"{loss.mean:.3f} ({loss.low:.3f}–{loss.high:.3f})"
 
 

@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and tells."""
+    """Whether this process is the one that writes files and messages."""
     return bool(PartialState().is_main_process)
 
 
@@ -24,13 +24,13 @@ def once(work: Callable[[], _Result]) -> _Result:
     """
     if PartialState().num_processes == 1:
         return work()
-    told: list[object] = [None, None]
+    outcome: list[object] = [None, None]  # the result, the error's message
     if is_first():
         try:
-            told[0] = work()
+            outcome[0] = work()
         except TrainingError as error:
-            told[1] = str(error)
-    broadcast_object_list(told)
-    if told[1] is not None:
-        raise TrainingError(str(told[1]))
-    return cast(_Result, told[0])  # what the first process made
+            outcome[1] = str(error)
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise TrainingError(str(outcome[1]))
+    return cast(_Result, outcome[0])  # what the first process made

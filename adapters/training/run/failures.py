@@ -7,30 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerState
 
 from adapters.training.errors import TrainingError
+from adapters.training.run.steps import StepCallback
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class StopAtNaN(TrainerCallback):
+class StopAtNaN(StepCallback):
     """Ends a run at the first step whose loss or gradient is not finite.
 
     A step is logged before it is saved, so that every checkpoint is of finite weights.
     """
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
-    ) -> None:
+    def on_step(self, state: TrainerState, logs: dict[str, float]) -> None:
         """Look at one step."""
         for key, title in (("loss", "loss"), ("grad_norm", "gradient's norm")):
-            value = float((logs or {}).get(key, 0.0))
+            value = float(logs.get(key, 0.0))
             if not math.isfinite(value):
                 raise TrainingError(
                     f"training diverged: the {title} of step {state.global_step} is {value}; "
@@ -39,7 +33,7 @@ class StopAtNaN(TrainerCallback):
 
 
 @contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
+def naming_full_disk(folder: Path) -> Iterator[None]:
     """Turns what the libraries raise when they cannot write into one line.
 
     Raises:

@@ -12,7 +12,7 @@ _SMOOTHED = 20
 
 
 def draw_losses(log: Path, target: Path, title: str) -> None:
-    """Draw what a log of steps tells."""
+    """Draw the losses in a log of steps."""
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = [entry["step"] for entry in entries]
     losses = [entry["loss"] for entry in entries]

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from adapters.training.run.steps import StepCallback
 
 
-class StepReport(TrainerCallback):
+class StepReport(StepCallback):
     """Reports each optimiser step; ``tokens`` holds the number of tokens of each step's batch."""
 
     def __init__(self, log: Path, title: str, tokens: list[int], *, quiet: bool) -> None:
@@ -43,16 +45,9 @@ class StepReport(TrainerCallback):
         self._bar.start()
         self._bar.update(self._task, completed=state.global_step)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
-    ) -> None:
+    def on_step(self, state: TrainerState, logs: dict[str, float]) -> None:
         """Write down one step."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
+        if not state.is_world_process_zero:
             return
         seconds = time.monotonic() - self._began
         tokens = sum(self._tokens[self._first_step : state.global_step])

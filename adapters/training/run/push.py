@@ -7,8 +7,7 @@ import httpx
 
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.training.errors import TrainingError
-from adapters.training.plan.recipe_file import Plan
-from adapters.training.run.card import Card
+from adapters.training.run.run import Finished
 
 EXAMPLES = 50
 """So many prompts of the training data go along, for the server to make the centroid from."""
@@ -16,20 +15,27 @@ EXAMPLES = 50
 _SECONDS = 300
 
 
-def push(folder: Path, card: Card, plan: Plan, url: str, key: str | None) -> str:
+def push(folder: Path, finished: Finished, title: str, url: str, key: str | None) -> str:
     """Upload the adapter of a folder; returns what to say of it.
+
+    Args:
+        folder: with the adapter.
+        finished: the run that made it.
+        title: of the method, for the description.
+        url: of the server.
+        key: API key, if it needs one.
 
     Raises:
         TrainingError: the server cannot be reached, or refuses it.
     """
-    from adapters.training.run.run import read_data
-
-    examples = read_data(plan).examples[:EXAMPLES]
-    lines = [json.dumps({"text": example.prompt}, ensure_ascii=False) for example in examples]
-    told = {
+    card = finished.card
+    texts = [
+        json.dumps({"text": prompt}, ensure_ascii=False) for prompt in finished.prompts[:EXAMPLES]
+    ]
+    fields = {
         "name": card.name,
-        "description": f"{plan.method.title}, {card.task}: {card.data.name}",
-        "examples": "\n".join(lines),
+        "description": f"{title}, {card.task}: {card.data.name}",
+        "examples": "\n".join(texts),
     }
     files = {
         "config": (folder / CONFIG_FILE).read_bytes(),
@@ -39,7 +45,7 @@ def push(folder: Path, card: Card, plan: Plan, url: str, key: str | None) -> str
     try:
         answer = httpx.post(
             f"{url.rstrip('/')}/v1/adapters",
-            data=told,
+            data=fields,
             files=files,
             headers=headers,
             timeout=_SECONDS,

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer
 
-from adapters.files import WEIGHTS_FILE
 from adapters.names import check_name
 from adapters.training.data.examples import digest_of, encode_all, read_examples
 from adapters.training.data.hub import read_hub
@@ -19,17 +17,14 @@ from adapters.training.data.order import draw_batches
 from adapters.training.data.pairs import Pair, fitting_pairs
 from adapters.training.data.templates import Example
 from adapters.training.errors import TrainingError
-from adapters.training.plan.a_seed import with_a_seed
 from adapters.training.plan.recipe_file import Plan
 from adapters.training.run.base_model import load_base, public_name
-from adapters.training.run.card import Card, DataSource
+from adapters.training.run.card import Card, CardRecipe, DataSource
 from adapters.training.run.distributed import is_first, once
-from adapters.training.run.failures import StopAtNaN, full_disk_told
+from adapters.training.run.failures import StopAtNaN, naming_full_disk
 from adapters.training.run.folder import RunFolder
 from adapters.training.run.loss_curve import draw_losses
-from adapters.training.run.model import Trainable, trainable
 from adapters.training.run.progress import StepReport
-from adapters.training.run.saving import MODEL_FILE, save_adapter, save_model
 from adapters.training.run.trainers import Examples, Saving, make_trainer
 
 _KIB = 1024
@@ -37,7 +32,15 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Where and how a run is done; nothing in it changes the result."""
+    """Where and how a run is done; nothing in it changes the result.
+
+    Attributes:
+        out: folder to make.
+        name: of the result; without one, the folder's.
+        save_every: steps between checkpoints.
+        resume: whether to go on with the run that is in the folder.
+        quiet: whether to show no progress bar.
+    """
 
     out: Path
     name: str | None = None
@@ -48,13 +51,31 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """All examples, and the SHA-256 of each file or dataset by its name."""
+    """What is learned.
+
+    Attributes:
+        examples: of all files and datasets.
+        digests: SHA-256 of each file or dataset by its name.
+    """
 
     examples: Sequence[Example]
     digests: dict[str, str]
 
 
-def run(plan: Plan, session: Session) -> Card:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that is through.
+
+    Attributes:
+        card: of what it made.
+        prompts: of every example that it read, in their order.
+    """
+
+    card: Card
+    prompts: Sequence[str]
+
+
+def run(plan: Plan, session: Session) -> Finished:
     """Train as planned and write the result with its card.
 
     Raises:
@@ -62,15 +83,14 @@ def run(plan: Plan, session: Session) -> Card:
     """
     name = check_name(session.name or session.out.resolve().name)
     data = read_data(plan)
-    plan = with_a_seed(plan, data.digests)
-    job, recipe = plan.job, plan.recipe
+    plan = plan.settled(data.digests)
+    method, job, recipe = plan.method, plan.job, plan.recipe
     identity = _identity(plan, data)
-    result = WEIGHTS_FILE if plan.method.adapts else MODEL_FILE
-    folder = RunFolder(session.out, result)
+    folder = RunFolder(session.out, method.result)
     base, tokenizer = load_base(job.base_model, recipe.dtype)
     examples = _encoded(plan, data, tokenizer)
     recipe = recipe.model_copy(update={"steps": recipe.total_steps(len(examples))})
-    model = trainable(base, plan)
+    model = method.prepare(base, job, recipe, plan.keys)
     checkpoint = once(lambda: folder.open(identity, resume=session.resume))
     began = time.monotonic()
     ordered, tokens = _in_order(examples, recipe.batch_size, recipe.steps or 1, recipe.seed)
@@ -82,15 +102,16 @@ def run(plan: Plan, session: Session) -> Card:
     finally:
         report.stop()
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    written = 0
+    base_name, written = public_name(job.base_model), 0
     if is_first():
-        with full_disk_told(session.out):
-            written = _save(model, tokenizer, state, public_name(job.base_model), session.out)
+        with naming_full_disk(session.out):
+            written = method.save(model, tokenizer, state, base_name, session.out)
     card = Card(
         name=name,
         task=job.task,
-        method=plan.method.name,
-        base_model=public_name(job.base_model),
+        method=method.name,
+        product=method.product,
+        base_model=base_name,
         data=DataSource(
             name=job.data_name,
             licence=job.data_licence,
@@ -98,7 +119,7 @@ def run(plan: Plan, session: Session) -> Card:
             examples=len(examples),
         ),
         inputs=_inputs(plan),
-        recipe=plan.recipe,
+        recipe=CardRecipe(**plan.numbers),
         steps=recipe.steps,
         seconds=round(time.monotonic() - began, 1),
         tokens=sum(tokens),
@@ -109,7 +130,7 @@ def run(plan: Plan, session: Session) -> Card:
         card.write(session.out)
         draw_losses(folder.log, session.out / "loss.svg", name)
         folder.close()
-    return card
+    return Finished(card, [example.prompt for example in data.examples])
 
 
 def read_data(plan: Plan) -> Data:
@@ -139,22 +160,16 @@ def _identity(plan: Plan, data: Data) -> dict[str, Any]:
         "base_model": public_name(plan.job.base_model),
         "data": data.digests,
         "inputs": _inputs(plan),
-        "recipe": plan.recipe.model_dump(mode="json"),
+        "recipe": plan.numbers,
     }
 
 
 def _inputs(plan: Plan) -> dict[str, str]:
     """SHA-256 of what the run takes from earlier ones, by the recipe's key."""
-    found = {}
-    for key in ("mask", "reuse_a", "start_from"):
-        said = getattr(plan.job, key)
-        if said is None:
-            continue
-        path = Path(said) if key == "mask" else Path(said) / WEIGHTS_FILE
+    for key, path in plan.inputs.items():
         if not path.is_file():
             raise TrainingError(f"{key}: there is no file {path}")
-        found[key] = digest_of([path])[path.name]
-    return found
+    return {key: digest_of([path])[path.name] for key, path in plan.inputs.items()}
 
 
 def _encoded(plan: Plan, data: Data, tokenizer: PreTrainedTokenizerBase) -> Examples:
@@ -167,7 +182,7 @@ def _encoded(plan: Plan, data: Data, tokenizer: PreTrainedTokenizerBase) -> Exam
 def _in_order(
     examples: Examples, batch_size: int, steps: int, seed: int
 ) -> tuple[Examples, list[int]]:
-    """The examples in the order in which they are seen, and how many tokens each step holds."""
+    """The examples in the order in which they are used, and how many tokens each step holds."""
     lengths = [
         example.tokens if isinstance(example, Pair) else len(example.input_ids)
         for example in examples
@@ -182,22 +197,10 @@ def _train(trainer: Trainer, folder: RunFolder, checkpoint: Path | None) -> None
     """Train to the end, or from a checkpoint to it."""
     trainer.add_callback(StopAtNaN())
     try:
-        with full_disk_told(folder.path):
+        with naming_full_disk(folder.path):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except TrainingError as error:
         raise TrainingError(f"{error}; {folder.kept()}") from error
-
-
-def _save(
-    model: Trainable,
-    tokenizer: PreTrainedTokenizerBase,
-    state: dict[str, torch.Tensor],
-    base_name: str,
-    folder: Path,
-) -> int:
-    if isinstance(model, PeftModel):
-        return save_adapter(model, state, base_name, folder)
-    return save_model(model, tokenizer, state, folder)
 
 
 def _peak_memory() -> int:

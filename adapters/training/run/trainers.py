@@ -1,4 +1,4 @@
-"""TRL's trainers, told by a recipe what to minimise; the order of examples is drawn ahead."""
+"""TRL's trainers, set up by a recipe; the order of examples is drawn ahead."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,21 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from adapters.training.data.examples import Encoded
 from adapters.training.data.pairs import Pair
 from adapters.training.errors import TrainingError
+from adapters.training.methods.method import Trainable
 from adapters.training.recipe import Recipe
 from adapters.training.run.losses import reduced, sft, soft_sft
-from adapters.training.run.model import Trainable
 
 Examples = Sequence[Encoded] | Sequence[Pair]
 
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Into which folder checkpoints go, and after every how many steps."""
+    """When a run is saved, and where.
+
+    Attributes:
+        checkpoints: the folder that they go into.
+        every: steps between two of them.
+    """
 
     checkpoints: Path
     every: int
@@ -32,10 +37,10 @@ class Saving:
 class AnswerTrainer(SFTTrainer):
     """Minimises a loss of the answers' tokens; see ``losses.py``."""
 
-    def __init__(self, recipe: Recipe, **told: object) -> None:
+    def __init__(self, recipe: Recipe, **arguments: object) -> None:
         """Train by ``recipe``; the rest is TRL's."""
         self._recipe = recipe
-        super().__init__(**told)
+        super().__init__(**arguments)
 
     def compute_loss(
         self,
@@ -46,12 +51,12 @@ class AnswerTrainer(SFTTrainer):
     ) -> torch.Tensor:
         """The loss of one micro-batch, of which all that make a step add up to the step's."""
         recipe = self._recipe
-        told = {**inputs, "use_cache": False, "fused_lm_head": True}
-        outputs = model(**told)
+        whole = {**inputs, "use_cache": False, "fused_lm_head": True}
+        outputs = model(**whole)
         if recipe.loss == "soft_sft" and recipe.beta is not None:
             bare = self.accelerator.unwrap_model(model)
             with torch.no_grad(), bare.disable_adapter():
-                reference = model(**told).log_probs
+                reference = model(**whole).log_probs
             losses = soft_sft(outputs.log_probs, reference, recipe.beta)
         else:
             losses = sft(outputs.log_probs)
@@ -71,33 +76,33 @@ def make_trainer(
     saving: Saving,
     report: TrainerCallback,
 ) -> Trainer:
-    """A trainer over examples in the order in which they are to be seen.
+    """A trainer over examples in the order in which they are to be used.
 
     Raises:
         TrainingError: a step's batch cannot be shared out over the processes that there are.
     """
-    disable_progress_bars()  # of the library ``datasets``; ours tells what it does
-    told = _arguments(recipe, saving)
+    disable_progress_bars()  # of the library ``datasets``; ours shows the run
+    arguments = _arguments(recipe, saving)
     common: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
         "callbacks": [report],
     }
     trainer = (
-        _dpo(examples, recipe, told, common)
+        _dpo(examples, recipe, arguments, common)
         if recipe.loss == "dpo"
-        else _answers(examples, recipe, told, common)
+        else _answers(examples, recipe, arguments, common)
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
 def _dpo(
-    examples: Examples, recipe: Recipe, told: dict[str, Any], common: dict[str, Any]
+    examples: Examples, recipe: Recipe, arguments: dict[str, Any], common: dict[str, Any]
 ) -> Trainer:
     pairs = [example for example in examples if isinstance(example, Pair)]
     return DPOTrainer(
-        args=DPOConfig(**told, beta=recipe.beta),
+        args=DPOConfig(**arguments, beta=recipe.beta),
         train_dataset=_columns(
             pairs,
             prompt=lambda pair: pair.prompt,
@@ -109,12 +114,12 @@ def _dpo(
 
 
 def _answers(
-    examples: Examples, recipe: Recipe, told: dict[str, Any], common: dict[str, Any]
+    examples: Examples, recipe: Recipe, arguments: dict[str, Any], common: dict[str, Any]
 ) -> Trainer:
     encoded = [example for example in examples if isinstance(example, Encoded)]
     return AnswerTrainer(
         recipe,
-        args=SFTConfig(**told, packing=recipe.packing),
+        args=SFTConfig(**arguments, packing=recipe.packing),
         train_dataset=_columns(
             encoded, input_ids=lambda one: list(one.input_ids), labels=lambda one: one.labels
         ),
@@ -129,7 +134,7 @@ def _columns(examples: Sequence[Any], **columns: Callable[[Any], Any]) -> Datase
 
 
 def _arguments(recipe: Recipe, saving: Saving) -> dict[str, Any]:
-    """What both trainers are told."""
+    """The arguments that both trainers take."""
     micro = recipe.micro_batch_size
     processes = PartialState().num_processes
     if micro is None:
@@ -149,7 +154,7 @@ def _arguments(recipe: Recipe, saving: Saving) -> dict[str, Any]:
         "max_steps": recipe.steps,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": accumulated,
-        # The order is drawn ahead (see schedule.py), which is what makes resuming exact.
+        # The order is drawn ahead (see data/order.py), which is what makes resuming exact.
         "train_sampling_strategy": "sequential",
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": schedule,

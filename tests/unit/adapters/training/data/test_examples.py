@@ -1,4 +1,4 @@
-"""Bad data is told in one line that says where; the loss never sees the prompt."""
+"""Bad data ends in one line that says where; the loss never counts the prompt."""
 
 import pytest
 from transformers import AutoTokenizer
@@ -60,8 +60,8 @@ def test_line_separators_inside_a_string_do_not_end_the_line(tmp_path):
 def test_labels_are_the_completion_and_the_end_of_text(tokenizer):
     example = Example("Question: two\n\nAnswer:", " two and two")
     encoded = encode(example, tokenizer)
-    said = [token for token in encoded.labels if token != IGNORED]
-    assert tokenizer.decode(said) == " two and two" + tokenizer.eos_token
+    learned = [token for token in encoded.labels if token != IGNORED]
+    assert tokenizer.decode(learned) == " two and two" + tokenizer.eos_token
     ignored = encoded.input_ids[: encoded.labels.count(IGNORED)]
     assert tokenizer.decode(ignored) == example.prompt
     whole = tokenizer(example.prompt + example.completion)["input_ids"]

@@ -23,3 +23,9 @@ def test_bad_data_ends_in_one_line(tmp_path, capsys):
     data.write_text("{}\n")
     assert texts.main(["--task", "maths", "--data", str(data), "--out", str(tmp_path / "o")]) == 1
     assert "line 1: field 'question' is missing" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path, maths_file, capsys):
+    out = tmp_path / "nowhere" / "texts.jsonl"
+    assert texts.main(["--task", "maths", "--data", str(maths_file), "--out", str(out)]) == 1
+    assert capsys.readouterr().err == f"error: {out}: No such file or directory\n"

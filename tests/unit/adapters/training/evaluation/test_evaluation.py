@@ -96,14 +96,16 @@ def test_choice_takes_the_likeliest_option(local):
     asked = [Question("Pick:", option, options) for option in options]
     found = choice(local, "science", asked, 1)
     assert found.values == [float(option == best) for option in options]
-    assert found.share.mean == pytest.approx(1 / 3, abs=1e-3)
+    assert found.figure.mean == pytest.approx(1 / 3, abs=1e-3)
 
 
 def test_loss_is_a_token(local):
     asked = [Question("Say:", " yes"), Question("Say:", " no, not at all")]
     sums = [-sum(one) for one in local.log_probs([(one.prompt, one.completion) for one in asked])]
     tokens = [len(one) for one in local.log_probs([(one.prompt, one.completion) for one in asked])]
-    assert loss(local, "x", asked, 1).share.mean == pytest.approx(sum(sums) / sum(tokens), abs=1e-4)
+    assert loss(local, "x", asked, 1).figure.mean == pytest.approx(
+        sum(sums) / sum(tokens), abs=1e-4
+    )
 
 
 @pytest.fixture
@@ -140,16 +142,20 @@ def test_the_command_measures_base_and_adapters_and_writes_both_forms(
     arguments += [f"choices={sayings}"]
     arguments += ["--items", 4, "--max-tokens", 4, "--dtype", "float32", "--threads", 1]
     assert main([str(one) for one in arguments]) == 0
-    told = json.loads((tmp_path / "results" / "eval.v1.json").read_text())
-    assert list(told["figures"]) == ["base", "r8-a"]
-    assert list(told["figures"]["base"]["science"]) == ["loss", "choice", "exact"]
-    assert list(told["figures"]["r8-a"]["choices"]) == ["choice", "exact"]
-    assert told["figures"]["base"]["maths"]["loss"] != told["figures"]["r8-a"]["maths"]["loss"]
-    assert told["tasks"]["maths"]["items"] == 4
+    report = json.loads((tmp_path / "results" / "eval.v1.json").read_text())
+    assert list(report["figures"]) == ["base", "r8-a"]
+    assert (report["where"], report["dtype"], list(report["weights"])) == (
+        *("tiny-llama", "float32"),
+        ["r8-a"],
+    )
+    assert list(report["figures"]["base"]["science"]) == ["loss", "choice", "exact"]
+    assert list(report["figures"]["r8-a"]["choices"]) == ["choice", "exact"]
+    assert report["figures"]["base"]["maths"]["loss"] != report["figures"]["r8-a"]["maths"]["loss"]
+    assert report["tasks"]["maths"]["items"] == 4
     table = capsys.readouterr().out
     assert table == (tmp_path / "results" / "eval.v1.md").read_text()
     assert "| r8-a | " in table
-    assert str(tmp_path) not in json.dumps(told)
+    assert str(tmp_path) not in json.dumps(report)
 
 
 def test_resuming_measures_only_what_is_missing_of_the_same_items(
@@ -223,9 +229,9 @@ def test_a_row_without_a_right_choice_is_named(tmp_path, change, message):
 def test_what_cannot_be_measured_ends_in_one_line(
     tmp_path, tiny_base, maths_file, capsys, arguments, message
 ):
-    told = [one.replace("MATHS", str(maths_file)) for one in arguments]
+    own = [one.replace("MATHS", str(maths_file)) for one in arguments]
     more = ["--items", "2", "--max-tokens", "2", "--out", str(tmp_path / "out")]
-    assert main(["--base-model", str(tiny_base), *told, *more]) == 1
+    assert main(["--base-model", str(tiny_base), *own, *more]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert message in error

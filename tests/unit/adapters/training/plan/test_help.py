@@ -4,7 +4,7 @@ import pytest
 
 from adapters.training.command import main
 from adapters.training.job import Job
-from adapters.training.methods.method import METHODS
+from adapters.training.methods import METHODS, method_of
 from adapters.training.recipe import Recipe
 
 
@@ -15,7 +15,9 @@ def test_help_has_every_key_of_the_method_and_no_other(name, capsys):
     assert ended.value.code == 0
     _, keys = capsys.readouterr().out.split("keys of a recipe, with their defaults:\n")
     shown = {line.split()[0].split("=")[0] for line in keys.splitlines() if line[2:3].strip()}
-    assert shown == (Job.model_fields | Recipe.model_fields).keys() - METHODS[name].foreign.keys()
+    method = method_of(name)
+    every = Job.model_fields | Recipe.model_fields | method.keys.model_fields
+    assert shown == every.keys() - method.refused.keys()
 
 
 def test_help_tells_defaults_choices_and_meaning(capsys):

@@ -3,8 +3,9 @@
 import pytest
 
 from adapters.training.errors import TrainingError
-from adapters.training.methods.method import method_of
-from adapters.training.plan.recipe_file import bundled, methods_of, plan
+from adapters.training.methods import method_of
+from adapters.training.plan.recipe_file import bundled, plan
+from tests.support.training import methods_of
 
 JOB = ("task=maths", "base_model=base", "data=[train.jsonl]")
 PAIRS = ("task=preference", "base_model=base", "data=[train.jsonl]")
@@ -66,13 +67,15 @@ def test_files_that_are_no_recipes_are_refused(tmp_path, content, message):
     ("method", "settings", "message"),
     [
         ("lora", (*JOB, "steps=50", "epochs=2"), "steps and epochs both"),
-        ("lora", (*JOB, "mask=m.pt"), "only lori_s trains under a mask"),
+        ("lora", (*JOB, "mask=m.pt"), "mask: only lori_s trains by it, so lora does not take it"),
         ("lora", (*JOB, "reuse_a=folder"), "A is trained as well"),
         ("lori_d", (*JOB, "reuse_a=one", "start_from=two"), "leave one out"),
         ("lori_d", (*JOB, "a_seed=1", "reuse_a=one"), "a_seed draws an A"),
         ("lori_d", (*JOB, "a_seed=1", "start_from=one"), "a_seed draws an A"),
         ("lora", (*JOB, "a_seed=1"), "drawn by seed"),
-        ("lori_s", JOB, "says no 'mask'"),
+        ("full", (*JOB, *WHOLE, "a_seed=1"), "a_seed: only lori_d or lori_s trains by it"),
+        ("lori_d", (*JOB, "maks=m.pt"), "a recipe has no key 'maks'"),
+        ("lori_s", JOB, "the recipe has no 'mask', which is needed; --set mask=… gives it"),
         ("lori_s", (*JOB, "mask=m.pt", "weight_decay=0.1"), "weight_decay would change"),
         ("full", (*JOB, *WHOLE, "rank=8"), "full fine-tuning makes no adapter"),
         ("full", JOB, "use float32"),
@@ -100,8 +103,8 @@ def test_every_bundled_recipe_is_valid_for_each_of_its_methods(name):
     given = {"base_model": "base", "mask": "m.pt", "start_from": "folder"}
     methods = methods_of(name)
     assert methods
-    for method in methods:
-        wanted = {"base_model"} | ({"mask"} if method.masked else set())
+    for method in map(method_of, methods):
+        wanted = {"base_model"} | ({"mask"} & method.keys.model_fields.keys())
         wanted |= {"start_from"} if "continual" in name else set()
         settings = [f"{key}={given[key]}" for key in sorted(wanted)]
         assert plan(method, name, settings).method is method

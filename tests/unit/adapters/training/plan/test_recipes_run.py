@@ -8,9 +8,11 @@ import pytest
 
 from adapters.training import command
 from adapters.training.data.templates import TEMPLATES
+from adapters.training.methods import method_of
 from adapters.training.methods.lori import extract
-from adapters.training.plan.recipe_file import bundled, methods_of, plan
+from adapters.training.plan.recipe_file import bundled, plan
 from adapters.training.run.card import Card
+from tests.support.training import methods_of
 
 TURN = dict(zip(bundled(), count(), strict=False))
 QUIETLY = ("--quiet", "--threads", "1")
@@ -49,18 +51,21 @@ def dense_of(recipe, folder: Path, train) -> Path:
 @pytest.mark.parametrize("name", bundled())
 def test_a_recipe_runs(tmp_path, train, tiny_base, data, name):
     methods = methods_of(name)
-    method = methods[TURN[name] % len(methods)]
+    method = method_of(methods[TURN[name] % len(methods)])
+    masked = "mask" in method.keys.model_fields
     continual = "continual" in name
-    anything = ["base_model=x", *(["mask=x"] if method.masked else [])]
+    anything = ["base_model=x", *(["mask=x"] if masked else [])]
     planned = plan(method, name, [*anything, *(["start_from=x"] if continual else [])])
     given = {"base_model": tiny_base, "data": f"[{data / planned.job.task}.jsonl]"}
     given |= {"steps": 2, "epochs": "null", "batch_size": 2, "warmup_steps": 0}
-    if method.masked or continual:
+    if masked or continual:
         dense = dense_of(planned.recipe, tmp_path, train)
-        given |= {"mask": dense / "masks" / "0.9_mask.safetensors"} if method.masked else {}
+        given |= {"mask": dense / "masks" / "0.9_mask.safetensors"} if masked else {}
         given |= {"start_from": dense} if continual else {}
-    told = [f"--set={key}={value}" for key, value in given.items()]
+    settings = [f"--set={key}={value}" for key, value in given.items()]
     out = tmp_path / "out"
-    assert command.main(method.name, ["--config", name, *told, "--out", str(out), *QUIETLY]) == 0
+    assert (
+        command.main(method.name, ["--config", name, *settings, "--out", str(out), *QUIETLY]) == 0
+    )
     card = Card.read(out)
     assert (card.method, card.steps) == (method.name, 2)

@@ -96,7 +96,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, train, monkeypatch):
         ({"learning_rat": 1}, "did you mean 'learning_rate'?"),
         ({"data": "[nowhere.jsonl]"}, "cannot read nowhere.jsonl"),
         ({"task": "cooking"}, "unknown task 'cooking'"),
-        ({"task": None}, "says no 'task'"),
+        ({"task": None}, "the recipe has no 'task', which is needed; --set task=… gives it"),
         ({"start_from": "nowhere"}, "start_from: there is no file nowhere"),
     ],
 )

@@ -81,8 +81,8 @@ def test_a_datasets_folder_trains_what_its_file_does(tmp_path, train, maths_file
 )
 def test_datasets_that_do_not_do_end_in_one_line(tmp_path, train, capsys, data, message):
     rows(tmp_path / "folder" / "train.jsonl", [{"q": "x", "answer": "y"}])
-    told = data.replace("FOLDER", str(tmp_path / "folder"))
-    assert train(tmp_path / "out", data=told) == 1
+    given = data.replace("FOLDER", str(tmp_path / "folder"))
+    assert train(tmp_path / "out", data=given) == 1
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from adapters.limits import Limits
 from adapters.training.errors import TrainingError
+from adapters.training.methods.adapter import lora_config, put_fresh
 from adapters.training.methods.lori import extract
 from adapters.training.methods.lori.frozen import freeze_a
 from adapters.training.methods.lori.mask_files import read_masks, write_masks
@@ -21,7 +22,6 @@ from adapters.training.recipe import Recipe
 from adapters.training.run import progress
 from adapters.training.run.base_model import load_base
 from adapters.training.run.card import Card
-from adapters.training.run.model import add_adapter
 from adapters.validation.base_model import read_base_model
 from adapters.validation.validate import validate
 
@@ -39,10 +39,10 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def drawn_a(tiny_base, **recipe):
+def drawn_a(tiny_base, a_seed):
     """Every A as PEFT draws it for a seed, in the file's type and by the file's names."""
     base, _ = load_base(str(tiny_base), "float32")
-    model = add_adapter(base, Recipe(**recipe))
+    model = put_fresh(base, lora_config(Recipe()), a_seed)
     return {
         name.replace(".default.", "."): parameter.detach().to(torch.bfloat16)
         for name, parameter in model.named_parameters()
@@ -72,7 +72,7 @@ def test_a_is_bit_identical_after_training_and_b_is_trained(dense, tiny_base):
 
 def test_a_gets_no_gradient(tiny_base):
     base, _ = load_base(str(tiny_base), "float32")
-    model = add_adapter(base, Recipe())
+    model = put_fresh(base, lora_config(Recipe()), 0)
     freeze_a(model)
     model(input_ids=torch.arange(1, 9)[None], labels=torch.arange(1, 9)[None]).loss.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -227,7 +227,7 @@ def test_a_mask_of_another_model_is_refused(tiny_base, half):
     base, _ = load_base(str(tiny_base), "float32")
     masks = read_masks(half)
     first = min(masks)
-    model = add_adapter(base, Recipe())
+    model = put_fresh(base, lora_config(Recipe()), 0)
     with pytest.raises(TrainingError, match="has nothing for"):
         mask_b(model, {name: mask for name, mask in masks.items() if name != first})
     with pytest.raises(TrainingError, match="another rank or model"):

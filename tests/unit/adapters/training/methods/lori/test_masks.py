@@ -109,16 +109,16 @@ def test_what_earlier_tasks_took_is_left_alone(granularity):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda found: found.clear(), "no lora_B"),
         (lambda found: found[name_of(0, "mlp.up_proj")].fill_(math.nan), "not finite"),
     ],
 )
-def test_what_no_mask_can_be_made_of_is_refused(change, told):
+def test_what_no_mask_can_be_made_of_is_refused(change, message):
     found = factors()
     change(found)
-    with pytest.raises(TrainingError, match=told):
+    with pytest.raises(TrainingError, match=message):
         magnitude_masks(found, 0.9)
 
 

@@ -35,13 +35,13 @@ def test_two_processes_train_what_one_does(tmp_path, train, tiny_base, maths_fil
     mask = dense / "masks" / "0.5_mask.safetensors"
     settings = {"mask": mask, "batch_size": 4, "micro_batch_size": 1}
     assert train(tmp_path / "one", method="lori_s", **settings) == 0
-    told = {"data": f"[{maths_file}]", "base_model": tiny_base, **SMALL, **settings}
+    given = {"data": f"[{maths_file}]", "base_model": tiny_base, **SMALL, **settings}
     out = tmp_path / "two"
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--num_cpu_threads_per_process", "1", "-m", "adapters.training.lori_s"),
-        *(f"--set={key}={value}" for key, value in told.items()),
+        *("--num_cpu_threads_per_process", "1", "-m", "adapters.training", "lori_s"),
+        *(f"--set={key}={value}" for key, value in given.items()),
         *("--out", str(out), "--quiet"),
     ]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}

@@ -8,19 +8,25 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
+from adapters.training.methods.method import State
 
 MODEL_FILE = "model.safetensors"
 
-State = dict[str, torch.Tensor]
 
-
-def save_adapter(model: PeftModel, state: State, base_name: str, folder: Path) -> int:
+def save_adapter(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    state: State,
+    base_name: str,
+    folder: Path,
+) -> int:
     """Write weights (bf16) and config; returns the bytes of the weights.
 
     The config goes first, so that a folder with weights is a finished one.
 
     Args:
         model: with the adapter ``default``.
+        tokenizer: left where it is, since an adapter has none of its own.
         state: the model's, gathered from all processes.
         base_name: by which others know the base model.
         folder: of the run.
@@ -40,9 +46,23 @@ def save_adapter(model: PeftModel, state: State, base_name: str, folder: Path) -
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, state: State, folder: Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    state: State,
+    base_name: str,
+    folder: Path,
 ) -> int:
-    """Write a whole model (bf16) that can be served as a base model; returns its bytes."""
+    """Write a whole model (bf16) that can be served as a base model; returns its bytes.
+
+    The weights go last, so that a folder with weights is a finished one.
+
+    Args:
+        model: all of whose weights were trained.
+        tokenizer: goes along.
+        state: the model's, gathered from all processes.
+        base_name: of what it was; the result is another model, and does not bear it.
+        folder: of the run.
+    """
     scratch = folder / "checkpoints" / "result"
     whole = {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
     model.config.dtype = torch.bfloat16

@@ -1,12 +1,13 @@
-"""Every ending of a training command is a status and at most one line."""
+"""How a training command starts, and how it ends: a status and at most one line."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adapters.training.errors import TrainingError
-from adapters.training.process import status_of
+from adapters.training.process import start, status_of
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -36,3 +37,27 @@ def test_a_command_that_broke_off_says_why_in_one_line(
     ended = status_of(raising(error), writes_to=Path("out"), stopped="stopped; half is there")
     assert ended == status
     assert capsys.readouterr() == ("", line)
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module that is interrupted while it is imported."""
+    (tmp_path / "slow_to_import.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "slow_to_import"
+
+
+def test_an_interrupt_while_importing_ends_in_one_line(
+    slow: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(slow) == 130
+    assert capsys.readouterr().err == "stopped before it began\n"
+    assert slow not in sys.modules
+
+
+def test_a_command_gets_what_follows_and_gives_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "command_of_a_test.py").write_text("def main(first): return len(first)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert start("command_of_a_test", "four") == 4

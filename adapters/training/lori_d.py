@@ -1,9 +1,0 @@
-"""``python -m adapters.training.lori_d``: A stays random, B is trained (arXiv 2504.07448).
-
-To read how it goes, see ``flat/lori_d.py``; this is what to run.
-"""
-
-from adapters.training.process import start
-
-if __name__ == "__main__":
-    raise SystemExit(start("adapters.training.command", "lori_d"))
