@@ -1,11 +1,20 @@
-"""Where our parts live on vLLM's model runner."""
+"""Where our parts live on vLLM's objects: the model runner, and its records of requests.
 
-from typing import Any
+Each is made on first use, so that no moment of vLLM's start has to be hooked for it.
+"""
+
+from typing import Any, Final
 
 from server.engine.bank.punica import GatedPunica
+from server.engine.messages import AdapterWeights, ReweighRequest
+from server.engine.worker.gate_log import GateLog
 from server.engine.worker.reweigher import Reweigher
+from server.engine.worker.slot_table import SlotTable
 from server.engine.worker.staging import Staging
-from server.engine.worker.step_hook import SlotTable
+
+LOG_ATTRIBUTE: Final = "loralloy_log"
+"""Attribute of vLLM's record of a request that holds its gate log: it outlives preemption, and goes
+when the request does."""
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -23,16 +32,16 @@ def bank_of(runner: Any) -> GatedPunica:
 
 
 def slot_table(runner: Any) -> SlotTable:
-    """The runner's slot table, made on first use."""
-    table = getattr(runner, "loralloy_slots", None)
-    if not isinstance(table, SlotTable):
-        table = SlotTable()
-        runner.loralloy_slots = table
-    return table
+    """The runner's slot table."""
+    found = getattr(runner, "loralloy_slots", None)
+    if not isinstance(found, SlotTable):
+        found = SlotTable()
+        runner.loralloy_slots = found
+    return found
 
 
 def staging(runner: Any) -> Staging:
-    """The runner's staging, made on first use."""
+    """The runner's staging."""
     found = getattr(runner, "loralloy_staging", None)
     if not isinstance(found, Staging):
         found = Staging(runner.lora_manager)
@@ -41,9 +50,29 @@ def staging(runner: Any) -> Staging:
 
 
 def reweigher(runner: Any) -> Reweigher:
-    """The runner's reweigher, made on first use."""
+    """The runner's reweigher."""
     found = getattr(runner, "loralloy_reweigher", None)
     if not isinstance(found, Reweigher):
         found = Reweigher()
         runner.loralloy_reweigher = found
     return found
+
+
+def gate_log(state: Any, reweigh: ReweighRequest, first: AdapterWeights) -> GateLog:
+    """The gate log of a request.
+
+    Args:
+        state: the runner's record of it.
+        reweigh: how its weights follow the answer.
+        first: its weights at the prompt, which the router has weighed already.
+    """
+    found = getattr(state, LOG_ATTRIBUTE, None)
+    if not isinstance(found, GateLog):
+        found = GateLog(reweigh, [first])
+        setattr(state, LOG_ATTRIBUTE, found)
+    return found
+
+
+def gate_logs(runner: Any) -> int:
+    """How many of the runner's requests have a gate log."""
+    return sum(hasattr(state, LOG_ATTRIBUTE) for state in runner.requests.values())
