@@ -14,9 +14,14 @@ the batch or a preemption make of the request.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from router.running_sum import RunningSum
 from server.engine.messages import AdapterWeights, ReweighRequest
+
+LOG_ATTRIBUTE: Final = "loralloy_log"
+"""Attribute of vLLM's record of a request that holds its gate log: it outlives preemption, and goes
+when the request does."""
 
 
 @dataclass(slots=True)
@@ -33,6 +38,21 @@ class GateLog:
     reweigh: ReweighRequest
     weighings: list[AdapterWeights] = field(default_factory=list)
     running: RunningSum | None = None
+
+    @classmethod
+    def kept_on(cls, state: Any, reweigh: ReweighRequest, first: AdapterWeights) -> "GateLog":
+        """The gate log of a request, made on first use.
+
+        Args:
+            state: the runner's record of the request.
+            reweigh: how its weights follow the answer.
+            first: its weights at the prompt, which the router has weighed already.
+        """
+        found = getattr(state, LOG_ATTRIBUTE, None)
+        if not isinstance(found, cls):
+            found = cls(reweigh, [first])
+            setattr(state, LOG_ATTRIBUTE, found)
+        return found
 
     def weighing_of(self, step: int) -> int:
         """The number of the weighing that a step uses."""

@@ -1,20 +1,15 @@
-"""Where our parts live on vLLM's objects: the model runner, and its records of requests.
+"""Where our parts live on vLLM's model runner.
 
 Each is made on first use, so that no moment of vLLM's start has to be hooked for it.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from server.engine.bank.punica import GatedPunica
-from server.engine.messages import AdapterWeights, ReweighRequest
-from server.engine.worker.gate_log import GateLog
+from server.engine.worker.gate_log import LOG_ATTRIBUTE
 from server.engine.worker.reweigher import Reweigher
 from server.engine.worker.slot_table import SlotTable
 from server.engine.worker.staging import Staging
-
-LOG_ATTRIBUTE: Final = "loralloy_log"
-"""Attribute of vLLM's record of a request that holds its gate log: it outlives preemption, and goes
-when the request does."""
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -55,21 +50,6 @@ def reweigher(runner: Any) -> Reweigher:
     if not isinstance(found, Reweigher):
         found = Reweigher()
         runner.loralloy_reweigher = found
-    return found
-
-
-def gate_log(state: Any, reweigh: ReweighRequest, first: AdapterWeights) -> GateLog:
-    """The gate log of a request.
-
-    Args:
-        state: the runner's record of it.
-        reweigh: how its weights follow the answer.
-        first: its weights at the prompt, which the router has weighed already.
-    """
-    found = getattr(state, LOG_ATTRIBUTE, None)
-    if not isinstance(found, GateLog):
-        found = GateLog(reweigh, [first])
-        setattr(state, LOG_ATTRIBUTE, found)
     return found
 
 

@@ -14,7 +14,6 @@ from server.engine.bank.step_gates import SlotGates, StepGates
 from server.engine.messages import AdapterWeights, RequestMixture
 from server.engine.worker.gate_log import GateLog
 from server.engine.worker.reweigher import Due, Reweigher
-from server.engine.worker.runner_state import gate_log
 from server.engine.worker.slot_table import SlotTable
 
 HOOK_MARK: Final = "loralloy"
@@ -45,7 +44,7 @@ class Row:
         """The gate log of a request whose weights follow its answer; made on first use."""
         if self.mixture is None or self.mixture.reweigh is None:
             return None
-        return gate_log(self.state, self.mixture.reweigh, self.mixture.weights)
+        return GateLog.kept_on(self.state, self.mixture.reweigh, self.mixture.weights)
 
     def spans(self, log: GateLog) -> list[tuple[int, int]]:
         """(weighing, tokens) of this step, in order."""

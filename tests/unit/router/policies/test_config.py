@@ -64,7 +64,7 @@ def test_every_option_can_be_written(written):
 policies:
   mine:
     kind: softmax
-    description: All that can be said.
+    description: All options there are.
     temperature: 0.1
     candidates: {include: [maths, code], exclude: [science]}
     window: {part: tail, pieces: 128}
@@ -209,8 +209,8 @@ def test_all_faults_of_a_file_are_told_in_order(written):
     text = "policies:\n  a: {kind: tle, top_k: 0, zzz: 1}\n  b: {kind: none}\n  c: {kind: tle}"
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(written(text))
-    told = [(problem.line, problem.field) for problem in caught.value.problems]
-    assert told == [(2, "policies.a.top_k"), (2, "policies.a.zzz"), (3, "policies.b.kind")]
+    faults = [(problem.line, problem.field) for problem in caught.value.problems]
+    assert faults == [(2, "policies.a.top_k"), (2, "policies.a.zzz"), (3, "policies.b.kind")]
 
 
 def test_policies_can_share_values_by_yaml_anchors(written):
