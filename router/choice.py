@@ -41,14 +41,14 @@ class View:
         here = name in self.snapshot.entries
         return here and (self.visible is None or name in self.visible)
 
-    def require(self, name: str, policy: str, place: str) -> str:
+    def require(self, name: str, policy: str, option: str) -> str:
         """The name itself.
 
         Raises:
             UnknownAdapterInPolicy: there is no such adapter for this request.
         """
         if not self.has(name):
-            raise UnknownAdapterInPolicy(name, policy, place)
+            raise UnknownAdapterInPolicy(name, policy, option)
         return name
 
     def require_scored(self, names: Iterable[str], policy: str) -> None:
@@ -78,16 +78,16 @@ class View:
         """
         if config.needs == "names":
             return tuple(self.require(name, policy, "weights") for name in config.named())
-        seen = self.snapshot.names
+        scored = self.snapshot.names
         if self.visible is not None:
-            seen = tuple(name for name in seen if name in self.visible)
+            scored = tuple(name for name in scored if name in self.visible)
         if config.candidates == options.Candidates():
-            return seen
-        kept = tuple(name for name in seen if options.is_candidate(name, config.candidates))
-        if seen and not kept:
+            return scored
+        kept = tuple(name for name in scored if options.is_candidate(name, config.candidates))
+        if scored and not kept:
             raise NoCandidates(
                 f"the candidates of policy {policy!r} (include, exclude) leave no adapter;"
-                f" without them there are {len(seen)}"
+                f" without them there are {len(scored)}"
             )
         return kept
 

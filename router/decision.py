@@ -10,7 +10,12 @@ from router.window import RoutingInput
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """How the weights follow the answer: what weighs them again, and the prompt that it reads."""
+    """How the weights follow the answer; :mod:`server.engine.messages` has the other words for it.
+
+    Attributes:
+        reweighing: what weighs them again.
+        spoken: the prompt that it reads, before the answer.
+    """
 
     reweighing: Reweighing
     spoken: RoutingInput
@@ -30,10 +35,16 @@ class Following:
 class RouteDecision:
     """A mixture and how it came about.
 
-    ``scores`` holds the candidates' cosines (empty where the policy needs none), ``fallback`` what
-    answered in the policy's place (``base``, ``uniform``, an adapter) or None, ``text_window`` the
-    text that was embedded. ``following`` is None where the weights stay. Times are in
-    milliseconds.
+    Attributes:
+        mixture: the mixture at the prompt.
+        scores: the candidates' cosines; empty where the policy needs none.
+        policy: the policy's name.
+        policy_version: its version, with the request's changes.
+        encode_ms: time that the embedding took, in milliseconds.
+        weigh_ms: time that scores and weights took, in milliseconds.
+        fallback: what answered instead of the policy (``base``, ``uniform``, an adapter), or None.
+        text_window: the text that was embedded.
+        following: how the weights follow the answer; None where they stay.
     """
 
     mixture: Mixture

@@ -26,19 +26,15 @@ class UnknownPolicy(RoutingError):
         self.policy = policy
 
 
-class UnknownCombination(RoutingError):
-    """A rule for combining adapters was asked for that does not exist."""
-
-    code = "unknown_combination"
-
-    def __init__(self, combination: str, known: Iterable[str]) -> None:
-        super().__init__(f"there is no combination {combination!r}; known: {listed(known)}")
-        self.combination = combination
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a policy: its field, what is wrong, and its line where a file has one."""
+    """One fault of a policy.
+
+    Attributes:
+        field: as ``policies.auto.top_k``; empty if the fault has none.
+        message: what is wrong.
+        line: its line, counted from 1; None outside files.
+    """
 
     field: str
     message: str
@@ -46,12 +42,12 @@ class Problem:
 
     def __str__(self) -> str:
         """``line 7: policies.auto.top_k: must be at least 1``."""
-        place = "" if self.line is None else f"line {self.line}: "
-        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+        line = "" if self.line is None else f"line {self.line}: "
+        return f"{line}{self.field}: {self.message}" if self.field else f"{line}{self.message}"
 
 
 class InvalidPolicy(RoutingError):
-    """A policy's configuration is wrong; ``problems`` says where and why, worst place first."""
+    """A policy's configuration is wrong; ``problems`` says where and why, the first fault first."""
 
     code = "invalid_policy"
 
@@ -97,14 +93,14 @@ class NoCandidates(RoutingError):
 
 
 class UnknownAdapterInPolicy(RoutingError):
-    """A policy or a request's overrides name an adapter that is not there (or not allowed)."""
+    """A policy or a request's overrides name an adapter that is not there (or not visible)."""
 
     code = "unknown_adapter_in_policy"
 
-    def __init__(self, adapter: str, policy: str, place: str) -> None:
+    def __init__(self, adapter: str, policy: str, option: str) -> None:
         super().__init__(
-            f"policy {policy!r} names adapter {adapter!r} in {place}, but there is no such adapter;"
-            " add it or take the name out"
+            f"policy {policy!r} names adapter {adapter!r} in {option}, but there is no such"
+            " adapter; add it or take the name out"
         )
         self.adapter = adapter
         self.policy = policy

@@ -47,10 +47,10 @@ def read_examples(path: Path) -> tuple[str, ...]:
         ]
     else:
         texts = [line.strip() for line in lines]
-    said = tuple(text for text in texts if text.strip())
-    if not said:
+    examples = tuple(text for text in texts if text.strip())
+    if not examples:
         raise NoExamples(f"{path.name} holds no example text")
-    return said
+    return examples
 
 
 def fitted(
@@ -152,14 +152,14 @@ def _failed(reason: str) -> int:
     return 1
 
 
-def _text_of(line: str, place: str) -> str:
+def _text_of(line: str, where: str) -> str:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as err:
-        raise NoExamples(f"{place} is not JSON: {err.msg}") from err
+        raise NoExamples(f"{where} is not JSON: {err.msg}") from err
     text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str):
-        raise NoExamples(f"{place} must be a JSON string, or an object with a 'text' that is one")
+        raise NoExamples(f"{where} must be a JSON string, or an object with a 'text' that is one")
     return text
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from adapters.adapter import RoutingData
 from router.centroids.centroid import centroid_of
-from router.centroids.index import CentroidIndex
+from router.centroids.index import CentroidIndex, Centroids
 from router.choice import View, choose, mixture_of
 from router.decision import Following, RouteDecision
 from router.encoders.base import Encoder
@@ -123,12 +123,17 @@ class Router:
         self.index.put(name, digest, centroid)
         return centroid is not None
 
-    def add_adapters(self, adapters: Iterable[tuple[str, str, RoutingData | None]]) -> None:
-        """Add or replace many adapters (name, digest, data) at once, as at start-up."""
-        self.index.put_all(
-            (name, digest, None if data is None else centroid_of(self.encoder, data))
-            for name, digest, data in adapters
-        )
+    def add_adapters(self, adapters: Iterable[tuple[str, str, Centroids | None]]) -> None:
+        """Add or replace many adapters at once, as at start-up: all of them or, on an error, none.
+
+        Args:
+            adapters: each one's name, digest and centroids, as
+                :func:`router.centroids.centroid.centroid_of` gives them.
+
+        Raises:
+            InvalidCentroid: not finite vectors of one width with a length.
+        """
+        self.index.put_all(adapters)
 
     def remove_adapter(self, name: str) -> bool:
         """Take one adapter out; False if it was not there."""

@@ -33,7 +33,7 @@ class RunningSum:
         return cls(encoder, window, encoder.ids(text))
 
     def state(self, answer: Sequence[int]) -> SumState:
-        """The sum over the window, with what has been generated so far; empty if nothing is said.
+        """The sum over the window, with what has been generated so far; empty if there is no text.
 
         Args:
             answer: generated tokens; each call's begin with the last call's.

@@ -19,7 +19,12 @@ WHOLE_STRETCHES = 4
 
 @dataclass(frozen=True, slots=True)
 class RoutingInput:
-    """What a request says: its messages as (role, text), oldest first, or a plain text."""
+    """What a request says.
+
+    Attributes:
+        messages: (role, text), oldest first; empty where there is a plain text.
+        text: a plain text, or None.
+    """
 
     messages: tuple[tuple[str, str], ...] = ()
     text: str | None = None
@@ -44,31 +49,32 @@ class RoutingInput:
         """The user's last message that says something; without one, the last of anybody's."""
         if self.text is not None:
             return self.text
-        said = [(role, text) for role, text in self.messages if text.strip()]
-        asked = [text for role, text in said if role == "user"]
-        return asked[-1] if asked else (said[-1][1] if said else "")
+        texts = [(role, text) for role, text in self.messages if text.strip()]
+        asked = [text for role, text in texts if role == "user"]
+        return asked[-1] if asked else (texts[-1][1] if texts else "")
 
 
 def stretches(
     spoken: RoutingInput, window: Window, encoder: Encoder, answer: str = ""
 ) -> list[str]:
-    """The texts to embed, none longer than the encoder reads; empty if nothing is said.
+    """The texts to embed, none longer than the encoder reads; empty if there is no text.
 
     With an ``answer`` (what has been generated so far), ``tail`` moves on with it. ``last_message``
-    and ``whole`` take it in as if it were said, as long as all of it fits; then the prompt's own
-    stretches stay and the answer's last word pieces make one more, so that routing never freezes.
-    ``head`` does freeze once it is full: that is LoRA-TLE (arXiv 2311.10847) to the letter.
+    and ``whole`` take it in as if it were part of the prompt, as long as all of it fits; then the
+    prompt's own stretches stay and the answer's last word pieces make one more, so that routing
+    never freezes. ``head`` does freeze once it is full: that is LoRA-TLE (arXiv 2311.10847) to the
+    letter.
     """
-    said = _of_prompt(spoken, window, encoder)
+    prompt = _of_prompt(spoken, window, encoder)
     if not answer.strip():
-        return said
+        return prompt
     grown = spoken.followed_by(answer)
     if window.part in ("head", "tail"):
         return _of_prompt(grown, window, encoder)
     pieces = _reach(window, encoder)
     text = grown.whole if window.part == "whole" else _since_last_message(spoken, answer)
     if encoder.cut(text, pieces, None).strip():
-        return [*said, encoder.cut(answer, -min(pieces, encoder.max_pieces), None)]
+        return [*prompt, encoder.cut(answer, -min(pieces, encoder.max_pieces), None)]
     return _consecutive(text, pieces, encoder)
 
 

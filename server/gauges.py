@@ -54,34 +54,34 @@ def gauge_engine(metrics: Metrics, engine: EmbeddedEngine) -> None:
     gauge(
         "adapter_uses",
         "Uses of adapters by requests in the engine, one for each adapter of each.",
-        lambda: engine.counts.adapter_uses,
+        lambda: engine.adapter_uses,
     )
     gauge(
         "following_requests",
         "Requests whose weights follow their answer.",
-        lambda: engine.counts.following_requests,
+        lambda: engine.following_requests,
     )
     gauge(
         "open_traces",
         "Requests whose weighings are listened to.",
-        lambda: engine.counts.open_traces,
+        lambda: engine.open_traces,
     )
-    gauge("worker_policies", "Policies in a worker.", lambda: engine.counts.worker_policies)
-    gauge("gate_logs", "Requests whose weighings a worker holds.", lambda: engine.counts.gate_logs)
-    gauge_total("weighings", "Weighings of running requests.", lambda: engine.counts.weighings)
+    gauge("worker_policies", "Policies in a worker.", lambda: engine.worker.policies)
+    gauge("gate_logs", "Requests whose weighings a worker holds.", lambda: engine.worker.gate_logs)
+    gauge_total("weighings", "Weighings of running requests.", lambda: engine.worker.weighings)
     gauge_total(
         "failed_weighings",
         "Weighings of running requests that left the weights as they were.",
-        lambda: engine.counts.failed_weighings,
+        lambda: engine.worker.failed_weighings,
     )
-    gauge_total("steps", "Steps of the engine.", lambda: engine.counts.steps)
+    gauge_total("steps", "Steps of the engine.", lambda: engine.worker.steps)
     gauge_total(
         "mixed_steps",
         "Steps in which some token had an adapter.",
-        lambda: engine.counts.mixed_steps,
+        lambda: engine.worker.mixed_steps,
     )
     gauge_total(
         "step_mixtures",
         "Unlike mixtures in each step, summed: over mixed_steps, mixtures a batch.",
-        lambda: engine.counts.step_mixtures,
+        lambda: engine.worker.step_mixtures,
     )

@@ -110,7 +110,8 @@ def _routed(
 ) -> dict[str, Figures]:
     """Task → figures, by the router itself."""
     router = Router(encoder, CentroidIndex(), default_policies())
-    router.add_adapters((name, name, one) for name, one in data.items())
+    for name, one in data.items():
+        router.add_adapter(name, name, one)
     names = router.index.snapshot.names
     found = {}
     for task, texts in tried.items():

@@ -73,10 +73,8 @@ class Parts:
         bundled = bundled_for(base)
         static = None if bundled is None else StaticEncoder(bundled, tokenizer=base)
         router = Router(encoder, CentroidIndex(), policies, static=static)
-        router.add_adapters(
-            (name, _digest_of(folder / WEIGHTS), _routing(folder))
-            for name, folder in folders.items()
-        )
+        for name, folder in folders.items():
+            router.add_adapter(name, _digest_of(folder / WEIGHTS), _routing(folder))
         model, tokenizer = load_base(self.base_model, self.dtype)
         gated = GatedModel(model.to(torch.device(self.device)), folders)
         return Bench(gated, tokenizer, router)

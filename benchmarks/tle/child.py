@@ -136,7 +136,7 @@ async def start(
         max_members=settings.max_loras,
         static=None if static is None else StaticEncoder(static, tokenizer=Path(model)),
     )
-    await engine.follow_with(encoder, static)
+    await engine.load_encoders(encoder, static)
     for folder in adapters:
         router.add_adapter(folder.name, folder.name, read_routing(folder))
         await engine.load(folder.name, folder)

@@ -72,9 +72,9 @@ def measured(
         for policy in POLICIES
     }
     kinds = np.array([sample.kind for sample in samples])
-    places = np.array([sample.topic for sample in samples])
+    topics_of = np.array([sample.topic for sample in samples])
     lengths = np.array([len(sample.ids) for sample in samples])
-    groups = {topic.name: places == place for place, topic in enumerate(topics)}
+    groups = {topic.name: topics_of == number for number, topic in enumerate(topics)}
     groups |= {"whole texts": kinds == "whole", "prefixes": kinds == "prefix"}
     groups |= {"spans": kinds == "span", f"under {SHORT_TOKENS} tokens": lengths < SHORT_TOKENS}
     groups["all"] = np.full(len(samples), True)
@@ -116,8 +116,8 @@ def _weights(policy: str, names: tuple[str, ...], scores: Vector) -> Vector:
     """Weights [n, k] of n samples' scores [n, k]."""
     config = default_policies()[policy]
     weights = np.zeros_like(scores)
-    for place, row in enumerate(scores):
+    for number, row in enumerate(scores):
         choice = choose(config, names, row)
         if choice.names:
-            weights[place] = choice.weights
+            weights[number] = choice.weights
     return weights

@@ -88,9 +88,10 @@ class Distillation:
         rows = self._embedded(samples, "texts", fast=True)
         student = self._made(samples, rows)
         if not centroids:
-            places = np.array([sample.topic for sample in samples])
+            topics_of = np.array([sample.topic for sample in samples])
             centroids = {
-                topic.name: rows[places == place].mean(axis=0) for place, topic in enumerate(topics)
+                topic.name: rows[topics_of == number].mean(axis=0)
+                for number, topic in enumerate(topics)
             }
         return self._measured(student, held_out, centroids)
 

@@ -51,8 +51,8 @@ def embeddings(
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.save(kept, rows)
-    place = {text: number for number, text in enumerate(distinct)}
-    return rows[[place[text] for text in texts]]
+    row_of = {text: number for number, text in enumerate(distinct)}
+    return rows[[row_of[text] for text in texts]]
 
 
 def _encoded(
@@ -65,7 +65,7 @@ def _encoded(
     ]
     for batch in progress(batches, title):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast):
-            rows[batch[0] : batch[-1] + 1] = teacher.encode([texts[place] for place in batch])
+            rows[batch[0] : batch[-1] + 1] = teacher.encode([texts[number] for number in batch])
     return rows
 
 

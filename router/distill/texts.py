@@ -36,7 +36,7 @@ class Topic:
 class Sample:
     """A stretch of a text: as text for the teacher, as the base model's token ids for the student.
 
-    ``topic`` is the place of its file in the list.
+    ``topic`` is the number of its file in the list.
     """
 
     text: str
@@ -71,10 +71,10 @@ def _texts_of(path: Path) -> tuple[str, ...]:
         raise NoExamples(
             f"each line of {path.name} must be a JSON string, or an object with a 'text'"
         ) from err
-    said = tuple(text for text in texts if text.strip())
-    if not said:
+    kept = tuple(text for text in texts if text.strip())
+    if not kept:
         raise NoExamples(f"{path.name} holds no text")
-    return said
+    return kept
 
 
 def _is_json(path: Path) -> bool:
@@ -92,7 +92,7 @@ def _said(line: str) -> str:
 def drawn(topic: Topic, limit: int | None, rng: np.random.Generator) -> Topic:
     """``limit`` of the topic's texts in random order, or all of them."""
     order = rng.permutation(len(topic.texts))[:limit]
-    return Topic(topic.name, tuple(topic.texts[place] for place in order))
+    return Topic(topic.name, tuple(topic.texts[number] for number in order))
 
 
 def parted(topic: Topic, share: float) -> tuple[Topic, Topic]:
@@ -114,9 +114,9 @@ def samples_of(
     """Of each text its whole, ``pieces − 1`` prefixes and one span; fewer where it is too short."""
     return [
         sample
-        for place, topic in enumerate(topics)
+        for number, topic in enumerate(topics)
         for text in topic.texts
-        for sample in _pieces_of(text, place, tokenizer, rng, pieces)
+        for sample in _pieces_of(text, number, tokenizer, rng, pieces)
     ]
 
 

@@ -71,14 +71,14 @@ class _Student(torch.nn.Module):
 
     def __init__(self, lesson: Lesson) -> None:
         super().__init__()
-        said = lesson.tokens.any(axis=1, keepdims=True)
-        features = np.concatenate([lesson.tokens, CONSTANT * said], axis=1).astype(np.float32)
+        is_text = lesson.tokens.any(axis=1, keepdims=True)
+        features = np.concatenate([lesson.tokens, CONSTANT * is_text], axis=1).astype(np.float32)
         depth, width = lesson.directions.shape
         first = torch.zeros(width + 1, depth + 1)
         first[:width, :depth] = torch.from_numpy(lesson.directions.T.copy())
         first[width, depth] = 1.0
         self.features = torch.from_numpy(features)
-        self.said = torch.from_numpy(said.astype(np.float32))
+        self.is_text = torch.from_numpy(is_text.astype(np.float32))
         self.map = torch.nn.Parameter(first)
         self.weights = torch.nn.Parameter(torch.from_numpy(np.log(lesson.weights)))
         self.offsets = torch.nn.EmbeddingBag(
@@ -100,7 +100,7 @@ class _Student(torch.nn.Module):
     def rows(self) -> Rows:
         """The token vectors [V, d + 1]; tokens that say nothing stay zero."""
         rows = self.weights.exp()[:, None] * self.features @ self.map + self.offsets.weight
-        found: Rows = (rows * self.said).numpy()
+        found: Rows = (rows * self.is_text).numpy()
         return found
 
 
@@ -120,7 +120,7 @@ def trained(lesson: Lesson, recipe: Recipe, progress: Progress) -> Rows:
     ids = [torch.tensor(sample.ids) for sample in lesson.samples]
     for _ in progress(range(recipe.epochs), "training"):
         for batch in torch.randperm(len(ids)).split(recipe.batch_size):
-            chosen = [_thinned(ids[place], recipe.dropped) for place in batch.tolist()]
+            chosen = [_thinned(ids[number], recipe.dropped) for number in batch.tolist()]
             unit = student(torch.cat(chosen), _starts(chosen))
             loss = (1 - (unit * targets[batch]).sum(1)).mean()
             loss = loss + PROBE_WEIGHT * (unit @ probes.T - cosines[batch]).square().mean()

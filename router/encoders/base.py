@@ -41,7 +41,7 @@ class Encoder(Protocol):
 
     @property
     def max_pieces(self) -> int:
-        """How many word pieces of a text the model reads; what follows is not seen."""
+        """How many word pieces of a text the model reads; what follows is not read."""
         ...
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:

@@ -105,9 +105,9 @@ def read_config(folder: Path) -> StaticConfig:
         ) from err
     except ValidationError as err:
         fault = err.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"]) or "the file"
+        field = ".".join(str(part) for part in fault["loc"]) or "the file"
         raise EncoderFailed(
-            f"{CONFIG} of {folder.name!r} is no static encoder's: {place}: {fault['msg']}"
+            f"{CONFIG} of {folder.name!r} is no static encoder's: {field}: {fault['msg']}"
         ) from err
     if config.bits not in LARGEST_CODE:
         raise EncoderFailed(f"{CONFIG} of {folder.name!r}: bits must be 4 or 8, not {config.bits}")
@@ -150,8 +150,8 @@ def _array(
 ) -> npt.NDArray[Kind]:
     array = arrays.get(name)
     if array is None or array.dtype != kind or array.shape != shape:
-        told = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
+        found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
         raise EncoderFailed(
-            f"{VECTORS} is damaged: {name!r} must be {kind.__name__} {list(shape)}, but is {told}"
+            f"{VECTORS} is damaged: {name!r} must be {kind.__name__} {list(shape)}, but is {found}"
         )
     return array

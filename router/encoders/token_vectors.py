@@ -50,8 +50,8 @@ class TokenVectors:
     def total(self, ids: Sequence[int]) -> Vector:
         """Exact sum [s] of the rows of these tokens; ids outside the vocabulary add nothing."""
         if len(ids) == 1:  # what every generated token costs
-            place = ids[0] if 0 <= ids[0] < self.size else self.size
-            row: Vector = self.codes[place] * self.scales[place]
+            row_of = ids[0] if 0 <= ids[0] < self.size else self.size
+            row: Vector = self.codes[row_of] * self.scales[row_of]
             return row
         total = np.zeros(self.width)
         for start in range(0, len(ids), BLOCK_TOKENS):

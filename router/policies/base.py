@@ -24,9 +24,11 @@ VERSION_LENGTH = 12
 class PolicyConfig(Options, ABC):
     """One policy: a frozen value whose ``weigh`` is a pure function.
 
-    ``needs`` says what it weighs by: the ``scores`` of a text, the list of ``candidates``, or
-    ``names`` of its own. A policy that needs no scores never costs an encoding. ``refuses`` holds
-    the common options that would mean nothing for it.
+    Attributes:
+        needs: what it weighs by: the ``scores`` of a text, the list of ``candidates``, or ``names``
+            of its own. A policy that needs no scores never costs an encoding.
+        refuses: the common options that would mean nothing for it.
+        kind: its rule's name.
     """
 
     needs: ClassVar[Needs] = "scores"
@@ -50,7 +52,7 @@ class PolicyConfig(Options, ABC):
     @model_validator(mode="after")
     def _refuse_meaningless(self) -> "PolicyConfig":
         refused = self.model_fields_set & self.refuses
-        if self.needs != "scores":  # its weights are the same whatever is said or generated
+        if self.needs != "scores":  # its weights are the same whatever the text
             refused |= {"scope"} if self.scope != "prompt" else set()
             refused |= {"encoder"} if self.encoder != "default" else set()
         for option in sorted(refused):
@@ -64,8 +66,8 @@ class PolicyConfig(Options, ABC):
     @cached_property
     def version(self) -> str:
         """Short digest of everything that the weights depend on: the same for equal policies."""
-        said = self.model_dump(mode="json", exclude={"description"})
-        canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        content = self.model_dump(mode="json", exclude={"description"})
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()[:VERSION_LENGTH]
 
 

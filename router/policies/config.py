@@ -59,7 +59,7 @@ def load_policies(path: Path) -> dict[str, PolicyConfig]:
     """The policies of a file, or of a bundled preset such as ``lori``, by name.
 
     Raises:
-        InvalidPolicy: the file cannot be read, or something in it is wrong; all faults are told,
+        InvalidPolicy: the file cannot be read, or something in it is wrong; all faults are named,
             each with its line and field.
     """
     path = _preset(path) or path
@@ -128,7 +128,7 @@ def parse_overrides(raw: object) -> RoutingOverrides:
     try:
         return RoutingOverrides.model_validate(raw)
     except ValidationError as err:
-        raise InvalidPolicy(_told(err, ("routing",), RoutingOverrides)) from err
+        raise InvalidPolicy(_problems(err, ("routing",), RoutingOverrides)) from err
 
 
 def overridden(policy: PolicyConfig, overrides: RoutingOverrides) -> PolicyConfig:
@@ -164,27 +164,28 @@ def _validated(raw: Mapping[Any, Any], at: Location) -> PolicyConfig:
     kind = raw.get("kind")
     model = POLICIES.get(kind) if isinstance(kind, str) else None
     if model is None:
-        told = "is missing" if kind is None else f"{kind!r} is unknown"
-        raise InvalidPolicy([_problem((*at, "kind"), f"{told}; known kinds: {listed(POLICIES)}")])
+        fault = "is missing" if kind is None else f"{kind!r} is unknown"
+        raise InvalidPolicy([_problem((*at, "kind"), f"{fault}; known kinds: {listed(POLICIES)}")])
     try:
         return model.model_validate(dict(raw))
     except ValidationError as err:
-        raise InvalidPolicy(_told(err, at, model, kind)) from err
+        raise InvalidPolicy(_problems(err, at, model, kind)) from err
 
 
-def _told(
+def _problems(
     err: ValidationError, at: Location, model: type[BaseModel], kind: object = None
 ) -> list[Problem]:
     return [
-        _problem((*at, *_place(fault)), _message(fault, model, kind))
+        _problem((*at, *_location(fault)), _message(fault, model, kind))
         for fault in err.errors(include_url=False)
     ]
 
 
-def _place(fault: Mapping[str, Any]) -> Location:
+def _location(fault: Mapping[str, Any]) -> Location:
     """Where a fault is: at a key itself, or at the option that a policy as a whole refuses."""
-    place = tuple(part for part in fault["loc"] if part != "[key]")
-    return (*place, fault["ctx"]["option"]) if fault["type"] == "meaningless_option" else place
+    location = tuple(part for part in fault["loc"] if part != "[key]")
+    is_whole = fault["type"] == "meaningless_option"
+    return (*location, fault["ctx"]["option"]) if is_whole else location
 
 
 def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> str:
@@ -197,9 +198,9 @@ def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> 
         return f"must be text; put it in quotes (got {given})"
     if kind_of_fault == "missing":
         return "is missing"
-    said = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
-    said = said[0].lower() + said[1:]
-    return said if kind_of_fault in OWN_FAULTS else f"{said} (got {given})"
+    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    message = message[0].lower() + message[1:]
+    return message if kind_of_fault in OWN_FAULTS else f"{message} (got {given})"
 
 
 def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) -> str:

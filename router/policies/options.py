@@ -25,8 +25,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from adapters.names import NAME_PATTERN
-from router.errors import UnknownCombination
-from router.mixture import COMBINATIONS, Combination
+from router.mixture import Combination
 
 Vector = npt.NDArray[np.float64]
 
@@ -39,7 +38,7 @@ EncoderChoice = Literal["default", "static"]
 
 
 class Candidates(BaseModel):
-    """Which adapters a policy may choose from; all that a request may use, if nothing is said."""
+    """Which adapters a policy may choose from; all that a request may use, by default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -77,7 +76,7 @@ WindowField = Annotated[Window, BeforeValidator(_spelt_out)]
 
 
 class Options(BaseModel):
-    """What can be said of every policy. Unknown keys are errors."""
+    """The options of every policy. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -93,18 +92,6 @@ class Options(BaseModel):
     scope: Scope = "prompt"
     stride: int = Field(default=1, ge=1, le=1_000_000)
     encoder: EncoderChoice = "default"
-
-
-def combination_named(name: str) -> Combination:
-    """The combination of that name.
-
-    Raises:
-        UnknownCombination: there is none.
-    """
-    for combination in COMBINATIONS:
-        if combination == name:
-            return combination
-    raise UnknownCombination(name, COMBINATIONS)
 
 
 def is_candidate(name: str, candidates: Candidates) -> bool:

@@ -55,8 +55,8 @@ def read_yaml(path: Path) -> tuple[object, LineMap]:
         problem = Problem("", "is not UTF-8 text")
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
-        told = err.problem or err.context or "not understood"
-        problem = Problem("", f"is not YAML: {told}", None if mark is None else mark.line + 1)
+        reason = err.problem or err.context or "not understood"
+        problem = Problem("", f"is not YAML: {reason}", None if mark is None else mark.line + 1)
     except yaml.YAMLError as err:
         problem = Problem("", f"is not YAML: {str(err).splitlines()[0]}")
     except RecursionError:
@@ -72,14 +72,14 @@ def _collect(node: Any, at: tuple[str, ...], lines: dict[str, int]) -> None:  # 
             _collect(item, (*at, str(number)), lines)
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: set[str] = set()
+    known: set[str] = set()
     for key, value in node.value:
         word = str(key.value)
         line = key.start_mark.line + 1
-        if word in seen and word != "<<":
+        if word in known and word != "<<":
             raise yaml.MarkedYAMLError(
                 problem=f"the key {word!r} stands twice in one mapping", problem_mark=key.start_mark
             )
-        seen.add(word)
+        known.add(word)
         lines[LineMap.path((*at, word))] = line
         _collect(value, (*at, word), lines)

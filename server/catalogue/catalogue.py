@@ -294,7 +294,7 @@ class Catalogue:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)
 
     def _index_all(self, adapters: Collection[Adapter]) -> None:
-        self.router.index.put_all(
+        self.router.add_adapters(
             (adapter.name, adapter.digest, usable_centroids(adapter, self.router.encoder))
             for adapter in adapters
         )

@@ -67,7 +67,6 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     adapter_errors.TooLarge: (413, INVALID),
     router_errors.RoutingError: (500, SERVER),
     router_errors.UnknownPolicy: (404, INVALID),
-    router_errors.UnknownCombination: (400, INVALID),
     router_errors.InvalidPolicy: (400, INVALID),
     router_errors.NoCandidates: (400, INVALID),
     router_errors.NoStaticEncoder: (400, INVALID),

@@ -27,8 +27,8 @@ def listed(cores: str) -> tuple[int, ...]:
 def thread_environment(cores: str) -> dict[str, str]:
     """What the OpenMP runtime reads when the engine's process starts: a thread for each core.
 
-    It is not told their places: it would tie the engine's main thread, and with it all that this
-    one starts, to the first core, and then let its threads sleep at every barrier.
+    Which cores is not said here: the runtime would tie the engine's main thread, and with it all
+    that this one starts, to the first core, and then let its threads sleep at every barrier.
     """
     numbers = listed(cores)
     return {"OMP_NUM_THREADS": str(len(numbers))} if numbers else {}

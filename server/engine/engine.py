@@ -10,38 +10,26 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from fastapi import FastAPI
 
 from server.engine.bank.kernels.build import KERNEL_VARIABLE, build, find_compiler
-from server.engine.client.counts import EngineCounts
+from server.engine.client.parts import ClientParts
 from server.engine.client.slots import Slots
 from server.engine.client.token_count import OnTokens
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies
 from server.engine.cores import listed, thread_environment
 from server.engine.errors import EngineStartError
+from server.engine.messages import LoadEncoders, WorkerReport
 from server.engine.settings import EngineSettings
 from server.engine.trace_channel import TraceReceiver
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeReport:
-    """What the workers say of themselves; ``problems`` is empty when all is well."""
-
-    problems: tuple[str, ...]
-    workers: tuple[dict[str, Any], ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the engine may serve."""
-        return not self.problems
 
 
 def cache_folder(settings: EngineSettings) -> Path:
@@ -79,7 +67,7 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
     if not hub:
         os.environ["HF_HUB_OFFLINE"] = "1"
     if find_compiler() is None:
-        # vLLM compiles a few helpers (of log-probabilities) whatever it is told, and a compiler
+        # vLLM compiles a few helpers (of log-probabilities) whatever its settings, and a compiler
         # that is missing then would end the engine.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
@@ -105,12 +93,15 @@ class EmbeddedEngine:
         self._app: FastAPI | None = None
         self._usage = Usage()
         self._slots = Slots(client, settings.max_loras, self._usage)
-        self._told: dict[str, Any] = {}
-        client.adapter_ids = self._slots.ids
-        client.usage = self._usage
-        client.policies = WorkerPolicies(self._call)
-        client.traces = TraceReceiver()
-        client.on_tokens = lambda weights, base_share, tokens: None
+        self._parts = ClientParts(
+            adapter_ids=self._slots.ids,
+            usage=self._usage,
+            policies=WorkerPolicies(self._call),
+            traces=TraceReceiver(),
+            on_tokens=lambda weights, base_share, tokens: None,
+        )
+        client.attach(self._parts)
+        self._report: WorkerReport | None = None
 
     @classmethod
     async def start(
@@ -146,10 +137,10 @@ class EmbeddedEngine:
         except (ValueError, RuntimeError, OSError) as error:
             raise EngineStartError(f"the engine did not start: {error}") from error
         engine = cls(client, arguments, settings, model)
-        report = await engine.probe()
-        if not report.ok:
+        problems = await engine.probe()
+        if problems:
             await engine.shutdown()
-            raise EngineStartError("the engine is not usable: " + "; ".join(report.problems))
+            raise EngineStartError("the engine is not usable: " + "; ".join(problems))
         if cores:
             await engine._call("loralloy_keep_to", (cores,))
         return engine
@@ -164,7 +155,7 @@ class EmbeddedEngine:
         self._app = app
 
     def set_models(self, names: Iterable[str]) -> None:
-        """Say which names besides the base model's vLLM's serving classes accept as ``model``."""
+        """Set the names that vLLM's serving classes accept as ``model`` beside the base model's."""
         from vllm.lora.request import LoRARequest
 
         if self._app is None:
@@ -175,10 +166,6 @@ class EmbeddedEngine:
             name: LoRARequest(lora_name=name, lora_int_id=1, lora_path="unused") for name in names
         }
 
-    def resident(self) -> frozenset[str]:
-        """Digests of the adapters in slots."""
-        return frozenset(self._slots.ids)
-
     async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         """Put an adapter into a free slot: see :meth:`Slots.load`."""
         await self._slots.load(digest, folder, waiting)
@@ -188,38 +175,49 @@ class EmbeddedEngine:
         await self._slots.unload(digest)
 
     def tell_tokens(self, to: OnTokens) -> None:
-        """Say who is told of what made the tokens of each answer."""
-        self.client.on_tokens = to
+        """Call ``to`` with what made the tokens of each answer from now on."""
+        self._parts = replace(self._parts, on_tokens=to)
+        self.client.attach(self._parts)
 
-    async def follow_with(self, encoder: str, static: str | None = None) -> None:
+    async def load_encoders(self, encoder: str, static: str | None = None) -> None:
         """Name the encoders by which running requests are weighed again; they load meanwhile.
 
         Args:
             encoder: as ``router.encoders.make_encoder`` takes it.
             static: folder or name of the static encoder for the base model, if there is one.
         """
-        await self._call("loralloy_encoders", (encoder, static, self.client.traces.address))
+        message = LoadEncoders(encoder, static, self._parts.traces.address)
+        await self._call("loralloy_load_encoders", (message.to_wire(),))
 
     async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return await self.client.collective_rpc(method, args=arguments)
 
-    async def probe(self) -> ProbeReport:
-        """Ask every worker what is live in it."""
+    async def probe(self) -> tuple[str, ...]:
+        """Ask every worker for its report.
+
+        Returns:
+            What keeps the engine from serving, a sentence each; empty when all is well.
+        """
         if self.failed:
-            return ProbeReport(("the engine has died",), ())
-        workers = tuple(await self.client.collective_rpc("loralloy_probe"))
-        self._told = workers[0]  # the others weigh the same
-        problems: list[str] = []
-        for number, worker in enumerate(workers):
-            if not worker["wrapper"].startswith("Gated"):
-                problems.append(f"worker {number} applies LoRA by {worker['wrapper']}")
-            if not worker["bound"]:
-                problems.append(f"worker {number} has layers that bypass the bank")
-            if not worker["hooked"]:
-                problems.append(f"worker {number} has no per-step hook")
-            if sorted(self._slots.ids.values()) != worker["known"]:
-                problems.append(f"worker {number} knows adapters {worker['known']} only")
-        return ProbeReport(tuple(problems), workers)
+            return ("the engine has died",)
+        wires = await self._call("loralloy_report", ())
+        reports = [WorkerReport.from_wire(wire) for wire in wires]
+        self._report = reports[0]  # the others weigh the same
+        return tuple(
+            f"worker {number} {problem}"
+            for number, report in enumerate(reports)
+            for problem in self._problems(report)
+        )
+
+    def _problems(self, report: WorkerReport) -> Iterator[str]:
+        if not report.wrapper.startswith("Gated"):
+            yield f"applies LoRA by {report.wrapper}"
+        if not report.is_bound:
+            yield "has layers that bypass the bank"
+        if not report.is_hooked:
+            yield "has no per-step hook"
+        if tuple(sorted(self._slots.ids.values())) != report.adapters:
+            yield f"knows adapters {list(report.adapters)} only"
 
     @property
     def failed(self) -> bool:
@@ -232,21 +230,26 @@ class EmbeddedEngine:
         await self.probe()
 
     @property
-    def counts(self) -> EngineCounts:
-        """What requests whose weights follow their answer hold, here and in the workers."""
-        told = self._told
-        return EngineCounts(
-            adapter_uses=self._usage.total,
-            following_requests=self.client.policies.used,
-            open_traces=self.client.traces.open_traces,
-            worker_policies=told.get("policies", 0),
-            gate_logs=told.get("gate_logs", 0),
-            weighings=told.get("weighings", 0),
-            failed_weighings=told.get("failed_weighings", 0),
-            steps=told.get("steps", 0),
-            mixed_steps=told.get("mixed_steps", 0),
-            step_mixtures=told.get("step_mixtures", 0),
-        )
+    def worker(self) -> WorkerReport:
+        """What the first worker said when it was last asked; the others weigh the same."""
+        if self._report is None:
+            raise RuntimeError("no worker has been asked for its report yet")
+        return self._report
+
+    @property
+    def adapter_uses(self) -> int:
+        """Uses of adapters by running requests, one for each adapter of each."""
+        return self._usage.total
+
+    @property
+    def following_requests(self) -> int:
+        """Running requests whose weights follow their answer."""
+        return self._parts.policies.used
+
+    @property
+    def open_traces(self) -> int:
+        """Running requests whose weighings are listened to."""
+        return self._parts.traces.open_traces
 
     async def shutdown(self) -> None:
         """Stop the workers."""
@@ -255,7 +258,7 @@ class EmbeddedEngine:
             reader.cancel()
             await asyncio.wait({reader})
         await asyncio.to_thread(self.client.shutdown)
-        await asyncio.to_thread(self.client.traces.close)
+        await asyncio.to_thread(self._parts.traces.close)
 
 
 def _available_cores(threads: str) -> tuple[int, ...]:

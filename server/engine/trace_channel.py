@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 import zmq
 
-from server.engine.messages import Weighed, Weighing
+from server.engine.messages import AdapterWeights, Weighing
 
 logger = logging.getLogger(__name__)
 
-Sink = Callable[[int, int, Weighed], None]
+Sink = Callable[[int, int, AdapterWeights], None]
 """Called with the choice's number among a request's ``n``, the weighing's number and its result."""
 
 MAX_PENDING: Final = 100_000
@@ -35,7 +35,7 @@ class TraceSender:
     """A worker's end.
 
     Attributes:
-        dropped: weighings that the server was too far behind to take.
+        dropped: weighings that were lost because the server was too far behind.
     """
 
     def __init__(self, address: str) -> None:
@@ -46,7 +46,7 @@ class TraceSender:
         self.dropped = 0
 
     def send(self, weighings: Sequence[Weighing]) -> None:
-        """Tell the weighings of a step; never waits."""
+        """Send the weighings of a step; never waits."""
         try:
             self._socket.send(msgspec.msgpack.encode(weighings), zmq.NOBLOCK)
         except zmq.Again:
@@ -90,7 +90,7 @@ class TraceReceiver:
 
     def close(self) -> None:
         """End the thread and remove the socket."""
-        self._context.term()  # the thread sees it, and closes its socket
+        self._context.term()  # the thread notices, and closes its socket
         self._folder.cleanup()
 
     def _run(self) -> None:
@@ -104,12 +104,12 @@ class TraceReceiver:
             for weighing in decoder.decode(raw):
                 self._hand_on(weighing)
 
-    def _hand_on(self, told: Weighing) -> None:
-        sink = self._sinks.get(told.trace)
+    def _hand_on(self, weighing: Weighing) -> None:
+        sink = self._sinks.get(weighing.trace)
         if sink is None:
             return  # its request has ended
-        child = _CHILD.match(told.request)
+        child = _CHILD.match(weighing.request)
         try:
-            sink(int(child[1]) if child else 0, told.number, told.weighed)
+            sink(int(child[1]) if child else 0, weighing.number, weighing.weights)
         except ValueError:
-            logger.exception("a weighing of request %s could not be recorded", told.trace)
+            logger.exception("a weighing of request %s could not be recorded", weighing.trace)

@@ -87,7 +87,7 @@ async def launch(
             max_members=engine_settings.max_loras,
             static=_static_encoder(sources),
         )
-        await engine.follow_with(sources.encoder, sources.static_encoder)
+        await engine.load_encoders(sources.encoder, sources.static_encoder)
         app = await create_app(settings, engine, router, registry, access, book)
     except BaseException:
         await engine.shutdown()

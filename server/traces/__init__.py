@@ -1,1 +1,1 @@
-"""Which mixture made which token: collected, told, kept for a while."""
+"""Which mixture made which token: collected, kept for a while, shown."""

@@ -8,14 +8,20 @@ from router.mixture import Combination, Mixture
 from server.traces.trace import TraceStep
 
 HEADER = "X-Loralloy-Mixture"
-
+"""Header of an answer that says which mixture made it."""
 
 MAX_HEADER_CHARS = 1024
+"""Longest value of the header; adapters beyond it are left out, lightest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The mixture of one prompt, and the router's decision where a policy made it."""
+    """What one prompt got.
+
+    Attributes:
+        mixture: the mixture at the prompt.
+        decision: the router's, where a policy made the mixture.
+    """
 
     mixture: Mixture
     decision: RouteDecision | None = None
@@ -41,15 +47,15 @@ class Applied:
 
     def as_json(self) -> dict[str, Any]:
         """The ``mixture`` object of an answer; where weights follow it, those at the prompt."""
-        told = self._told(TraceStep.of(0, self.mixture))
+        fields = self._fields(TraceStep.of(0, self.mixture))
         if self.decision is not None:
-            told["scores"] = {k: round(v, 4) for k, v in self.decision.scores.items()}
-            told["fallback"] = self.decision.fallback
-        return told
+            fields["scores"] = {k: round(v, 4) for k, v in self.decision.scores.items()}
+            fields["fallback"] = self.decision.fallback
+        return fields
 
     def at(self, step: TraceStep) -> dict[str, Any]:
         """The ``mixture`` object of one token, without what is known of the prompt alone."""
-        return {**self._told(step), "token": step.token}
+        return {**self._fields(step), "token": step.token}
 
     def as_header(self) -> str:
         """``maths=0.7;code=0.3, combination=cat, policy=auto@1a2b3c``; ``base=1`` for the base."""
@@ -69,9 +75,9 @@ class Applied:
             shares = [*shares[: len(shares) // 2], "..."]
         return ";".join(shares) + rest
 
-    def _told(self, step: TraceStep) -> dict[str, Any]:
+    def _fields(self, step: TraceStep) -> dict[str, Any]:
         mixture = self.mixture
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "adapters": step.weights,
             "base_share": step.base_share,
             "combination": mixture.combination,
@@ -80,5 +86,5 @@ class Applied:
             "scope": "prompt",
         }
         if self.following is not None:
-            told |= {"scope": self.following.scope, "stride": self.following.stride}
-        return told
+            fields |= {"scope": self.following.scope, "stride": self.following.stride}
+        return fields

@@ -10,10 +10,10 @@ under one id never mix; the id stands for the one that began last.
 
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock
 
 from adapters.errors import shown
 from server.errors import TraceNotFound
+from server.traces.budget import TraceBudget
 from server.traces.recording import Recording
 from server.traces.settings import TraceSettings
 from server.traces.trace import Trace, TraceHead, TraceStep
@@ -25,21 +25,17 @@ class TraceStore:
     Args:
         limits: how many are kept, and for how long.
         clock: seconds that only grow.
-
-    Attributes:
-        lock: guards the store and its recordings.
     """
 
     def __init__(
         self, limits: TraceSettings | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.lock = Lock()
         self._limits = limits or TraceSettings()
+        self._budget = TraceBudget(self._limits, self._forget_oldest)
         self._clock = clock
         self._running: dict[Recording, None] = {}
         self._finished: dict[tuple[str, str], Recording] = {}
         self._named: dict[tuple[str, str], Recording] = {}
-        self._steps = 0
 
     def begin(self, tenant: str, head: TraceHead, first: Sequence[TraceStep]) -> Recording:
         """Begin a trace; whoever began it finishes or discards it.
@@ -49,12 +45,12 @@ class TraceStore:
             head: what is known beforehand.
             first: each prompt's mixture at token 0, at least one.
         """
-        recording = Recording(self, tenant, head, first)
-        with self.lock:
+        recording = Recording(self._budget, self, tenant, head, first)
+        with self._budget.lock:
             self._expire()
             self._forget(self._finished.get(recording.key))
-            while self._finished and self._count >= self._limits.max_traces:
-                self._forget_oldest()
+            while self._count >= self._limits.max_traces and self._forget_oldest():
+                pass
             if self._count < self._limits.max_traces:
                 self._running[recording] = None
                 self._named[recording.key] = recording
@@ -68,7 +64,7 @@ class TraceStore:
         Raises:
             TraceNotFound: the tenant has none under that id.
         """
-        with self.lock:
+        with self._budget.lock:
             self._expire()
             recording = self._named.get((tenant, request_id))
             if recording is not None:
@@ -80,46 +76,34 @@ class TraceStore:
 
     def finish(self, recording: Recording) -> None:
         """Keep a trace whose answer has ended, until it is old or room is needed."""
-        with self.lock:
+        with self._budget.lock:
             if recording not in self._running:
                 return
             del self._running[recording]
-            self._steps -= recording.trim()
+            recording.trim()
             recording.ended = self._clock()
             if self._named.get(recording.key) is recording:
                 self._finished[recording.key] = recording
             else:
-                self._steps -= recording.size
+                self._budget.give_back(recording.size)
             self._expire()
 
     def discard(self, recording: Recording) -> None:
         """Forget a trace, finished or not."""
-        with self.lock:
+        with self._budget.lock:
             if recording in self._running:
                 del self._running[recording]
-                self._steps -= recording.size
+                self._budget.give_back(recording.size)
                 recording.ended = self._clock()
                 if self._named.get(recording.key) is recording:
                     del self._named[recording.key]
             elif self._finished.get(recording.key) is recording:
                 self._forget(recording)
 
-    def take(self, recording: Recording) -> bool:
-        """Count one more step of a running trace, if there is room; the lock is held."""
-        if recording not in self._running or recording.size >= self._limits.max_trace_steps:
-            return False
-        while self._finished and self._steps >= self._limits.max_steps:
-            self._forget_oldest()
-        if self._steps >= self._limits.max_steps:
-            return False
-        self._steps += 1
-        recording.size += 1
-        return True
-
     @property
     def traces(self) -> int:
         """Traces in memory, running or kept."""
-        with self.lock:
+        with self._budget.lock:
             self._expire()
             return self._count
 
@@ -131,9 +115,9 @@ class TraceStore:
     @property
     def steps(self) -> int:
         """Steps of all traces."""
-        with self.lock:
+        with self._budget.lock:
             self._expire()
-            return self._steps
+            return self._budget.steps
 
     @property
     def _count(self) -> int:
@@ -148,13 +132,17 @@ class TraceStore:
                 return
             self._forget_oldest()
 
-    def _forget_oldest(self) -> None:
+    def _forget_oldest(self) -> bool:
+        """Forget the finished trace that is oldest; False if there is none."""
+        if not self._finished:
+            return False
         self._forget(next(iter(self._finished.values())))
+        return True
 
     def _forget(self, finished: Recording | None) -> None:
         if finished is None:
             return
         del self._finished[finished.key]
-        self._steps -= finished.size
+        self._budget.give_back(finished.size)
         if self._named.get(finished.key) is finished:
             del self._named[finished.key]

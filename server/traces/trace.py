@@ -13,9 +13,12 @@ from router.mixture import Combination, Mixture
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """The mixture from one generated token on: adapter → weight, and the base model's share.
+    """The mixture from one generated token on.
 
-    Tokens are counted from 0, the first one that was generated.
+    Attributes:
+        token: number of the token, from 0, the first one that was generated.
+        weights: adapter → weight.
+        base_share: the base model's share.
     """
 
     token: int
@@ -37,7 +40,7 @@ class TraceHead:
     """What is known of a trace before the first token.
 
     Attributes:
-        request_id: the request's id, as ``X-Request-Id`` tells it.
+        request_id: the request's id, as in the header ``X-Request-Id``.
         policy: the policy's name, or None.
         policy_version: its version, or None.
         scope: when weights are computed: ``token`` or ``recompute``.
@@ -64,7 +67,7 @@ class ChoiceTrace:
     Attributes:
         index: the choice's number; prompt by prompt, as in the answer.
         prompt: the number of its prompt.
-        tokens: how many were generated so far; None if nobody has told.
+        tokens: how many were generated so far; None if that is not known.
         steps: at least one, the first at token 0.
     """
 
@@ -105,7 +108,7 @@ class Trace:
 
     def as_json(self, *, expand: bool = False) -> dict[str, Any]:
         """The trace on the wire; ``expand`` adds the weights of each token."""
-        told = []
+        choices = []
         for choice in self.choices:
             entry: dict[str, Any] = {
                 "index": choice.index,
@@ -116,7 +119,7 @@ class Trace:
             if expand:
                 each = choice.per_token(self.end_of(choice))
                 entry["per_token"] = [step.as_json() for step in each]
-            told.append(entry)
+            choices.append(entry)
         head = self.head
         return {
             "object": "trace",
@@ -129,5 +132,5 @@ class Trace:
             "adapters": list(head.adapters),
             "finished": self.finished,
             "truncated": self.truncated,
-            "choices": told,
+            "choices": choices,
         }

@@ -31,9 +31,8 @@ def router(server: RunningServer, encoder_path: Path, tiny_static: Path) -> Rout
         default_policies(),
         static=StaticEncoder(str(tiny_static), tokenizer=server.base_folder),
     )
-    made.add_adapters(
-        (name, name, RoutingData(description=TOPICS[name])) for name in server.adapters
-    )
+    for name in server.adapters:
+        made.add_adapter(name, name, RoutingData(description=TOPICS[name]))
     return made
 
 

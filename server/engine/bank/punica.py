@@ -34,7 +34,7 @@ class GatedPunica(PunicaWrapperBase):
 
 
 class BoundLayer:
-    """One LoRA layer's way into the bank: what it sees as its punica wrapper."""
+    """One LoRA layer's way into the bank: its punica wrapper, as far as it knows."""
 
     def __init__(self, wrapper: GatedPunica, layer: Any) -> None:
         self.wrapper = wrapper

@@ -20,7 +20,14 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class SlotGates:
-    """One request's gates, by slot: ``inner`` and ``outer`` of the slots that take part."""
+    """One request's gates; :mod:`server.engine.bank.gates` says what they are.
+
+    Attributes:
+        slots: the slots that take part.
+        inner: the inner gate of each.
+        outer: the outer gate of each.
+        crossed: whether every pair of slots is multiplied, not each with itself alone.
+    """
 
     slots: tuple[int, ...]
     inner: tuple[float, ...]
@@ -29,7 +36,12 @@ class SlotGates:
 
 
 class StepGates:
-    """The persistent buffers and how a step fills them."""
+    """The persistent buffers and how a step fills them.
+
+    Attributes:
+        max_tokens: most tokens of a step.
+        max_slots: slots of the engine.
+    """
 
     def __init__(self, max_tokens: int, max_slots: int, device: torch.device | str) -> None:
         self.max_tokens = max_tokens

@@ -9,7 +9,7 @@ values of unlike mixtures, adapter versions and tenants apart.
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,13 +21,12 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from router.decision import Following
 from router.mixture import BASE_MODEL, Mixture
+from server.engine.client.parts import ClientParts
 from server.engine.client.plan import GenerationPlan, current_plan
-from server.engine.client.token_count import OnTokens, TokenCount
+from server.engine.client.token_count import TokenCount
 from server.engine.client.trace_feed import TraceFeed
-from server.engine.client.usage import Usage
-from server.engine.client.worker_policies import WorkerPolicies, policy_key
-from server.engine.messages import EXTRA_KEY, Follow
-from server.engine.trace_channel import TraceReceiver
+from server.engine.client.worker_policies import policy_key
+from server.engine.messages import EXTRA_KEY, RequestMixture, ReweighRequest
 
 WAIT_S: Final = 0.001
 MAX_WAITS: Final = 500
@@ -95,21 +94,13 @@ class Part:
 
 
 class MixingLLM(AsyncLLM):
-    """vLLM's client with mixtures.
+    """vLLM's client with mixtures. vLLM makes it; it serves once its parts are attached."""
 
-    Attributes:
-        adapter_ids: digests in slots → vLLM's ids. Set by the embedding engine.
-        usage: which adapters running requests use. Set by the embedding engine.
-        policies: the policies in the workers. Set by the embedding engine.
-        traces: where the workers tell weighings. Set by the embedding engine.
-        on_tokens: told of what made the tokens of each answer. Set by the embedding engine.
-    """
+    _parts: ClientParts
 
-    adapter_ids: Mapping[str, int]
-    usage: Usage
-    policies: WorkerPolicies
-    traces: TraceReceiver
-    on_tokens: OnTokens
+    def attach(self, parts: ClientParts) -> None:
+        """Take the parts that requests need from now on."""
+        self._parts = parts
 
     async def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, *args: Any, **kwargs: Any
@@ -117,39 +108,39 @@ class MixingLLM(AsyncLLM):
         """Generate; the mixture's adapters count as used until the request has left the engine.
 
         vLLM's generator aborts the request when it is closed early, so that the count falls only
-        after the engine has been told.
+        after the engine knows of it.
         """
         plan = current_plan.get()
         part = Part.of(plan, request_id)
         is_delta = sampling_params.output_kind is RequestOutputKind.DELTA
         count = TokenCount(is_delta=is_delta)
-        with self.usage.holding(part.digests):
-            async with self._following(plan, part, request_id) as telling:
+        with self._parts.usage.holding(part.digests):
+            async with self._following(plan, part, request_id) as feed:
                 outputs = super().generate(prompt, sampling_params, request_id, *args, **kwargs)
                 try:
                     async with aclosing(outputs):
                         async for output in outputs:
                             for choice in output.outputs:
-                                self._count(count, telling, choice)
-                            if telling is not None:
-                                await _caught_up(telling, output)
+                                self._count(count, feed, choice)
+                            if feed is not None:
+                                await _caught_up(feed, output)
                             yield output
                 finally:
-                    if telling is None:
+                    if feed is None:
                         mixture = part.mixture
-                        self.on_tokens(mixture.weights, mixture.base_share, count.total)
+                        self._parts.on_tokens(mixture.weights, mixture.base_share, count.total)
 
-    def _count(self, count: TokenCount, telling: TraceFeed | None, choice: Any) -> None:
-        """Count one choice's new tokens; those of weights that follow the answer step by step."""
+    def _count(self, count: TokenCount, feed: TraceFeed | None, choice: Any) -> None:
+        """Count one choice's new tokens; where weights follow the answer, also what made each."""
         before, fresh = count.new(choice)
-        if telling is None:
+        if feed is None:
             return
-        telling.generated(choice.index, before + fresh)
-        for step in telling.steps(choice.index, before, fresh):
-            self.on_tokens(step.weights, step.base_share, 1)
+        feed.generated(choice.index, before + fresh)
+        for step in feed.steps(choice.index, before, fresh):
+            self._parts.on_tokens(step.weights, step.base_share, 1)
 
     def _ids(self, digests: Iterable[str]) -> dict[str, int]:
-        return {digest: self.adapter_ids[digest] for digest in digests}
+        return {digest: self._parts.adapter_ids[digest] for digest in digests}
 
     @asynccontextmanager
     async def _following(
@@ -157,22 +148,22 @@ class MixingLLM(AsyncLLM):
     ) -> AsyncIterator[TraceFeed | None]:
         """Where a request's weights follow its answer: its policy in the workers, its trace open.
 
-        Gives what tells the request's recording, if it has one.
+        Gives what feeds the request's recording, if it has one.
         """
         following = part.following
         if plan is None or following is None:
             yield None
             return
-        async with self.policies.holding(following.reweighing, self._ids(part.digests)):
+        async with self._parts.policies.holding(following.reweighing, self._ids(part.digests)):
             if plan.recording is None:
                 yield None
                 return
             known = following.reweighing.snapshot.known
-            names = {self.adapter_ids[digest]: name for name, digest in known.items()}
+            names = {self._parts.adapter_ids[digest]: name for name, digest in known.items()}
             prompt = number_of(plan, request_id) or 0
-            telling = TraceFeed(plan.recording, following, names, prompt)
-            with self.traces.open(request_id, telling.weighed):
-                yield telling
+            feed = TraceFeed(plan.recording, following, names, prompt)
+            with self._parts.traces.open(request_id, feed.weighed):
+                yield feed
 
     async def add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
@@ -190,7 +181,7 @@ class MixingLLM(AsyncLLM):
         extra = dict(params.extra_args or {})
         extra.pop(EXTRA_KEY, None)
         if part.following is not None or not part.mixture.is_base:
-            extra[EXTRA_KEY] = self._wire(part, request_id)
+            extra[EXTRA_KEY] = self._message(part, request_id).to_wire()
         params.extra_args = extra or None
         if part.following is not None and part.following.scope == "recompute":
             # What a block holds depends on how far the request had come when it was computed.
@@ -202,26 +193,24 @@ class MixingLLM(AsyncLLM):
                 prompt["cache_salt"] = salt
         return await super().add_request(request_id, prompt, params, *args, **kwargs)
 
-    def _wire(self, part: Part, request_id: str) -> dict[str, Any]:
+    def _message(self, part: Part, request_id: str) -> RequestMixture:
         """The mixture as the workers read it."""
-        members = part.mixture.members
-        wire: dict[str, Any] = {
-            "ids": [self.adapter_ids[member.digest] for member in members],
-            "weights": [member.weight for member in members],
-            "combination": part.mixture.combination,
-        }
+        weights = tuple(
+            (self._parts.adapter_ids[member.digest], member.weight)
+            for member in part.mixture.members
+        )
         following = part.following
-        if following is not None:
-            wire["combination"] = following.reweighing.config.combination
-            wire["follow"] = Follow(
-                key=policy_key(following.reweighing, self._ids(part.digests)),
-                scope="token" if following.scope == "token" else "recompute",
-                stride=following.stride,
-                messages=following.spoken.messages,
-                text=following.spoken.text,
-                trace=request_id if self.traces.listens(request_id) else None,
-            ).to_wire()
-        return wire
+        if following is None:
+            return RequestMixture(weights, part.mixture.combination, None)
+        reweigh = ReweighRequest(
+            policy=policy_key(following.reweighing, self._ids(part.digests)),
+            scope="token" if following.scope == "token" else "recompute",
+            stride=following.stride,
+            messages=following.spoken.messages,
+            text=following.spoken.text,
+            trace=request_id if self._parts.traces.listens(request_id) else None,
+        )
+        return RequestMixture(weights, following.reweighing.config.combination, reweigh)
 
     @staticmethod
     def _salt(plan: GenerationPlan | None, part: Part) -> str | None:
@@ -232,9 +221,9 @@ class MixingLLM(AsyncLLM):
         return salt if part.following is None else f"{salt}-{uuid4().hex}"
 
 
-async def _caught_up(telling: TraceFeed, output: Any) -> None:
+async def _caught_up(feed: TraceFeed, output: Any) -> None:
     """Let the weighings that made an output's tokens arrive before it goes on."""
     for _ in range(MAX_WAITS):
-        if not any(telling.is_behind(choice.index) for choice in output.outputs):
+        if not any(feed.is_behind(choice.index) for choice in output.outputs):
             return
         await asyncio.sleep(WAIT_S)

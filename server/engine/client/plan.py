@@ -21,8 +21,8 @@ class GenerationPlan:
         mixtures: as many as the request has prompts (one for chat and responses).
         tenant: an opaque name; key-value blocks are never shared between tenants.
         user_salt: the client's own ``cache_salt``, or None.
-        followings: one per prompt where weights follow the answer; else None in its place.
-        recording: what gate updates are told to; None where the scope is ``prompt``.
+        followings: one per prompt where weights follow the answer; None where they stay.
+        recording: the trace that weighings go into; None where the scope is ``prompt``.
     """
 
     mixtures: tuple[Mixture, ...]

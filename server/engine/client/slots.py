@@ -13,6 +13,7 @@ from typing import Any
 from adapters.format.peft_format import module_scalings, read_config
 from server.engine.client.usage import Usage
 from server.engine.errors import EngineFull, EngineLoadError
+from server.engine.messages import LoadAdapter
 
 PART_S = 0.012
 """About how long a part of a load takes."""
@@ -58,11 +59,17 @@ class Slots:
                 return
             if len(self.ids) >= self._capacity:
                 raise EngineFull(f"all {self._capacity} slots are taken")
-            facts = read_config(folder).max_rank, max(module_scalings(folder).values())
             adapter_id = next(self._next_id)
-            adapter = (adapter_id, digest, str(folder), facts, PART_S * max(1, waiting))
+            part = LoadAdapter(
+                adapter_id=adapter_id,
+                digest=digest,
+                folder=str(folder),
+                rank=read_config(folder).max_rank,
+                scaling=max(module_scalings(folder).values()),
+                seconds=PART_S * max(1, waiting),
+            )
             try:
-                while not all(await self._call("loralloy_load", *adapter)):
+                while not all(await self._call("loralloy_load", part.to_wire())):
                     pass  # between two calls there is a step, if anything runs
             except BaseException as error:
                 # vLLM raises plain Exception for a failed call, and leaves a half-written slot

@@ -1,4 +1,4 @@
-"""Counts the tokens of a request's answers, whichever way vLLM tells them."""
+"""Counts the tokens of a request's answers, in whichever form vLLM gives them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,16 +17,16 @@ class TokenCount:
 
     def __init__(self, *, is_delta: bool) -> None:
         self._is_delta = is_delta
-        self._seen: Counter[int] = Counter()
+        self._counted: Counter[int] = Counter()
 
     def new(self, choice: Any) -> tuple[int, int]:
         """Of one choice of an output: tokens before it, and tokens that it adds."""
-        before, told = self._seen[choice.index], len(choice.token_ids)
-        fresh = told if self._is_delta else max(0, told - before)
-        self._seen[choice.index] = before + fresh
+        before, given = self._counted[choice.index], len(choice.token_ids)
+        fresh = given if self._is_delta else max(0, given - before)
+        self._counted[choice.index] = before + fresh
         return before, fresh
 
     @property
     def total(self) -> int:
         """Tokens of all choices."""
-        return self._seen.total()
+        return self._counted.total()

@@ -1,16 +1,16 @@
-"""From what the engine says of one prompt's answers to the request's recording."""
+"""From the engine's weighings and tokens of one prompt's answers to the request's recording."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 from router.decision import Following
-from server.engine.messages import Weighed
+from server.engine.messages import AdapterWeights
 from server.traces.recording import Recording
 from server.traces.trace import TraceStep
 
 
 class TraceFeed:
-    """Tells a recording of one prompt's weighings and tokens; each method may run in any thread.
+    """Feeds a recording with one prompt's weighings and tokens. Any method in any thread.
 
     Args:
         recording: the request's.
@@ -29,16 +29,16 @@ class TraceFeed:
         self._tokens: Counter[int] = Counter()
         self._numbers: Counter[int] = Counter()
 
-    def weighed(self, child: int, number: int, weighed: Weighed) -> None:
-        """A weighing: the sink of a :class:`server.engine.trace_channel.TraceReceiver`.
+    def weighed(self, child: int, number: int, by_id: AdapterWeights) -> None:
+        """Take a weighing: the sink of a :class:`server.engine.trace_channel.TraceReceiver`.
 
         Raises:
             ValueError: the request has no such choice, or knows no such adapter.
         """
-        unknown = [adapter for adapter, _ in weighed if adapter not in self._names]
+        unknown = [adapter for adapter, _ in by_id if adapter not in self._names]
         if unknown:
             raise ValueError(f"adapters {unknown} are none of this request's")
-        weights = {self._names[adapter]: weight for adapter, weight in weighed}
+        weights = {self._names[adapter]: weight for adapter, weight in by_id}
         self._recording.add(
             number * self._following.stride,
             weights,
@@ -48,12 +48,12 @@ class TraceFeed:
         self._numbers[child] = max(number, self._numbers[child])
 
     def is_behind(self, child: int) -> bool:
-        """Whether the weighing that made a choice's last token has not been told yet."""
+        """Whether the weighing that made a choice's last token has not arrived yet."""
         last = max(0, self._tokens[child] - 1)
         return self._numbers[child] < last // self._following.stride
 
     def generated(self, child: int, tokens: int) -> None:
-        """So many tokens of a choice there are by now."""
+        """Take how many tokens a choice has by now."""
         self._tokens[child] = tokens
         self._recording.generated(tokens, choice=self._first + child)
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from router.reweighing import Reweighing
+from server.engine.messages import PutPolicy
 
 IDLE_KEPT: Final = 32
 """Policies that stay in the workers though no request uses them, for the next one."""
@@ -19,10 +20,10 @@ Call = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
 def policy_key(reweighing: Reweighing, ids: Mapping[str, int]) -> str:
     """The name of a policy in the workers: a digest of all that its weights depend on."""
     wire = reweighing.to_wire()
-    said = json.dumps(
+    content = json.dumps(
         [wire, sorted(ids.items())], sort_keys=True, default=lambda raw: bytes(raw).hex()
     )
-    return hashlib.sha256(said.encode()).hexdigest()
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 class WorkerPolicies:
@@ -85,7 +86,8 @@ class WorkerPolicies:
     async def _put(self, key: str, reweighing: Reweighing, ids: Mapping[str, int]) -> None:
         async with self._changing:
             if key not in self._there:
-                await self._call("loralloy_put_policy", (key, reweighing.to_wire(), dict(ids)))
+                message = PutPolicy(key, reweighing.to_wire(), dict(ids))
+                await self._call("loralloy_put_policy", (message.to_wire(),))
                 self._there[key] = None
             self._there.move_to_end(key)
 

@@ -9,16 +9,22 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
-from server.engine.bank.kernels.operator import installed_kernel
 from server.engine.bank.punica import BoundLayer
 from server.engine.cores import keep_to
+from server.engine.messages import LoadAdapter, LoadEncoders, PutPolicy, WorkerReport
 from server.engine.trace_channel import TraceSender
-from server.engine.worker.runner_state import bank_of, reweigher, slot_table, staging
-from server.engine.worker.step_hook import HOOK_MARK, LOG_ATTRIBUTE
+from server.engine.worker.runner_state import (
+    bank_of,
+    gate_logs,
+    reweigher,
+    slot_table,
+    staging,
+)
+from server.engine.worker.step_hook import HOOK_MARK
 
 
 class BankWorker:
-    """Worker extension: the slot table and the probe."""
+    """The calls. What they take and give is in :mod:`server.engine.messages`."""
 
     model_runner: Any
     add_lora: Any
@@ -29,30 +35,30 @@ class BankWorker:
         """Compute on these processor cores alone."""
         keep_to(cores)
 
-    def loralloy_load(
-        self, adapter_id: int, name: str, folder: str, facts: tuple[int, float], seconds: float
-    ) -> bool:
+    def loralloy_load(self, wire: dict[str, Any]) -> bool:
         """Read on an adapter for so long; once it is read, copy it into a slot, where it stays.
 
+        With little of the time left, the copy becomes a part of its own.
+
         Args:
-            adapter_id: a new one begins a new adapter.
-            name: the adapter's digest.
-            folder: its files.
-            facts: its rank and its scaling.
-            seconds: what this part may take; with little of it left, the copy becomes the next.
+            wire: a :class:`LoadAdapter`.
 
         Returns:
             Whether it is in its slot.
         """
+        part = LoadAdapter.from_wire(wire)
         table = slot_table(self.model_runner)
-        if adapter_id in table.ranks:
+        if part.adapter_id in table.ranks:
             return True
-        if not staging(self.model_runner).read(adapter_id, folder, seconds):
+        if not staging(self.model_runner).read(part.adapter_id, part.folder, part.seconds):
             return False
-        request = LoRARequest(lora_name=name, lora_int_id=adapter_id, lora_path=folder)
+        request = LoRARequest(
+            lora_name=part.digest, lora_int_id=part.adapter_id, lora_path=part.folder
+        )
         self.add_lora(request)
-        self.pin_lora(adapter_id)
-        table.ranks[adapter_id], table.scalings[adapter_id] = facts
+        self.pin_lora(part.adapter_id)
+        table.ranks[part.adapter_id] = part.rank
+        table.scalings[part.adapter_id] = part.scaling
         return True
 
     def loralloy_unload(self, adapter_id: int) -> None:
@@ -63,60 +69,51 @@ class BankWorker:
         table.ranks.pop(adapter_id, None)
         table.scalings.pop(adapter_id, None)
 
-    def loralloy_encoders(self, spec: str, static: str | None, traces: str) -> None:
+    def loralloy_load_encoders(self, wire: dict[str, Any]) -> None:
         """Begin to load the encoders by which running requests are weighed again.
 
         Args:
-            spec: as ``router.encoders.make_encoder`` takes it.
-            static: folder or name of the static encoder, or None.
-            traces: address that weighings are reported to.
+            wire: a :class:`LoadEncoders`.
         """
         from transformers import AutoTokenizer
 
+        message = LoadEncoders.from_wire(wire)
         weigher = reweigher(self.model_runner)
         config = self.model_runner.model_config
         weigher.decoder = AutoTokenizer.from_pretrained(config.tokenizer)
         if getattr(self, "rank", 0) == 0:  # the others weigh the same
-            weigher.report = TraceSender(traces).send
+            weigher.report = TraceSender(message.traces).send
         dtype = "bfloat16" if config.dtype is torch.bfloat16 else "float32"
-        weigher.load(spec, static, Path(config.tokenizer), dtype)
+        weigher.load(message.encoder, message.static, Path(config.tokenizer), dtype)
 
-    def loralloy_put_policy(self, key: str, wire: dict[str, Any], ids: dict[str, int]) -> None:
+    def loralloy_put_policy(self, wire: dict[str, Any]) -> None:
         """Take in a policy for requests whose weights follow their answer.
 
         Args:
-            key: the name by which requests refer to it.
-            wire: ``Reweighing.to_wire()``.
-            ids: digest → adapter id of its adapters, which are in slots.
+            wire: a :class:`PutPolicy`.
         """
-        reweigher(self.model_runner).put(key, wire, ids)
+        reweigher(self.model_runner).put(PutPolicy.from_wire(wire))
 
     def loralloy_drop_policy(self, key: str) -> None:
         """Forget a policy that no request uses any more."""
         reweigher(self.model_runner).drop(key)
 
-    def loralloy_probe(self) -> dict[str, Any]:
-        """What is live in this worker, for the handshake at start and for ``/ready``."""
+    def loralloy_report(self) -> dict[str, Any]:
+        """What is live in this worker, and what it counts: a :class:`WorkerReport`."""
         runner = self.model_runner
-        manager = runner.lora_manager._adapter_manager
+        first = next(iter(runner.lora_manager._adapter_manager.modules.values()))
         table = slot_table(runner)
         weigher = reweigher(runner)
-        hook = type(runner).set_active_loras
-        first = next(iter(manager.modules.values()))
-        return {
-            "wrapper": type(bank_of(runner)).__name__,
-            "runner": type(runner).__name__,
-            "hooked": bool(getattr(hook, HOOK_MARK, False)),
-            "bound": isinstance(first.punica_wrapper, BoundLayer),
-            "kernel": installed_kernel() is not None,
-            "slots": list(manager.lora_index_to_id),
-            "known": sorted(table.ranks),
-            "modules": len(manager.modules),
-            "steps": table.steps,
-            "mixed_steps": table.mixed_steps,
-            "step_mixtures": table.mixtures,
-            "policies": len(weigher.policies),
-            "weighings": weigher.weighings,
-            "failed_weighings": weigher.failures,
-            "gate_logs": sum(hasattr(state, LOG_ATTRIBUTE) for state in runner.requests.values()),
-        }
+        return WorkerReport(
+            wrapper=type(bank_of(runner)).__name__,
+            is_bound=isinstance(first.punica_wrapper, BoundLayer),
+            is_hooked=bool(getattr(type(runner).set_active_loras, HOOK_MARK, False)),
+            adapters=tuple(sorted(table.ranks)),
+            policies=len(weigher.policies),
+            gate_logs=gate_logs(runner),
+            weighings=weigher.weighings,
+            failed_weighings=weigher.failures,
+            steps=table.steps,
+            mixed_steps=table.mixed_steps,
+            step_mixtures=table.step_mixtures,
+        ).to_wire()

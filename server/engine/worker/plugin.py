@@ -29,7 +29,7 @@ def register() -> None:
     platform = type(current_platform)
     if getattr(platform, "loralloy", False):
         return
-    _follow_parent()
+    _die_with_parent()
     _install_operator()
     wrapper = "GatedPunicaCPU" if current_platform.is_cpu() else "GatedPunicaGPU"
     name = f"server.engine.bank.punica.{wrapper}"
@@ -42,7 +42,7 @@ def register() -> None:
     platform.loralloy = True
 
 
-def _follow_parent() -> None:
+def _die_with_parent() -> None:
     """Keep Ctrl-C from the engine's processes, and let none of them outlive the server.
 
     A terminal signals its whole foreground group, and vLLM's processes would die at once, before

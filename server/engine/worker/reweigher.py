@@ -1,4 +1,4 @@
-"""In the worker: weighing again while requests run.
+"""Weighing again in the worker, while requests run.
 
 The server puts policies (with their candidates' centroids) and the encoders' names here once; after
 that no step asks it anything. Texts of every weighing that a step needs, over all its requests, are
@@ -24,13 +24,13 @@ from router.reweighing import Reweighing
 from router.running_sum import RunningSum
 from router.threads import one_thread
 from router.window import RoutingInput, mean_embedding, stretches
-from server.engine.messages import Weighed, Weighing
+from server.engine.messages import AdapterWeights, PutPolicy, Weighing
 from server.engine.worker.gate_log import GateLog
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[list[Weighing]], None]
-"""Called with all weighings of a step that somebody wants to hear of."""
+"""Called with all weighings of a step whose requests are traced."""
 
 
 class Decoder(Protocol):
@@ -44,7 +44,12 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerPolicy:
-    """A policy, and the ids under which its adapters are in the engine."""
+    """A policy, and the ids under which its adapters are in the engine.
+
+    Attributes:
+        reweighing: the policy over its adapters.
+        ids: digest → vLLM's id.
+    """
 
     reweighing: Reweighing
     ids: Mapping[str, int]
@@ -52,7 +57,14 @@ class WorkerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A request some of whose weighings a step needs and its log does not hold yet."""
+    """A request some of whose weighings a step needs and its log does not hold yet.
+
+    Attributes:
+        name: the engine's name of the request.
+        log: its weighings so far.
+        last: number of the last weighing that the step needs.
+        generated: its generated tokens so far.
+    """
 
     name: str
     log: GateLog
@@ -70,17 +82,24 @@ class _Job:
     @property
     def answer(self) -> list[int]:
         """The generated tokens that it reads."""
-        return self.due.generated[: self.number * self.due.log.follow.stride]
+        return self.due.generated[: self.number * self.due.log.reweigh.stride]
 
 
 FAILED: Final = object()
+"""In the place of an embedding that could not be made."""
 
 
 @dataclass
 class Reweigher:
     """The policies, the encoders, and how often they were used.
 
-    ``weighings``, ``failures`` and ``encode_ms`` count since the start.
+    Attributes:
+        policies: the policies that the server put here, by key.
+        decoder: the base model's tokenizer; None until the encoders are named.
+        report: what sends weighings to the server; None in workers that need not.
+        weighings: weighings since the start.
+        failures: those that left the weights as they were.
+        encode_ms: time that embeddings took since the start, in milliseconds.
     """
 
     policies: dict[str, WorkerPolicy] = field(default_factory=dict)
@@ -109,19 +128,19 @@ class Reweigher:
         self._encoder = loader.submit(make_encoder, spec, threads=None, cache_size=0, dtype=dtype)
         loader.shutdown(wait=False)
 
-    def put(self, key: str, wire: Mapping[str, Any], ids: Mapping[str, int]) -> None:
+    def put(self, message: PutPolicy) -> None:
         """Take a policy in, and wait until its encoder can serve it.
 
         Raises:
             RuntimeError: no such encoder was named.
             EncoderFailed: it could not be loaded.
         """
-        reweighing = Reweighing.from_wire(wire)
+        reweighing = Reweighing.from_wire(message.policy)
         encoder = self._static if reweighing.config.encoder == "static" else self._encoder
         if encoder is None:
             raise RuntimeError(f"the workers have no {reweighing.config.encoder} encoder")
         encoder.result()
-        self.policies[key] = WorkerPolicy(reweighing, dict(ids))
+        self.policies[message.key] = WorkerPolicy(reweighing, message.ids)
 
     def drop(self, key: str) -> None:
         """Forget a policy that no request uses any more."""
@@ -140,19 +159,19 @@ class Reweigher:
         ]
         if not jobs:
             return
-        told: list[Weighing] = []
-        for job, weighed in zip(jobs, self._weighed(jobs, self._embedded(jobs)), strict=True):
+        traced: list[Weighing] = []
+        for job, found in zip(jobs, self._weighed(jobs, self._embedded(jobs)), strict=True):
             log = job.due.log
-            weighed = log.weighings[-1] if weighed is None else weighed
-            log.weighings.append(weighed)
+            weights = log.weighings[-1] if found is None else found
+            log.weighings.append(weights)
             self.weighings += 1
-            if log.follow.trace is not None:
-                told.append(Weighing(log.follow.trace, job.due.name, job.number, weighed))
-        if told and self.report is not None:
-            self.report(told)
+            if log.reweigh.trace is not None:
+                traced.append(Weighing(log.reweigh.trace, job.due.name, job.number, weights))
+        if traced and self.report is not None:
+            self.report(traced)
 
     def _embedded(self, jobs: list[_Job]) -> list[Any]:
-        """One embedding [d] for each job: None where nothing is said, FAILED where it could not."""
+        """One embedding [d] for each job: None for no text, FAILED where it could not be made."""
         started = perf_counter()
         is_static = [self._config(job).encoder == "static" for job in jobs]
         summed = iter(self._summed([job for job, yes in zip(jobs, is_static, strict=True) if yes]))
@@ -166,7 +185,7 @@ class Reweigher:
         return found
 
     def _config(self, job: _Job) -> PolicyConfig:
-        return self.policies[job.due.log.follow.key].reweighing.config
+        return self.policies[job.due.log.reweigh.policy].reweighing.config
 
     def _summed(self, jobs: list[_Job]) -> list[Any]:
         """A static encoder's embedding [d] for each job, from its request's running sum."""
@@ -182,8 +201,7 @@ class Reweigher:
     def _state(self, encoder: StaticEncoder, job: _Job) -> SumState:
         log = job.due.log
         if log.running is None:
-            spoken = RoutingInput(log.follow.messages, log.follow.text)
-            log.running = RunningSum.of(encoder, self._config(job).window, spoken)
+            log.running = RunningSum.of(encoder, self._config(job).window, _prompt(log))
         return log.running.state(job.answer)
 
     def _encoded(self, texts: list[list[str]]) -> list[Any]:
@@ -206,29 +224,33 @@ class Reweigher:
         answer = self.decoder.decode(
             job.answer, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        follow = job.due.log.follow
-        spoken = RoutingInput(follow.messages, follow.text)
-        return stretches(spoken, self._config(job).window, self._loaded(), answer)
+        window = self._config(job).window
+        return stretches(_prompt(job.due.log), window, self._loaded(), answer)
 
     def _loaded(self) -> Encoder:
         assert self._encoder is not None, "a policy is put in only once there is an encoder"
         return self._encoder.result()
 
-    def _weighed(self, jobs: list[_Job], embeddings: list[Any]) -> list[Weighed | None]:
+    def _weighed(self, jobs: list[_Job], embeddings: list[Any]) -> list[AdapterWeights | None]:
         """What each job weighs, policy by policy; None where it could not be found out."""
-        found: list[Weighed | None] = [None] * len(jobs)
-        places: dict[str, list[int]] = {}
-        for place, job in enumerate(jobs):
-            if embeddings[place] is not FAILED:
-                places.setdefault(job.due.log.follow.key, []).append(place)
-        for key, those in places.items():
+        found: list[AdapterWeights | None] = [None] * len(jobs)
+        numbers: dict[str, list[int]] = {}
+        for number, job in enumerate(jobs):
+            if embeddings[number] is not FAILED:
+                numbers.setdefault(job.due.log.reweigh.policy, []).append(number)
+        for key, those in numbers.items():
             policy = self.policies[key]
             try:
-                mixtures = policy.reweighing.mixtures([embeddings[place] for place in those])
+                mixtures = policy.reweighing.mixtures([embeddings[number] for number in those])
             except RoutingError:
                 logger.exception("running requests could not be weighed again")
                 self.failures += len(those)
                 continue
-            for place, mixture in zip(those, mixtures, strict=True):
-                found[place] = tuple((policy.ids[m.digest], m.weight) for m in mixture.members)
+            for number, mixture in zip(those, mixtures, strict=True):
+                found[number] = tuple((policy.ids[m.digest], m.weight) for m in mixture.members)
         return found
+
+
+def _prompt(log: GateLog) -> RoutingInput:
+    """The prompt as the router read it."""
+    return RoutingInput(log.reweigh.messages, log.reweigh.text)

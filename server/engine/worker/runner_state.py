@@ -1,11 +1,15 @@
-"""Where our parts live on vLLM's model runner."""
+"""Where our parts live on vLLM's model runner.
+
+Each is made on first use, so that no moment of vLLM's start has to be hooked for it.
+"""
 
 from typing import Any
 
 from server.engine.bank.punica import GatedPunica
+from server.engine.worker.gate_log import LOG_ATTRIBUTE
 from server.engine.worker.reweigher import Reweigher
+from server.engine.worker.slot_table import SlotTable
 from server.engine.worker.staging import Staging
-from server.engine.worker.step_hook import SlotTable
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -23,16 +27,16 @@ def bank_of(runner: Any) -> GatedPunica:
 
 
 def slot_table(runner: Any) -> SlotTable:
-    """The runner's slot table, made on first use."""
-    table = getattr(runner, "loralloy_slots", None)
-    if not isinstance(table, SlotTable):
-        table = SlotTable()
-        runner.loralloy_slots = table
-    return table
+    """The runner's slot table."""
+    found = getattr(runner, "loralloy_slots", None)
+    if not isinstance(found, SlotTable):
+        found = SlotTable()
+        runner.loralloy_slots = found
+    return found
 
 
 def staging(runner: Any) -> Staging:
-    """The runner's staging, made on first use."""
+    """The runner's staging."""
     found = getattr(runner, "loralloy_staging", None)
     if not isinstance(found, Staging):
         found = Staging(runner.lora_manager)
@@ -41,9 +45,14 @@ def staging(runner: Any) -> Staging:
 
 
 def reweigher(runner: Any) -> Reweigher:
-    """The runner's reweigher, made on first use."""
+    """The runner's reweigher."""
     found = getattr(runner, "loralloy_reweigher", None)
     if not isinstance(found, Reweigher):
         found = Reweigher()
         runner.loralloy_reweigher = found
     return found
+
+
+def gate_logs(runner: Any) -> int:
+    """How many of the runner's requests have a gate log."""
+    return sum(hasattr(state, LOG_ATTRIBUTE) for state in runner.requests.values())

@@ -13,7 +13,7 @@ from typing import Any, Final
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from server.engine.messages import EXTRA_KEY
+from server.engine.messages import RequestMixture
 
 RESTART_ATTRIBUTE: Final = "loralloy_restarted"
 """Attribute of a request: how many generated tokens it had when it was last started anew."""
@@ -21,15 +21,13 @@ RESTART_ATTRIBUTE: Final = "loralloy_restarted"
 
 def due_for_restart(request: Any) -> bool:
     """Whether a running request is about to decode a token under new weights."""
-    params = request.sampling_params
-    mixture = ((params and params.extra_args) or {}).get(EXTRA_KEY) or {}
-    follow = mixture.get("follow")
-    if follow is None or follow["scope"] != "recompute":
+    mixture = RequestMixture.carried_by(request)
+    if mixture is None or mixture.reweigh is None or mixture.reweigh.scope != "recompute":
         return False
     generated = request.num_output_tokens
     decoding = request.num_computed_tokens == request.num_tokens - 1
     again = getattr(request, RESTART_ATTRIBUTE, None) != generated
-    return bool(decoding and again and generated and generated % follow["stride"] == 0)
+    return bool(decoding and again and generated and generated % mixture.reweigh.stride == 0)
 
 
 class RestartingScheduler(Scheduler):

@@ -1,4 +1,4 @@
-"""In the worker: reading adapters bit by bit between steps, ahead of the copy into a slot.
+"""Reading adapters in the worker, bit by bit between steps, ahead of the copy into a slot.
 
 vLLM reads, converts and packs an adapter in one go between two steps, while every running answer
 waits. Here that is done in parts of some milliseconds, with steps in between, and ``add_lora``
@@ -63,7 +63,7 @@ class Staging:
         self._done.pop(adapter_id, None)
 
     def _take(self, request: LoRARequest) -> Any:
-        """In the place of vLLM's reading: what was staged, or else what is read now."""
+        """Instead of vLLM's reading: what was staged, or else what is read now."""
         staged = self._done.pop(request.lora_int_id, None)
         return self._read(request) if staged is None else staged
 

@@ -33,5 +33,6 @@ def router(encoder):
 
 @pytest.fixture
 def filled(router):
-    router.add_adapters((name, f"d-{name}", RoutingData(texts)) for name, texts in TEXTS.items())
+    for name, texts in TEXTS.items():
+        router.add_adapter(name, f"d-{name}", RoutingData(texts))
     return router

@@ -83,9 +83,9 @@ def test_the_commands_errors_take_one_line_and_write_nothing(
         ["--examples", str(examples), "--out", str(tmp_path / "none" / "x.json"), *encoder],
     ):
         assert main(arguments) == 1
-        told = capsys.readouterr().err
-        assert told.startswith("error: ")
-        assert told.count("\n") == 1
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
     assert not out.exists()
 
 

@@ -40,10 +40,10 @@ def test_candidates_that_leave_nothing_are_an_error(filled):
 
 
 def test_a_request_may_not_include_adapters_that_are_not_there(filled):
-    for name, allowed in (("gone", None), ("maths", {"code"})):
+    for name, visible in (("gone", None), ("maths", {"code"})):
         overrides = RoutingOverrides(candidates=Candidates(include=("code", name)))
         with pytest.raises(UnknownAdapterInPolicy, match=f"'{name}' in candidates.include"):
-            filled.route(SUM, overrides=overrides, visible=allowed)
+            filled.route(SUM, overrides=overrides, visible=visible)
 
 
 def test_a_request_may_not_include_adapters_that_cannot_be_scored(filled):

@@ -85,12 +85,6 @@ class InvalidPolicy(InvalidRequest):
     code = "invalid_policy"
 
 
-class UnknownCombination(InvalidRequest):
-    """There is no such rule for combining adapters."""
-
-    code = "unknown_combination"
-
-
 class NoCandidates(InvalidRequest):
     """Include and exclude lists leave no adapter to weigh."""
 

@@ -21,6 +21,9 @@ from torch.utils import cpp_extension
 
 logger = logging.getLogger(__name__)
 
+KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
+"""Environment variable that names the compiled kernel: set by the server, read by the workers."""
+
 SOURCE = Path(__file__).parent / "gated_lora.cpp"
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-w")
@@ -87,7 +90,3 @@ def build(folder: Path) -> Path | None:
             return None
         fresh.rename(target)
     return target
-
-
-KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
-"""Environment variable that names the compiled kernel: set by the server, read by the workers."""

@@ -87,10 +87,10 @@ def test_a_centroid_of_another_encoder_is_made_again_from_the_texts(encoder):
 
 
 @pytest.mark.parametrize(
-    ("made_by", "told"), [("another", "encoder 'another'"), (None, "no named")]
+    ("made_by", "words"), [("another", "encoder 'another'"), (None, "no named")]
 )
-def test_a_centroid_of_another_encoder_without_texts_is_refused(encoder, made_by, told):
-    with pytest.raises(CentroidMismatch, match=f"made by {told}.*'all-MiniLM-L6-v2'"):
+def test_a_centroid_of_another_encoder_without_texts_is_refused(encoder, made_by, words):
+    with pytest.raises(CentroidMismatch, match=f"made by {words}.*'all-MiniLM-L6-v2'"):
         centroid_of(encoder, RoutingData(centroids=((1.0,) * 384,), encoder=made_by))
 
 

@@ -115,8 +115,8 @@ def test_an_embedding_of_another_width_is_refused():
     index = CentroidIndex()
     index.put("a", "d", np.array([1.0, 0.0]))
     for width in (1, 4):
-        told = f"{width} values was looked up among centroids of 2"
-        with pytest.raises(InvalidCentroid, match=told):
+        words = f"{width} values was looked up among centroids of 2"
+        with pytest.raises(InvalidCentroid, match=words):
             index.scores(np.ones(width, np.float32))
 
 

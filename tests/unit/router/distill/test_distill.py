@@ -57,11 +57,11 @@ def files(tmp_path, tokenizer):
 
 
 def adapter(folder, name, encoder, texts):
-    place = folder / "adapters" / name
-    place.mkdir(parents=True)
+    at = folder / "adapters" / name
+    at.mkdir(parents=True)
     vector = centroid(encoder, texts).tolist()
-    (place / "router.json").write_text(json.dumps({"encoder": encoder.name, "centroid": vector}))
-    return place
+    (at / "router.json").write_text(json.dumps({"encoder": encoder.name, "centroid": vector}))
+    return at
 
 
 def test_the_command_makes_an_encoder_that_routes_as_its_teacher(
@@ -134,9 +134,9 @@ def test_the_commands_errors_take_one_line_and_write_nothing(encoder_path, files
     ):
         pairs = [pair for pair in (good | change).items() if pair[1] is not None]
         assert main([part for pair in pairs for part in pair]) == 1
-        told = capsys.readouterr().err
-        assert told.startswith("error: ")
-        assert told.count("\n") == 1
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
     assert not (files / "out").exists()
 
 

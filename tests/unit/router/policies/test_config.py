@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -63,7 +64,7 @@ def test_every_option_can_be_written(written):
 policies:
   mine:
     kind: softmax
-    description: All that can be said.
+    description: All options there are.
     temperature: 0.1
     candidates: {include: [maths, code], exclude: [science]}
     window: {part: tail, pieces: 128}
@@ -208,8 +209,8 @@ def test_all_faults_of_a_file_are_told_in_order(written):
     text = "policies:\n  a: {kind: tle, top_k: 0, zzz: 1}\n  b: {kind: none}\n  c: {kind: tle}"
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(written(text))
-    told = [(problem.line, problem.field) for problem in caught.value.problems]
-    assert told == [(2, "policies.a.top_k"), (2, "policies.a.zzz"), (3, "policies.b.kind")]
+    faults = [(problem.line, problem.field) for problem in caught.value.problems]
+    assert faults == [(2, "policies.a.top_k"), (2, "policies.a.zzz"), (3, "policies.b.kind")]
 
 
 def test_policies_can_share_values_by_yaml_anchors(written):
@@ -230,6 +231,21 @@ def test_versions_are_equal_for_equal_policies_only():
 
 def test_a_version_stays_the_same_from_one_start_to_the_next():
     assert parse_policy("a", {"kind": "nearest"}).version == "9e1c68630a12"
+
+
+def test_a_request_may_change_every_option_but_those_that_say_what_a_policy_is():
+    kinds = [Options, *POLICIES.values()]
+    every = {name for kind in kinds for name in kind.model_fields}
+    fixed = {"description", "kind", "weights", "guard_negative"}
+    assert set(RoutingOverrides.model_fields) == every - fixed
+
+
+def test_an_override_is_of_its_options_type_or_left_out():
+    of_kinds = [get_type_hints(kind) for kind in POLICIES.values()]
+    types = get_type_hints(RoutingOverrides)
+    for name, field in RoutingOverrides.model_fields.items():
+        assert field.default is None
+        assert {of[name] | None for of in of_kinds if name in of} == {types[name]}, name
 
 
 def test_overrides_make_another_policy_and_version():

@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.errors import UnknownCombination
 from router.policies import options
 from router.policies.options import Candidates
 
@@ -57,9 +56,3 @@ def test_the_best_score_has_to_reach_the_threshold(threshold, reached):
 )
 def test_lists_let_candidates_through(candidates, through):
     assert [name for name in "abc" if options.is_candidate(name, candidates)] == list(through)
-
-
-def test_combinations_are_known_by_name():
-    assert options.combination_named("linear_peft04") == "linear_peft04"
-    with pytest.raises(UnknownCombination, match="'ties'; known: cat, linear, linear_peft04"):
-        options.combination_named("ties")

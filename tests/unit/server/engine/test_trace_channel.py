@@ -26,7 +26,7 @@ def arrived(heard: list, count: int) -> bool:
 def test_weighings_arrive_in_order_with_their_choice(receiver: TraceReceiver) -> None:
     sender = TraceSender(receiver.address)
     heard: list = []
-    with receiver.open("one", lambda *said: heard.append(said)):
+    with receiver.open("one", lambda *weighing: heard.append(weighing)):
         first = Weighing("one", "one-5af0", 1, ((1, 0.25), (2, 0.75)))
         sender.send([Weighing("other", "other-1", 1, ((1, 1.0),)), first])
         sender.send([Weighing("one", "3_one-5af0", 2, ())])
@@ -43,6 +43,9 @@ def test_a_listener_that_fails_stops_no_other(receiver: TraceReceiver) -> None:
     def refuse(choice: int, number: int, weighed: object) -> None:
         raise ValueError("there is no such choice")
 
-    with receiver.open("bad", refuse), receiver.open("good", lambda *said: heard.append(said)):
+    with (
+        receiver.open("bad", refuse),
+        receiver.open("good", lambda *weighing: heard.append(weighing)),
+    ):
         sender.send([Weighing("bad", "bad", 1, ()), Weighing("good", "good", 1, ())])
         assert arrived(heard, 1)

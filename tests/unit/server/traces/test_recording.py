@@ -58,10 +58,10 @@ def test_every_token_has_the_weights_of_the_step_before_it():
     recording = begin(TraceStore(), stride=3)
     recording.add(3, CODE)
     recording.add(6, MATHS, base_share=0.2)
-    told = recording.steps(0, 8)
-    assert [step.token for step in told] == list(range(8))
-    assert [step.weights for step in told] == [MATHS] * 3 + [CODE] * 3 + [MATHS] * 2
-    assert [step.base_share for step in told] == [0.0] * 6 + [0.2] * 2
+    steps = recording.steps(0, 8)
+    assert [step.token for step in steps] == list(range(8))
+    assert [step.weights for step in steps] == [MATHS] * 3 + [CODE] * 3 + [MATHS] * 2
+    assert [step.base_share for step in steps] == [0.0] * 6 + [0.2] * 2
     assert recording.latest() == TraceStep(6, MATHS, 0.2)
 
 
@@ -178,9 +178,9 @@ def test_the_wire_form_is_plain_json():
     recording.add(2, CODE)
     recording.generated(3)
     recording.finish()
-    told = json.loads(json.dumps(store.get("t", "r").as_json(expand=True)))
-    choices = told.pop("choices")
-    assert told == {
+    wire = json.loads(json.dumps(store.get("t", "r").as_json(expand=True)))
+    choices = wire.pop("choices")
+    assert wire == {
         "object": "trace",
         "id": "r",
         "policy": "auto",

@@ -1,4 +1,4 @@
-"""What is refused, and how it is told."""
+"""What is refused, and in which words."""
 
 import json
 import subprocess
@@ -24,14 +24,14 @@ def test_the_tokenizer_is_found_in_the_cache_by_the_base_models_name(
 ):
     with pytest.raises(EncoderFailed, match="tokenizer of base model 'nobody/tiny' is not on this"):
         StaticEncoder(str(folder))
-    place = tmp_path / "cache" / "models" / "tiny"
-    place.mkdir(parents=True)
-    tokenizer.save(str(place / "tokenizer.json"))
+    model = tmp_path / "cache" / "models" / "tiny"
+    model.mkdir(parents=True)
+    tokenizer.save(str(model / "tokenizer.json"))
     monkeypatch.setenv("LORALLOY_CACHE_DIR", str(tmp_path / "cache"))
     found = make_encoder(f"static:{folder}")
-    given = StaticEncoder(str(folder), tokenizer=place)
+    given = StaticEncoder(str(folder), tokenizer=model)
     assert (found.encode(["add"]) == given.encode(["add"])).all()
-    (place / "tokenizer.json").write_text('{"model": 3}')
+    (model / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(EncoderFailed, match=r"the tokenizer.json of 'tiny' is damaged"):
         make_encoder(f"static:{folder}")
     with pytest.raises(EncoderFailed, match="no tokenizer can be read from 'nowhere'"):

@@ -10,7 +10,7 @@ def test_quantising_keeps_directions(bits):
     rows[7] = 0
     codes, scales = quantised(rows, bits)
     back = codes * scales[:, None].astype(np.float64)
-    kept = [place for place in range(50) if place != 7]
+    kept = [number for number in range(50) if number != 7]
     cosines = np.sum(back * rows, axis=1)[kept] / np.linalg.norm(back[kept], axis=1)
     cosines /= np.linalg.norm(rows[kept], axis=1)
     assert cosines.min() > {4: 0.98, 8: 0.9999}[bits]

@@ -8,7 +8,7 @@ from tests.support.following import follows
 NAMES = {7: "maths", 9: "code"}
 
 
-def told(prompt: int = 0, base_share: float = 0.0):
+def fed(prompt: int = 0, base_share: float = 0.0):
     decision = follows({"maths": 0.5}, 2, others=("code",), base_share=base_share)
     head = TraceHead("r", "auto", "v", "token", 2, "cat", ("code", "maths"), 2)
     recording = TraceStore().begin("t", head, [TraceStep(0, {"maths": 0.5})] * 2)
@@ -16,9 +16,9 @@ def told(prompt: int = 0, base_share: float = 0.0):
 
 
 def test_a_weighing_becomes_a_step_of_its_own_choice():
-    telling, recording = told(prompt=1)
-    telling.weighed(1, 0, ((7, 1.0),))
-    telling.weighed(1, 3, ((9, 0.75), (7, 0.25)))
+    feed, recording = fed(prompt=1)
+    feed.weighed(1, 0, ((7, 1.0),))
+    feed.weighed(1, 3, ((9, 0.75), (7, 0.25)))
     choices = recording.trace.choices
     assert choices[3].steps == (
         TraceStep(0, {"maths": 1.0}),
@@ -29,38 +29,38 @@ def test_a_weighing_becomes_a_step_of_its_own_choice():
 
 
 def test_the_base_models_share_is_the_policys():
-    telling, recording = told(base_share=0.2)
+    feed, recording = fed(base_share=0.2)
     for number, weights in enumerate([((7, 0.5), (9, 0.3001)), ((7, 1.0),), ()]):
-        telling.weighed(0, number, weights)
+        feed.weighed(0, number, weights)
     assert [step.base_share for step in recording.trace.choices[0].steps] == [0.2, 0.0, 1.0]
 
 
 def test_without_a_share_rounding_makes_none():
-    telling, recording = told()
-    telling.weighed(0, 0, ((7, 0.3333), (9, 0.6666)))
+    feed, recording = fed()
+    feed.weighed(0, 0, ((7, 0.3333), (9, 0.6666)))
     assert recording.latest().base_share == 0.0
 
 
 def test_tokens_are_told_by_choice():
-    telling, recording = told(prompt=1)
-    telling.generated(0, 1)
-    telling.generated(0, 4)
-    telling.generated(1, 9)
+    feed, recording = fed(prompt=1)
+    feed.generated(0, 1)
+    feed.generated(0, 4)
+    feed.generated(1, 9)
     assert [choice.tokens for choice in recording.trace.choices] == [None, None, 4, 9]
 
 
 def test_each_token_has_its_step():
-    telling, _ = told(prompt=1)
-    telling.weighed(1, 0, ((7, 1.0),))
-    telling.weighed(1, 1, ((9, 1.0),))
-    names = [list(step.weights) for step in telling.steps(1, 0, 4)]
+    feed, _ = fed(prompt=1)
+    feed.weighed(1, 0, ((7, 1.0),))
+    feed.weighed(1, 1, ((9, 1.0),))
+    names = [list(step.weights) for step in feed.steps(1, 0, 4)]
     assert names == [["maths"], ["maths"], ["code"], ["code"]]
 
 
 @pytest.mark.parametrize(("child", "adapter"), [(2, 7), (0, 8)])
 def test_what_is_not_the_requests_is_refused(child, adapter):
-    telling, recording = told(prompt=1)
+    feed, recording = fed(prompt=1)
     before = recording.trace
     with pytest.raises(ValueError, match=r"no choice|none of this request's"):
-        telling.weighed(child, 0, ((adapter, 1.0),))
+        feed.weighed(child, 0, ((adapter, 1.0),))
     assert recording.trace == before

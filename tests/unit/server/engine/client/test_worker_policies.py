@@ -9,6 +9,7 @@ from router.centroids.index import Entry, built
 from router.policies.config import parse_policy
 from router.reweighing import Reweighing
 from server.engine.client.worker_policies import IDLE_KEPT, WorkerPolicies
+from server.engine.messages import PutPolicy
 
 IDS = {"d-a": 1}
 
@@ -24,7 +25,7 @@ class Workers:
 
     async def call(self, method: str, arguments: tuple[Any, ...]) -> None:
         if method == "loralloy_put_policy":
-            self.held.add(arguments[0])
+            self.held.add(PutPolicy.from_wire(arguments[0]).key)
             self.puts += 1
         else:
             self.held.discard(arguments[0])

@@ -2,14 +2,14 @@
 
 import pytest
 
-from server.engine.messages import Follow
+from server.engine.messages import ReweighRequest
 from server.engine.worker.gate_log import GateLog
 
 PROMPT, NEW = 7, 20
 
 
 def log(scope: str, stride: int) -> GateLog:
-    return GateLog(Follow("key", scope, stride, text="hello"))
+    return GateLog(ReweighRequest("key", scope, stride, (), "hello", None))
 
 
 def numbers(one: GateLog, first: int, count: int, generated: int) -> list[int]:
@@ -40,8 +40,3 @@ def test_recompute_gives_every_row_the_step_at_hand(stride: int) -> None:
     for generated in range(NEW):
         rows = numbers(log("recompute", stride), 0, PROMPT + generated, generated)
         assert rows == [generated // stride] * (PROMPT + generated)
-
-
-def test_what_is_followed_survives_the_wire() -> None:
-    follow = Follow("k", "recompute", 4, (("user", "hi"), ("assistant", "yes")), None, "trace")
-    assert Follow.from_wire(follow.to_wire()) == follow
