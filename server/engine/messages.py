@@ -152,7 +152,7 @@ class PutPolicy(Message, frozen=True):
 
 
 class WorkerReport(Message, frozen=True):
-    """What a worker says of itself. Where nothing runs, all but ``policies`` and sums are 0.
+    """What is live in a worker, and what it counts.
 
     Attributes:
         wrapper: class of the punica wrapper that its LoRA layers call.
@@ -160,7 +160,7 @@ class WorkerReport(Message, frozen=True):
         is_hooked: whether each step passes our hook.
         adapters: ids of the adapters in its slots, ascending.
         policies: policies that it holds.
-        gate_logs: requests whose weighings it holds.
+        gate_logs: requests whose weighings it holds; 0 where nothing runs.
         weighings: weighings of running requests since the start.
         failed_weighings: those that left the weights as they were.
         steps: steps since the start.

@@ -1,1 +1,1 @@
-"""The engine's part that runs in vLLM's worker."""
+"""The engine's part beside vLLM's: in its worker, and (``scheduler``) in its engine core."""
