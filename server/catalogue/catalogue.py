@@ -6,7 +6,7 @@ model names and the slots. An adapter is put into all of them or into none.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
@@ -95,7 +95,7 @@ class Catalogue:
             self.registry.all(), key=lambda a: a.name not in self._residency.pinned
         ):
             try:
-                await self._residency.warm({adapter.digest: adapter.path})
+                await self._residency.warm(adapter.digest)
             except StorageFailed as error:  # it may come back, and then loads when it is needed
                 logger.warning("adapter %s is not loaded yet: %s", adapter.name, error)
 
@@ -124,7 +124,7 @@ class Catalogue:
             if not created and routing is not None:
                 adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
             try:
-                await self._residency.warm({adapter.digest: adapter.path})
+                await self._residency.warm(adapter.digest)
             except (EngineError, StorageFailed):
                 if created:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
@@ -236,10 +236,12 @@ class Catalogue:
             await asyncio.to_thread(self._index_all, seen.changed)
             self.publish()
 
-    async def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
-        """Digest → folder of adapters given as (name, digest), as a lease needs them.
+    async def check_present(self, members: Collection[tuple[str, str]]) -> None:
+        """Let adapters through, given as (name, digest), whose content is still kept.
 
-        A request keeps the digests that it began with: what has been replaced since is still there.
+        A request keeps the digests that it began with: what has been replaced since stays for as
+        long as a lease needs it. So whoever asks must lease before it awaits anything else: what is
+        neither leased nor waited for may be thrown away at the next change of a version.
 
         Raises:
             AdapterBeingRemoved: one of them has been removed meanwhile.
@@ -255,7 +257,6 @@ class Catalogue:
         for name, digest in members:
             if plain(name) not in self.names.adapters or digest in missing:
                 raise AdapterBeingRemoved(f"adapter {name!r} has just been removed")
-        return {digest: store.path(digest) for _, digest in members}
 
     async def check_combination(
         self, combination: Combination, members: Collection[tuple[str, str]]
@@ -281,7 +282,7 @@ class Catalogue:
     async def _serve_version(self, adapter: Adapter, before: Adapter) -> None:
         """Let requests have a version; if the engine refuses it, the one before comes back."""
         try:
-            await self._residency.warm({adapter.digest: adapter.path})
+            await self._residency.warm(adapter.digest)
         except (EngineError, StorageFailed):
             await asyncio.to_thread(self.registry.restore, before.name, before.digest)
             raise

@@ -81,7 +81,7 @@ class GenerationMiddleware:
             self._mixer.metrics.count(generation.applied)
             await self._serve(generation, answer, scope, receive)
         finally:
-            self._mixer.residency.release(generation.folders)
+            self._mixer.residency.release(generation.digests)
             if generation.recording is not None:
                 answer.close(generation.recording)
 
@@ -90,7 +90,7 @@ class GenerationMiddleware:
         for _ in range(2):
             generation = await self._decide(api, body, visible)
             try:
-                await self._mixer.residency.acquire(generation.folders)
+                await self._mixer.residency.acquire(generation.digests)
             except AdapterBeingRemoved:
                 continue
             return generation
@@ -118,9 +118,9 @@ class GenerationMiddleware:
             ]
         for one in applied:
             await catalogue.check_combination(one.combination, one.members)
-        members = [member for one in applied for member in one.members]
-        folders = await catalogue.folders(members)
-        return Generation(applied, folders, cleaned, selection.model).counted(api)
+        generation = Generation(applied, cleaned, selection.model).counted(api)
+        await catalogue.check_present(generation.members)
+        return generation
 
     async def _route(
         self, prompts: Sequence[RoutingInput], selection: Selection, visible: AdapterRule

@@ -86,4 +86,4 @@ class Served:
 
     def deeds(self) -> list[tuple[str, str, str]]:
         entries = reversed(self.audit.page(100))
-        return [(one.deed.action, one.deed.target, one.deed.outcome) for one in entries]
+        return [(one.entry.action, one.entry.target, one.entry.outcome) for one in entries]

@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.support.bare_server import BareServer
 
 
-def leased(server: BareServer, digest: str) -> dict:
+def leased(server: BareServer, digest: str) -> list[str]:
     """Hold a content as a request with a long answer does."""
-    folders = {digest: server.parts.catalogue.registry.store.path(digest)}
-    server.http.portal.call(server.parts.residency.acquire, folders)
-    return folders
+    server.http.portal.call(server.parts.residency.acquire, [digest])
+    return [digest]
 
 
 def wait_until_unnamed(server: BareServer, name: str) -> None:
