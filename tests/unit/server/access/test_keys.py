@@ -209,7 +209,7 @@ def test_making_and_revoking_is_in_the_audit_log(tmp_path):
     engine = database(tmp_path)
     key, kept = made(KeyRows(engine), "user", "team-*")
     KeyRows(engine).revoke(kept.id, "cli")
-    revoked, created = (entry.deed for entry in AuditLog(engine, 100).page(10))
+    revoked, created = (entry.entry for entry in AuditLog(engine, 100).page(10))
     assert (created.action, created.target, created.actor) == ("key.create", kept.id, "cli")
     assert created.detail == {"role": "user", "adapters": ["team-*"], "expires": None}
     assert (revoked.action, revoked.target) == ("key.revoke", kept.id)
