@@ -94,10 +94,10 @@ async def create_app(
     desk = PolicyCatalogue(catalogue, book, metrics)
     desk.open()
     store = TraceStore(settings.traces)
-    mixer = Collaborators(
+    collaborators = Collaborators(
         catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store
     )
-    app = _layered(settings, access, catalogue, mixer)
+    app = _layered(settings, access, catalogue, collaborators)
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
     for module in OWN_MODULES:
@@ -126,7 +126,7 @@ async def create_app(
 
 
 def _layered(
-    settings: Settings, access: Access, catalogue: Catalogue, mixer: Collaborators
+    settings: Settings, access: Access, catalogue: Catalogue, collaborators: Collaborators
 ) -> FastAPI:
     """The app with our layers and no routes yet."""
     app: FastAPI = DocumentedApp(
@@ -145,7 +145,7 @@ def _layered(
             ),
             Middleware(ErrorShape),
             Middleware(TokeniseMiddleware, catalogue=catalogue),
-            Middleware(GenerationMiddleware, mixer=mixer),
+            Middleware(GenerationMiddleware, collaborators=collaborators),
         ],
     )
     return app

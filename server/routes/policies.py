@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,7 +11,7 @@ from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
 from server.catalogue.names import barred
 from server.catalogue.visibility import needed, shown_options
-from server.edge.json_body import JSON_BODY, json_object
+from server.edge.json_body import JSON, read_json
 from server.routes.audited import audited
 from server.routes.if_match import if_match
 from server.routes.parts import CallerOf, Parts, PartsOf
@@ -20,6 +20,11 @@ router = APIRouter(tags=["policies"])
 
 MAX_BYTES = 2**20
 """Of one policy, whose every version is kept for a while."""
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
+}
+"""What OpenAPI's schema says of the options, which the policy's kind decides."""
 
 
 @router.get("/v1/policies")
@@ -45,7 +50,7 @@ async def get_policy(
 
 @router.put(
     "/v1/policies/{name}",
-    openapi_extra=JSON_BODY,
+    openapi_extra=_BODY,
     responses={201: {"description": "The name is new."}},
 )
 async def put_policy(
@@ -57,7 +62,7 @@ async def put_policy(
     name. Running requests keep the policy that they began with.
     """
     expected = if_match(request, VERSION_LENGTH)
-    options = await json_object(request, MAX_BYTES)
+    options = await read_json(request.scope, request.receive, MAX_BYTES)
     async with audited(request, parts, "policy.put", name) as detail:
         policy, is_new = await parts.policies.put(name, options, expected)
         detail |= {"version": policy.version, "created": is_new}

@@ -13,10 +13,11 @@ from starlette.formparsers import MultiPartException
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
 from server.catalogue.routing_data import ROUTING_FIELDS, fields_of, parse_routing
-from server.edge.json_body import FORM, json_object, media_type
+from server.edge.json_body import JSON, media_type, read_json
 from server.errors import InvalidRequest
 from server.routes.parts import Parts
 
+FORM: Final = "multipart/form-data"
 FIELDS: Final = frozenset({"name", "file", "config", "archive", *ROUTING_FIELDS})
 _TEXT: Final = {"type": "string"}
 _FILE: Final = {"type": "string", "format": "binary"}
@@ -45,7 +46,7 @@ ROUTING_BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             FORM: {"schema": {"type": "object", "properties": _ROUTING}},
-            "application/json": {"schema": {"type": "object"}},
+            JSON: {"schema": {"type": "object"}},
         },
     }
 }
@@ -59,7 +60,7 @@ Form = dict[str, UploadFile | str]
 @asynccontextmanager
 async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
     """The parts of a multipart body, which go when the block is left."""
-    if media_type(request) != FORM:
+    if media_type(request.headers) != FORM:
         raise InvalidRequest("send the adapter as multipart/form-data")
     try:
         parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
@@ -101,11 +102,11 @@ async def read_routing_fields(request: Request) -> dict[str, bytes]:
         InvalidRequest: an unknown field, or none.
         InvalidRouting: a field of the wrong type.
     """
-    if media_type(request) == FORM:
+    if media_type(request.headers) == FORM:
         async with form_of(request, ROUTING_FIELDS) as form:
             fields = await routing_fields(form)
     else:
-        body = await json_object(request)
+        body = await read_json(request.scope, request.receive)
         _check_known(body, ROUTING_FIELDS)
         fields = fields_of(body)
     if not fields:

@@ -167,7 +167,7 @@ def _audit(database):
     return AuditLog(database, 1000)
 
 
-def _app(parts: Parts, mixer: Collaborators) -> FastAPI:
+def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.catalogue.open()
@@ -188,7 +188,7 @@ def _app(parts: Parts, mixer: Collaborators) -> FastAPI:
             ),
             Middleware(ErrorShape),
             Middleware(TokeniseMiddleware, catalogue=parts.catalogue),
-            Middleware(GenerationMiddleware, mixer=mixer),
+            Middleware(GenerationMiddleware, collaborators=collaborators),
         ],
     )
     for path in ("/v1/completions", "/tokenize"):
