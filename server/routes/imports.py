@@ -11,6 +11,7 @@ from adapters.adapter import RoutingData
 from adapters.names import check_name
 from adapters.routing_data import check_routing
 from server.catalogue.routing_data import parse_routing
+from server.catalogue.routing_fields import ROUTING_FIELDS
 from server.errors import InvalidRequest
 from server.routes.adapters import told
 from server.routes.audited import Actor, audited, audited_for
@@ -23,8 +24,6 @@ router = APIRouter(tags=["adapters"])
 
 _MAX_ROUTING_BYTES = 2**21
 """Of one job: what waits is kept in memory, many times over."""
-
-_ROUTING_FIELDS = ("examples", "description", "centroids", "encoder")
 
 
 class Import(BaseModel):
@@ -110,12 +109,8 @@ async def _bring(parts: Parts, wish: ImportRequest, job: Job, actor: Actor) -> d
 
 def _routing(body: Import, parts: Parts) -> RoutingData | None:
     """The routing data of a body, read as an upload's are."""
-    given = body.model_dump(include=set(_ROUTING_FIELDS), exclude_none=True)
-    fields = {
-        name: (value if isinstance(value, str) else json.dumps(value)).encode()
-        for name, value in given.items()
-    }
-    if sum(map(len, fields.values())) > _MAX_ROUTING_BYTES:
+    fields = body.model_dump(include=set(ROUTING_FIELDS), exclude_none=True)
+    if len(json.dumps(fields)) > _MAX_ROUTING_BYTES:
         raise InvalidRequest(
             f"the routing data of an import take at most {_MAX_ROUTING_BYTES} bytes"
         )

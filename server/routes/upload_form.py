@@ -12,7 +12,8 @@ from starlette.formparsers import MultiPartException
 
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
-from server.catalogue.routing_data import ROUTING_FIELDS, fields_of, parse_routing
+from server.catalogue.routing_data import RoutingFields, check_json_fields, parse_routing
+from server.catalogue.routing_fields import ROUTING_FIELDS
 from server.edge.json_body import JSON, media_type, read_json
 from server.errors import InvalidRequest
 from server.routes.parts import Parts
@@ -75,9 +76,9 @@ async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[For
 @asynccontextmanager
 async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingData | None]]:
     """The two files in a folder, and the routing data; the folder goes whatever happens."""
-    texts = await routing_fields(form)
+    fields = await routing_fields(form)
     space = parts.catalogue.router.encoder.space
-    routing = await asyncio.to_thread(parse_routing, texts, space.name)
+    routing = await asyncio.to_thread(parse_routing, fields, space.name)
     with parts.catalogue.registry.store.staging() as stage:
         if "archive" in form:
             archive = _file(form, "archive")
@@ -95,7 +96,7 @@ async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingD
         yield stage, routing
 
 
-async def read_routing_fields(request: Request) -> dict[str, bytes]:
+async def read_routing_fields(request: Request) -> RoutingFields:
     """What a body, as a form or as JSON, says that the router may know; at least one field.
 
     Raises:
@@ -106,15 +107,15 @@ async def read_routing_fields(request: Request) -> dict[str, bytes]:
         async with form_of(request, ROUTING_FIELDS) as form:
             fields = await routing_fields(form)
     else:
-        body = await read_json(request.scope, request.receive)
-        _check_known(body, ROUTING_FIELDS)
-        fields = fields_of(body)
+        fields = await read_json(request.scope, request.receive)
+        _check_known(fields, ROUTING_FIELDS)
+        check_json_fields(fields)
     if not fields:
         raise InvalidRequest(f"nothing is given; there are {', '.join(ROUTING_FIELDS)}")
     return fields
 
 
-async def routing_fields(form: Form) -> dict[str, bytes]:
+async def routing_fields(form: Form) -> RoutingFields:
     """The fields of a form that say what the router may know."""
     return {field: await _bytes(form[field]) for field in ROUTING_FIELDS if field in form}
 
