@@ -24,13 +24,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     opening = asyncio.create_task(_open(parts))
     reporting = asyncio.create_task(_report(parts.engine))
-    following = asyncio.create_task(_follow_others(parts))
+    syncing = asyncio.create_task(_sync_with_others(parts))
     await asyncio.to_thread(parts.access.key_refresh.start)
     try:
         yield
     finally:
         parts.ready = False
-        tasks = (opening, reporting, following)
+        tasks = (opening, reporting, syncing)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -61,11 +61,11 @@ async def _report(engine: EmbeddedEngine) -> None:
         await asyncio.sleep(STATS_EVERY_S)
 
 
-async def _follow_others(parts: Parts) -> None:
+async def _sync_with_others(parts: Parts) -> None:
     """Take up what other servers change, where they share a database."""
     if not parts.catalogue.registry.is_shared:
         return
-    told = ""
+    last_warning = ""
     while True:
         await asyncio.sleep(parts.settings.storage.sync_s)
         if not parts.ready:
@@ -74,8 +74,8 @@ async def _follow_others(parts: Parts) -> None:
             await parts.catalogue.refresh()
             await parts.policies.refresh()
         except (AdapterError, RoutingError) as error:
-            if str(error) != told:  # once, not at every look
-                logger.warning("other servers' changes are not seen: %s", error)
-            told = str(error)
+            if str(error) != last_warning:  # once, not at every look
+                logger.warning("changes of other servers cannot be taken up: %s", error)
+            last_warning = str(error)
         else:
-            told = ""
+            last_warning = ""

@@ -32,34 +32,34 @@ class KeyRows:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, key: str, told: ApiKey, actor: str) -> None:
+    def add(self, key: str, facts: ApiKey, actor: str) -> None:
         """Keep a new key, as its digest.
 
         Args:
             key: the key itself, which is not kept.
-            told: what it is and may do.
+            facts: what it is and may do.
             actor: who made it.
 
         Raises:
             StorageFailed: the database refused.
         """
         row = {
-            "id": told.id,
+            "id": facts.id,
             "digest": digest_of(key),
-            "role": told.role,
-            "adapters": None if told.adapters.patterns is None else list(told.adapters.patterns),
-            "note": told.note,
-            "created": told.created,
-            "expires": told.expires,
-            "requests_per_minute": told.quota.requests_per_minute,
-            "max_concurrent": told.quota.max_concurrent,
+            "role": facts.role,
+            "adapters": None if facts.adapters.patterns is None else list(facts.adapters.patterns),
+            "note": facts.note,
+            "created": facts.created,
+            "expires": facts.expires,
+            "requests_per_minute": facts.quota.requests_per_minute,
+            "max_concurrent": facts.quota.max_concurrent,
         }
         shown = {name: row[name] for name in ("role", "adapters", "expires")}
-        deed = audit.AuditEntry(actor, "key.create", told.id, detail=shown)
+        entry = audit.AuditEntry(actor, "key.create", facts.id, detail=shown)
         with database_errors("keep an API key"), self._engine.begin() as connection:
             connection.execute(insert(api_keys).values(**row))
-            audit.add(connection, deed)
-        audit.log(deed)
+            audit.add(connection, entry)
+        audit.log(entry)
 
     def revoke(self, key_id: str, actor: str) -> bool:
         """Take no more requests by a key; False if there is none, or it is revoked already.
@@ -72,12 +72,12 @@ class KeyRows:
             .where(api_keys.c.id == key_id, api_keys.c.revoked.is_(None))
             .values(revoked=time.time())
         )
-        deed = audit.AuditEntry(actor, "key.revoke", key_id)
+        entry = audit.AuditEntry(actor, "key.revoke", key_id)
         with database_errors("revoke an API key"), self._engine.begin() as connection:
             if connection.execute(change).rowcount != 1:
                 return False
-            audit.add(connection, deed)
-        audit.log(deed)
+            audit.add(connection, entry)
+        audit.log(entry)
         return True
 
     def all(self) -> list[ApiKey]:

@@ -225,15 +225,15 @@ class Catalogue:
             StorageFailed: the database or the store refused; the next time takes it up.
         """
         async with self.changing:
-            seen = await asyncio.to_thread(self.registry.refresh)
-            if not seen:
+            changes = await asyncio.to_thread(self.registry.refresh)
+            if not changes:
                 return
-            for problem in seen.problems:
+            for problem in changes.problems:
                 logger.warning("adapter %s is left out: %s", problem.name, problem.reason)
-            for name in seen.gone:
+            for name in changes.gone:
                 self.router.remove_adapter(name)
                 self._metrics.forget(name)
-            await asyncio.to_thread(self._index_all, seen.changed)
+            await asyncio.to_thread(self._index_all, changes.changed)
             self.publish()
 
     async def check_present(self, members: Collection[tuple[str, str]]) -> None:
@@ -256,7 +256,9 @@ class Catalogue:
                 missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
         for name, digest in members:
             if plain(name) not in self.names.adapters or digest in missing:
-                raise AdapterBeingRemoved(f"adapter {name!r} has just been removed")
+                raise AdapterBeingRemoved(
+                    f"adapter {name!r} has just been removed; send the request again without it"
+                )
 
     async def check_combination(
         self, combination: Combination, members: Collection[tuple[str, str]]
@@ -277,7 +279,11 @@ class Catalogue:
             AdaptersBusy: it is.
         """
         if name in self._removing:
-            raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
+            raise AdaptersBusy(
+                f"adapter {name!r} is being removed; its name can be used again once running "
+                "requests are done with it",
+                retry_after=1,
+            )
 
     async def _serve_version(self, adapter: Adapter, before: Adapter) -> None:
         """Let requests have a version; if the engine refuses it, the one before comes back."""

@@ -113,7 +113,9 @@ def changed_routing(before: RoutingData, fields: RoutingFields, encoder: str) ->
     """
     given = parse_routing(fields, encoder) or RoutingData()
     if "encoder" in fields and not given.centroids:
-        raise InvalidRouting("'encoder' says which one made 'centroids', but none came", "encoder")
+        raise InvalidRouting(
+            "'encoder' names what made the 'centroids', but there are none; give both", "encoder"
+        )
     examples = given.examples if "examples" in fields else before.examples
     description = given.description if "description" in fields else before.description
     routing = RoutingData(examples, description, given.centroids, given.encoder)

@@ -74,12 +74,12 @@ class Generation:
 
     def counted(self, api: Api) -> "Generation":
         """The same with chunks that count their tokens, where each tells the mixture of its own."""
-        is_told = self.cleaned.tells_mixture and self.following is not None
-        both = counting(self.cleaned.fields) if is_told and api is not Api.RESPONSES else None
+        tells_each = self.cleaned.tells_mixture and self.following is not None
+        both = counting(self.cleaned.fields) if tells_each and api is not Api.RESPONSES else None
         if both is None:
             return self
-        fields, wish = both
-        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=wish)
+        fields, usage = both
+        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=usage)
 
     def recorded(self, store: TraceStore, tenant: str, request_id: str) -> "Generation":
         """The same with a trace begun, where weights change while the answer grows."""

@@ -138,8 +138,8 @@ def select(fields: SelectionFields, names: Names) -> Selection:
         names.check_policy(selection.policy)
     elif fields.overrides is not None:
         raise MixtureConflict(
-            f"'routing' changes a policy, but the model {selection.model!r} is none; give"
-            " 'policy' too",
+            f"'routing' changes a policy, but the model {selection.model!r} is not a policy; "
+            "give 'policy' too, or leave 'routing' out",
             param="routing",
         )
     return replace(selection, overrides=fields.overrides)

@@ -151,7 +151,8 @@ class Residency:
             kept = f", {pinned} of them kept for pinned adapters" if pinned else ""
             raise MixtureTooLarge(
                 f"{len(needed)} adapters are needed at once, but the engine has "
-                f"{self.capacity} slots{kept}; use fewer members (top_k), or start with --max-loras"
+                f"{self.capacity} slots{kept}; use fewer "
+                "members (top_k), or start the server with more --max-loras"
             )
         self._removals.refuse(needed)
         if any(digest not in self._resident or digest in self._evicting for digest in needed):

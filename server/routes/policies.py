@@ -32,7 +32,9 @@ async def list_policies(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every policy with its options."""
     policies, visible = parts.catalogue.router.policies, _visible(parts, caller)
     usable = {name: one for name, one in policies.items() if _is_usable(one, visible)}
-    data = [{**_told(name, one, visible), **_origin(name, parts)} for name, one in usable.items()]
+    data = [
+        {**_as_json(name, one, visible), **_origin(name, parts)} for name, one in usable.items()
+    ]
     return {"object": "list", "data": data}
 
 
@@ -45,7 +47,7 @@ async def get_policy(
     if not _is_usable(policy, visible):
         raise barred(name)
     response.headers["ETag"] = f'"{policy.version}"'
-    return {**_told(name, policy, visible), **_origin(name, parts)}
+    return {**_as_json(name, policy, visible), **_origin(name, parts)}
 
 
 @router.put(
@@ -68,13 +70,13 @@ async def put_policy(
         detail |= {"version": policy.version, "created": is_new}
     response.status_code = 201 if is_new else 200
     response.headers["ETag"] = f'"{policy.version}"'
-    return {**_told(name, policy, None), **_origin(name, parts)}
+    return {**_as_json(name, policy, None), **_origin(name, parts)}
 
 
 @router.get("/v1/policies/{name}/versions")
 async def list_policy_versions(name: str, parts: PartsOf) -> dict[str, Any]:
     """The options that were put under a name and are kept, the latest first."""
-    rows = await asyncio.to_thread(parts.policies.book.versions, name)
+    rows = await asyncio.to_thread(parts.policies.registry.versions, name)
     data = [
         {
             "number": row.number,
@@ -115,7 +117,7 @@ def _is_usable(policy: PolicyConfig, visible: Collection[str] | None) -> bool:
     return visible is None or needed(policy) <= set(visible)
 
 
-def _told(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> dict[str, Any]:
+def _as_json(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> dict[str, Any]:
     return {
         "id": name,
         "object": "policy",
@@ -126,4 +128,4 @@ def _told(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> d
 
 def _origin(name: str, parts: Parts) -> dict[str, str]:
     """Whether the policy was put over HTTP, or comes from the file."""
-    return {"source": parts.policies.book.source(name)}
+    return {"source": parts.policies.registry.source(name)}

@@ -62,7 +62,9 @@ Form = dict[str, UploadFile | str]
 async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
     """The parts of a multipart body, which go when the block is left."""
     if media_type(request.headers) != FORM:
-        raise InvalidRequest("send the adapter as multipart/form-data")
+        raise InvalidRequest(
+            "send the adapter as a form, with the header 'Content-Type: multipart/form-data'"
+        )
     try:
         parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
     except MultiPartException as error:
@@ -82,7 +84,7 @@ async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingD
     with parts.catalogue.registry.store.staging() as stage:
         if "archive" in form:
             archive = _file(form, "archive")
-            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.limits)
+            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.upload_limits)
         else:
             weights, config = _file(form, "file"), _file(form, "config")
             await asyncio.to_thread(
@@ -90,7 +92,7 @@ async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingD
                 config.file,
                 weights.file,
                 stage,
-                parts.limits,
+                parts.upload_limits,
                 weights.filename or "",
             )
         yield stage, routing
@@ -111,7 +113,7 @@ async def read_routing_fields(request: Request) -> RoutingFields:
         _check_known(fields, ROUTING_FIELDS)
         check_json_fields(fields)
     if not fields:
-        raise InvalidRequest(f"nothing is given; there are {', '.join(ROUTING_FIELDS)}")
+        raise InvalidRequest(f"no field is given; give one or more of {', '.join(ROUTING_FIELDS)}")
     return fields
 
 
