@@ -113,6 +113,7 @@ class Catalogue:
             The adapter, and whether it is new.
 
         Raises:
+            AdaptersBusy: an adapter of this name is being removed.
             AdapterError: it cannot be served, or not under this name.
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
@@ -164,10 +165,19 @@ class Catalogue:
         return adapter, changed
 
     async def restore(self, name: str, digest: str, expected: str | None) -> Adapter:
-        """Give a name an earlier content of its own again. Arguments and errors as elsewhere.
+        """Give a name an earlier content of its own again.
+
+        Args:
+            name: a name that is taken.
+            digest: the content's, or its first 8 characters or more.
+            expected: the digest that the name must have now; None for any.
 
         Raises:
+            AdapterNotFound: there is none of that name.
             VersionNotFound: it has no such version.
+            VersionConflict: it has another digest.
+            AdaptersBusy: it is being removed.
+            AdapterError, EngineError: it cannot be served any more; the content of now then stays.
         """
         self.refuse_removed(name)
         async with self.changing:
