@@ -78,7 +78,7 @@ async def create_app(
     router: Router,
     registry: AdapterRegistry,
     access: Access,
-    book: PolicyRegistry,
+    policy_registry: PolicyRegistry,
 ) -> FastAPI:
     """Put the app together around a running engine."""
     metrics = Metrics()
@@ -91,42 +91,46 @@ async def create_app(
         on_load=metrics.loads.observe,
     )
     catalogue = Catalogue(engine, router, registry, residency, metrics, settings.default_policy)
-    desk = PolicyCatalogue(catalogue, book, metrics)
-    desk.open()
-    store = TraceStore(settings.traces)
-    mixer = Collaborators(
-        catalogue, residency, metrics, settings.limits, decoder(engine.model_path), store
+    policy_catalogue = PolicyCatalogue(catalogue, policy_registry, metrics)
+    policy_catalogue.open()
+    trace_store = TraceStore(settings.traces)
+    collaborators = Collaborators(
+        catalogue=catalogue,
+        residency=residency,
+        metrics=metrics,
+        limits=settings.limits,
+        decode=decoder(engine.model_path),
+        traces=trace_store,
     )
-    app = _layered(settings, access, catalogue, mixer)
+    app = _layered(settings, access, catalogue, collaborators)
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
     for module in OWN_MODULES:
         app.include_router(module.router)
     handle_errors(app)
-    bounds = upload_limits(settings)
-    importing = Imports(catalogue, Fetcher(settings.sources, bounds))
+    limits = upload_limits(settings)
     app.state.parts = Parts(
-        settings,
-        engine,
-        catalogue,
-        residency,
-        metrics,
-        bounds,
-        store,
-        access,
-        desk,
-        importing,
+        settings=settings,
+        engine=engine,
+        access=access,
+        residency=residency,
+        catalogue=catalogue,
+        policies=policy_catalogue,
+        imports=Imports(catalogue, Fetcher(settings.sources, limits)),
+        upload_limits=limits,
+        traces=trace_store,
+        metrics=metrics,
     )
     engine.tell_tokens(metrics.count_tokens)
     gauge_slots(metrics, residency, catalogue)
     gauge_callers(metrics, access)
-    gauge_traces(metrics, store)
+    gauge_traces(metrics, trace_store)
     gauge_engine(metrics, engine)
     return app
 
 
 def _layered(
-    settings: Settings, access: Access, catalogue: Catalogue, mixer: Collaborators
+    settings: Settings, access: Access, catalogue: Catalogue, collaborators: Collaborators
 ) -> FastAPI:
     """The app with our layers and no routes yet."""
     app: FastAPI = DocumentedApp(
@@ -145,7 +149,7 @@ def _layered(
             ),
             Middleware(ErrorShape),
             Middleware(TokeniseMiddleware, catalogue=catalogue),
-            Middleware(GenerationMiddleware, mixer=mixer),
+            Middleware(GenerationMiddleware, collaborators=collaborators),
         ],
     )
     return app

@@ -14,7 +14,7 @@
     │       ├── RanksDiffer              a linear combination of unlike ranks
     │       └── MixtureTooLarge          more members than the engine has slots
     ├── ModelNotFound            no base model, adapter or policy of that name
-    ├── AdapterBeingRemoved           the adapter is being removed
+    ├── AdapterBeingRemoved      the adapter is being removed
     ├── PolicyNameTaken          the base model or an adapter has the name
     ├── PolicyNotRemovable       the policy is of the file of policies
     ├── PolicyVersionConflict    the policy's version is not the expected one

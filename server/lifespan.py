@@ -65,7 +65,7 @@ async def _sync_with_others(parts: Parts) -> None:
     """Take up what other servers change, where they share a database."""
     if not parts.catalogue.registry.is_shared:
         return
-    told = ""
+    last_warning = ""
     while True:
         await asyncio.sleep(parts.settings.storage.sync_s)
         if not parts.ready:
@@ -74,8 +74,8 @@ async def _sync_with_others(parts: Parts) -> None:
             await parts.catalogue.refresh()
             await parts.policies.refresh()
         except (AdapterError, RoutingError) as error:
-            if str(error) != told:  # once, not at every look
-                logger.warning("other servers' changes are not seen: %s", error)
-            told = str(error)
+            if str(error) != last_warning:  # once, not at every look
+                logger.warning("changes of other servers cannot be taken up: %s", error)
+            last_warning = str(error)
         else:
-            told = ""
+            last_warning = ""

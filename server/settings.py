@@ -58,7 +58,7 @@ class StorageSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Everything the server can be told. One sentence a field."""
+    """Everything that can be set. One sentence a field."""
 
     model_config = SettingsConfigDict(
         env_prefix="LORALLOY_", env_nested_delimiter="__", extra="forbid", frozen=True
@@ -213,7 +213,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     Raises:
         InvalidSettings: one line that names the field at fault.
     """
-    said = {} if config is None else _read_yaml(config)
+    values = {} if config is None else _read_yaml(config)
 
     class _Sourced(Settings):
         @classmethod
@@ -225,7 +225,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings, env_settings, InitSettingsSource(settings_cls, said))
+            return (init_settings, env_settings, InitSettingsSource(settings_cls, values))
 
     try:
         return _Sourced(**flags)
@@ -237,17 +237,17 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        said = yaml.safe_load(path.read_text("utf-8"))
+        values = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InvalidSettings(f"there is no config file {path}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise InvalidSettings(f"{path} is not a YAML file of settings: {told}") from None
-    if said is None:
+        reason = " ".join(str(error).split())
+        raise InvalidSettings(f"{path} is not a YAML file of settings: {reason}") from None
+    if values is None:
         return {}
-    if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InvalidSettings(f"{path} is not a YAML file of settings: it must map names to values")
-    return said
+    return values
 
 
 def _one_line(error: ValidationError) -> str:

@@ -104,7 +104,7 @@ class Bench:
         from vllm import SamplingParams
 
         applied = [Applied(decision.mixture, decision)]
-        generation = Generation(applied, {}, CleanBody({}, None, False), MODEL_NAME)
+        generation = Generation(applied, CleanBody({}, None, False), MODEL_NAME)
         generation = generation.recorded(self.traces, "", name)
         current_plan.set(generation.plan(""))
         params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True)

@@ -105,8 +105,8 @@ class AuditLog:
 
 def log(entry: AuditEntry) -> None:
     """Write an entry to the server's log, as one line of JSON."""
-    told = {key: value for key, value in asdict(entry).items() if key != "time"}
-    logger.info("audit %s", json.dumps(told, sort_keys=True))
+    fields = {key: value for key, value in asdict(entry).items() if key != "time"}
+    logger.info("audit %s", json.dumps(fields, sort_keys=True))
 
 
 def add(connection: Connection, entry: AuditEntry) -> None:

@@ -99,7 +99,8 @@ class Callers:
             raise Unauthorized("the API key is not known to this server, has expired or is revoked")
         if self._clock() - self._read_at > STALE_S:
             raise NotReady(
-                "API keys cannot be checked, since their database does not answer", retry_after=5
+                "API keys cannot be checked, since their database does not answer; try again later",
+                retry_after=5,
             )
         with self._lock:
             self._used[found.id] = now

@@ -22,7 +22,7 @@ def read_key_file(path: Path) -> tuple[str, ...]:
         raise InvalidSettings(f"the API key file {path} holds no key")
     if any(not key.isascii() or any(c.isspace() for c in key) for key in keys):
         raise InvalidSettings(
-            f"the API key file {path} has a line that is no key: a key is an ASCII word without"
+            f"the API key file {path} has a line that is not a key: a key is an ASCII word without"
             " spaces"
         )
     return keys

@@ -28,15 +28,15 @@ class KeyRefresh:
         StorageFailed: the database refused the first time.
     """
 
-    def __init__(self, ledger: KeyRows, callers: Callers) -> None:
-        self._ledger = ledger
+    def __init__(self, rows: KeyRows, callers: Callers) -> None:
+        self._rows = rows
         self._callers = callers
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
         self._noted = time.monotonic()
         self._failing = False
-        self._mark = ledger.mark()
-        callers.take(ledger.stored())
+        self._mark = rows.mark()
+        callers.take(rows.stored())
 
     def start(self) -> None:
         """Begin to look: once before this returns.
@@ -60,11 +60,11 @@ class KeyRefresh:
             StorageFailed: the database refused; the keys stay as they were.
         """
         # Marked first: a key that comes or goes in between is found again the next time.
-        mark = self._ledger.mark()
+        mark = self._rows.mark()
         if mark == self._mark:
             self._callers.confirm()
         else:
-            self._callers.take(self._ledger.stored())
+            self._callers.take(self._rows.stored())
             self._mark = mark
 
     def _run(self) -> None:
@@ -77,7 +77,7 @@ class KeyRefresh:
         self._noted = time.monotonic()
         used = self._callers.taken_uses()
         if used:
-            self._ledger.used(used)
+            self._rows.used(used)
 
     def _try(self, work: Callable[[], None]) -> None:
         """Do something with the database; a failure is told once, and tried again later."""

@@ -27,71 +27,63 @@ class Stored:
 
 
 class KeyRows:
-    """The rows of one database; also one that a running server reads. Thread-safe."""
+    """The rows of one database; also one that a running server reads. Thread-safe.
+
+    Every method raises StorageFailed if the database refuses.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, key: str, told: ApiKey, actor: str) -> None:
+    def add(self, key: str, facts: ApiKey, actor: str) -> None:
         """Keep a new key, as its digest.
 
         Args:
             key: the key itself, which is not kept.
-            told: what it is and may do.
+            facts: what it is and may do.
             actor: who made it.
-
-        Raises:
-            StorageFailed: the database refused.
         """
         row = {
-            "id": told.id,
+            "id": facts.id,
             "digest": digest_of(key),
-            "role": told.role,
-            "adapters": None if told.adapters.patterns is None else list(told.adapters.patterns),
-            "note": told.note,
-            "created": told.created,
-            "expires": told.expires,
-            "requests_per_minute": told.quota.requests_per_minute,
-            "max_concurrent": told.quota.max_concurrent,
+            "role": facts.role,
+            "adapters": None if facts.adapters.patterns is None else list(facts.adapters.patterns),
+            "note": facts.note,
+            "created": facts.created,
+            "expires": facts.expires,
+            "requests_per_minute": facts.quota.requests_per_minute,
+            "max_concurrent": facts.quota.max_concurrent,
         }
         shown = {name: row[name] for name in ("role", "adapters", "expires")}
-        deed = audit.AuditEntry(actor, "key.create", told.id, detail=shown)
+        entry = audit.AuditEntry(actor, "key.create", facts.id, detail=shown)
         with database_errors("keep an API key"), self._engine.begin() as connection:
             connection.execute(insert(api_keys).values(**row))
-            audit.add(connection, deed)
-        audit.log(deed)
+            audit.add(connection, entry)
+        audit.log(entry)
 
     def revoke(self, key_id: str, actor: str) -> bool:
-        """Take no more requests by a key; False if there is none, or it is revoked already.
-
-        Raises:
-            StorageFailed: the database refused.
-        """
+        """Take no more requests by a key; False if there is none, or it is revoked already."""
         change = (
             update(api_keys)
             .where(api_keys.c.id == key_id, api_keys.c.revoked.is_(None))
             .values(revoked=time.time())
         )
-        deed = audit.AuditEntry(actor, "key.revoke", key_id)
+        entry = audit.AuditEntry(actor, "key.revoke", key_id)
         with database_errors("revoke an API key"), self._engine.begin() as connection:
             if connection.execute(change).rowcount != 1:
                 return False
-            audit.add(connection, deed)
-        audit.log(deed)
+            audit.add(connection, entry)
+        audit.log(entry)
         return True
 
     def all(self) -> list[ApiKey]:
-        """Every key that there ever was, the oldest first.
-
-        Raises:
-            StorageFailed: the database refused.
-        """
+        """Every key that there ever was, the oldest first."""
         query = select(api_keys).order_by(api_keys.c.created, api_keys.c.id)
         with database_errors("read the API keys"), self._engine.connect() as connection:
             return [_key(row) for row in connection.execute(query).mappings()]
 
     def stored(self) -> Stored:
-        """What a server needs to know of them. Errors as in :meth:`all`."""
+        """What a server needs to know of them."""
         query = select(api_keys).where(api_keys.c.revoked.is_(None))
         with database_errors("read the API keys"), self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
@@ -99,14 +91,14 @@ class KeyRows:
         return Stored({row["digest"]: _key(row) for row in rows}, total)
 
     def mark(self) -> tuple[int, int]:
-        """Two numbers that are other ones once a key has come or gone. Errors as in :meth:`all`."""
+        """Two numbers that are other ones once a key has come or gone."""
         query = select(func.count(), func.count(api_keys.c.revoked)).select_from(api_keys)
         with database_errors("read the API keys"), self._engine.connect() as connection:
             total, revoked = connection.execute(query).one()
             return int(total), int(revoked)
 
     def used(self, when: Mapping[str, float]) -> None:
-        """Note when keys were last used: id → seconds since 1970. Errors as in :meth:`all`."""
+        """Note when keys were last used: id → seconds since 1970."""
         with database_errors("note when API keys were used"), self._engine.begin() as connection:
             for key_id, moment in when.items():
                 connection.execute(

@@ -6,7 +6,7 @@ model names and the slots. An adapter is put into all of them or into none.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
@@ -95,7 +95,7 @@ class Catalogue:
             self.registry.all(), key=lambda a: a.name not in self._residency.pinned
         ):
             try:
-                await self._residency.warm({adapter.digest: adapter.path})
+                await self._residency.warm(adapter.digest)
             except StorageFailed as error:  # it may come back, and then loads when it is needed
                 logger.warning("adapter %s is not loaded yet: %s", adapter.name, error)
 
@@ -113,6 +113,7 @@ class Catalogue:
             The adapter, and whether it is new.
 
         Raises:
+            AdaptersBusy: an adapter of this name is being removed.
             AdapterError: it cannot be served, or not under this name.
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
@@ -124,7 +125,7 @@ class Catalogue:
             if not created and routing is not None:
                 adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
             try:
-                await self._residency.warm({adapter.digest: adapter.path})
+                await self._residency.warm(adapter.digest)
             except (EngineError, StorageFailed):
                 if created:
                     await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
@@ -164,10 +165,19 @@ class Catalogue:
         return adapter, changed
 
     async def restore(self, name: str, digest: str, expected: str | None) -> Adapter:
-        """Give a name an earlier content of its own again. Arguments and errors as elsewhere.
+        """Give a name an earlier content of its own again.
+
+        Args:
+            name: a name that is taken.
+            digest: the content's, or its first 8 characters or more.
+            expected: the digest that the name must have now; None for any.
 
         Raises:
+            AdapterNotFound: there is none of that name.
             VersionNotFound: it has no such version.
+            VersionConflict: it has another digest.
+            AdaptersBusy: it is being removed.
+            AdapterError, EngineError: it cannot be served any more; the content of now then stays.
         """
         self.refuse_removed(name)
         async with self.changing:
@@ -225,21 +235,23 @@ class Catalogue:
             StorageFailed: the database or the store refused; the next time takes it up.
         """
         async with self.changing:
-            seen = await asyncio.to_thread(self.registry.refresh)
-            if not seen:
+            changes = await asyncio.to_thread(self.registry.refresh)
+            if not changes:
                 return
-            for problem in seen.problems:
+            for problem in changes.problems:
                 logger.warning("adapter %s is left out: %s", problem.name, problem.reason)
-            for name in seen.gone:
+            for name in changes.gone:
                 self.router.remove_adapter(name)
                 self._metrics.forget(name)
-            await asyncio.to_thread(self._index_all, seen.changed)
+            await asyncio.to_thread(self._index_all, changes.changed)
             self.publish()
 
-    async def folders(self, members: Collection[tuple[str, str]]) -> Mapping[str, Path]:
-        """Digest → folder of adapters given as (name, digest), as a lease needs them.
+    async def check_present(self, members: Collection[tuple[str, str]]) -> None:
+        """Let adapters through, given as (name, digest), whose content is still kept.
 
-        A request keeps the digests that it began with: what has been replaced since is still there.
+        A request keeps the digests that it began with: what has been replaced since stays for as
+        long as a lease needs it. So whoever asks must lease before it awaits anything else: what is
+        neither leased nor waited for may be thrown away at the next change of a version.
 
         Raises:
             AdapterBeingRemoved: one of them has been removed meanwhile.
@@ -254,8 +266,9 @@ class Catalogue:
                 missing = [d for d in earlier if not await asyncio.to_thread(store.has, d)]
         for name, digest in members:
             if plain(name) not in self.names.adapters or digest in missing:
-                raise AdapterBeingRemoved(f"adapter {name!r} has just been removed")
-        return {digest: store.path(digest) for _, digest in members}
+                raise AdapterBeingRemoved(
+                    f"adapter {name!r} has just been removed; send the request again without it"
+                )
 
     async def check_combination(
         self, combination: Combination, members: Collection[tuple[str, str]]
@@ -276,12 +289,16 @@ class Catalogue:
             AdaptersBusy: it is.
         """
         if name in self._removing:
-            raise AdaptersBusy(f"adapter {name!r} is just being removed", retry_after=1)
+            raise AdaptersBusy(
+                f"adapter {name!r} is being removed; its name can be used again once running "
+                "requests are done with it",
+                retry_after=1,
+            )
 
     async def _serve_version(self, adapter: Adapter, before: Adapter) -> None:
         """Let requests have a version; if the engine refuses it, the one before comes back."""
         try:
-            await self._residency.warm({adapter.digest: adapter.path})
+            await self._residency.warm(adapter.digest)
         except (EngineError, StorageFailed):
             await asyncio.to_thread(self.registry.restore, before.name, before.digest)
             raise

@@ -1,20 +1,19 @@
 """New routing data for an adapter whose content stays as it is."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import VersionConflict
 from router.encoders import Encoder
 from server.catalogue.catalogue import Catalogue
-from server.catalogue.routing_data import changed_routing, measured
+from server.catalogue.routing_data import RoutingFields, changed_routing, measured
 
 _TRIES: Final = 3
 
 
 async def describe(
-    catalogue: Catalogue, name: str, fields: Mapping[str, bytes], expected: str | None
+    catalogue: Catalogue, name: str, fields: RoutingFields, expected: str | None
 ) -> Adapter:
     """Change what the router knows of an adapter; requests that come from now on are routed by it.
 
@@ -47,6 +46,6 @@ async def describe(
     raise VersionConflict(f"adapter {name!r} is being changed by others; try again later")
 
 
-def _routing(before: RoutingData, fields: Mapping[str, bytes], encoder: Encoder) -> RoutingData:
+def _routing(before: RoutingData, fields: RoutingFields, encoder: Encoder) -> RoutingData:
     changed = changed_routing(before, fields, encoder.space.name)
     return measured(changed, encoder) or changed

@@ -12,9 +12,14 @@ from server.errors import ActionDenied
 class Names:
     """What can be named: the base model, the adapters that take requests, the policies.
 
-    ``default_policy`` serves requests that name no model. ``barred`` are policies that need an
-    adapter which whoever asks may not use. ``versions`` are those that one request names as
-    ``name@digest``, by what it says; None where there is no such version.
+    Attributes:
+        base: the base model's name.
+        adapters: by name.
+        policies: names of policies, barred ones included.
+        default_policy: the one of requests that name no model.
+        barred: policies that need an adapter which whoever asks may not use.
+        versions: what one request names as ``name@digest``, by just that text; None where there is
+            no such version.
     """
 
     base: str
@@ -28,6 +33,11 @@ class Names:
     def usable(self) -> list[str]:
         """The policies that are not barred."""
         return [name for name in self.policies if name not in self.barred]
+
+    def without_base(self, model: str) -> str:
+        """A model's name without the base model's before it: ``base:name`` or ``base::name``."""
+        name = model.removeprefix(f"{self.base}:")
+        return model if name == model else name.removeprefix(":")
 
     def check_policy(self, name: str) -> None:
         """Let a policy through that may be used.

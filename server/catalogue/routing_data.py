@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from adapters.adapter import Adapter, RoutingData
@@ -20,13 +21,20 @@ from router.centroids.centroid import Vector, centroid_of
 from router.encoders import Encoder
 from router.errors import RoutingError
 from router.fit import read_fitted
+from server.catalogue.routing_fields import CENTROID_FIELDS
 
 logger = logging.getLogger(__name__)
 
 ROUTING_FILE = "router.json"
-CENTROID_FIELDS = ("centroids", "centroid")
-ROUTING_FIELDS = ("examples", "description", *CENTROID_FIELDS, "encoder")
-_TEXTS = frozenset({"examples", "description", "encoder"})
+RoutingFields = Mapping[str, bytes | str | list[Any] | None]
+"""Fields of a request by their names, as a form or as JSON has them."""
+
+_KINDS: Mapping[str, tuple[type | UnionType, str]] = {
+    "examples": (str | list, "a text or a list of texts"),
+    "description": (str, "a text"),
+    **dict.fromkeys(CENTROID_FIELDS, (list, "a list")),
+    "encoder": (str, "a text"),
+}
 _TEXT_KEYS = ("text", "prompt", "instruction", "input", "question")
 
 
@@ -62,34 +70,34 @@ def usable_centroids(adapter: Adapter, encoder: Encoder) -> Vector | None:
         return None
 
 
-def parse_routing(fields: Mapping[str, bytes], encoder: str) -> RoutingData | None:
-    """The routing data of an upload; None if it has none.
+def parse_routing(fields: RoutingFields, encoder: str) -> RoutingData | None:
+    """The routing data of a request; None if it has none.
 
     Args:
-        fields: ``examples`` (JSON lines, a JSON list, or plain lines), ``description``,
-            ``centroids`` or ``centroid`` (a JSON list of numbers, or of such lists), ``encoder``;
-            each may be absent or empty.
+        fields: ``examples``, ``description``, ``centroids`` or ``centroid``, ``encoder``; each may
+            be absent, None or empty. Examples are a list, or a text: JSON lines, a JSON list, plain
+            lines. Centroids are a list of numbers, or of such lists, or its JSON. Bytes are a text
+            in UTF-8.
         encoder: the name of the encoder that centroids without one are taken to be of.
 
     Raises:
         InvalidRouting: one of them cannot be read.
     """
-    texts = {name: _utf8(name, raw).strip() for name, raw in fields.items() if raw.strip()}
-    document: dict[str, Any] = {}
-    if "examples" in texts:
-        document["examples"] = parse_examples(texts["examples"])
-    if "description" in texts:
-        document["description"] = texts["description"]
-    given = [field for field in CENTROID_FIELDS if field in texts]
+    values = _values(fields)
+    given = [field for field in CENTROID_FIELDS if field in values]
     if len(given) > 1:
         raise InvalidRouting("give either 'centroids' or 'centroid'", "centroid")
+    if not given and "examples" not in values and "description" not in values:
+        return None
+    examples = [_example(item, number) for number, item in enumerate(values.get("examples", []))]
+    routing = RoutingData(tuple(examples), values.get("description"))
     for field in given:
-        document["centroids"] = _vectors(field, texts[field])
-        document["encoder"] = texts.get("encoder", encoder)
-    return _routing(document) if document else None
+        vectors = _vectors(field, values[field])
+        routing = replace(routing, centroids=vectors, encoder=values.get("encoder", encoder))
+    return routing
 
 
-def changed_routing(before: RoutingData, fields: Mapping[str, bytes], encoder: str) -> RoutingData:
+def changed_routing(before: RoutingData, fields: RoutingFields, encoder: str) -> RoutingData:
     """Routing data of which some are given anew, and the others stay.
 
     Centroids that are not given stay only if nothing that they are measured from has changed: the
@@ -105,32 +113,31 @@ def changed_routing(before: RoutingData, fields: Mapping[str, bytes], encoder: s
     """
     given = parse_routing(fields, encoder) or RoutingData()
     if "encoder" in fields and not given.centroids:
-        raise InvalidRouting("'encoder' says which one made 'centroids', but none came", "encoder")
+        raise InvalidRouting(
+            "'encoder' names what made the 'centroids', but there are none; give both", "encoder"
+        )
     examples = given.examples if "examples" in fields else before.examples
     description = given.description if "description" in fields else before.description
-    told = RoutingData(examples, description, given.centroids, given.encoder)
+    routing = RoutingData(examples, description, given.centroids, given.encoder)
     measures = {"examples", *CENTROID_FIELDS} | (set() if examples else {"description"})
     if given.centroids or measures & fields.keys():
-        return told
-    return replace(told, centroids=before.centroids, encoder=before.encoder)
+        return routing
+    return replace(routing, centroids=before.centroids, encoder=before.encoder)
 
 
-def fields_of(body: Mapping[str, Any]) -> dict[str, bytes]:
-    """The fields of a JSON object, as a form has them; null takes away what there was.
+def check_json_fields(body: Mapping[str, Any]) -> None:
+    """Let the fields of a JSON object through that have the right type; null takes one away.
+
+    Args:
+        body: none but ``ROUTING_FIELDS``.
 
     Raises:
         InvalidRouting: one has a wrong type.
     """
-    fields: dict[str, bytes] = {}
     for name, value in body.items():
-        if isinstance(value, list) and name in ("examples", *CENTROID_FIELDS):
-            fields[name] = json.dumps(value).encode()
-        elif value is None or (isinstance(value, str) and name in _TEXTS):
-            fields[name] = (value or "").encode()
-        else:
-            wanted = "a text" if name in _TEXTS else "a list"
+        kinds, wanted = _KINDS[name]
+        if value is not None and not isinstance(value, kinds):
             raise InvalidRouting(f"'{name}' must be {wanted}, or null", name)
-    return fields
 
 
 def parse_examples(text: str) -> list[str]:
@@ -179,24 +186,30 @@ def _json_list(field: str, text: str) -> list[Any]:
     return value
 
 
-def _vectors(field: str, text: str) -> Vectors:
+def _vectors(field: str, value: object) -> Vectors:
     try:
-        return parse_vectors(_json_list(field, text))
+        return parse_vectors(value)
     except ValueError:
         raise InvalidRouting(
             f"'{field}' must be a list of numbers, or of such lists", field
         ) from None
 
 
-def _routing(document: Mapping[str, Any]) -> RoutingData:
-    examples, centroids = document.get("examples") or (), document.get("centroids", ())
-    description, encoder = document.get("description"), document.get("encoder")
-    if not isinstance(examples, list | tuple) or not all(isinstance(e, str) for e in examples):
-        raise InvalidRouting("'examples' must be texts", "examples")
-    for name, value in (("description", description), ("encoder", encoder)):
-        if value is not None and not isinstance(value, str):
-            raise InvalidRouting(f"'{name}' must be a text", name)
-    return RoutingData(tuple(examples), description, centroids, encoder)
+def _values(fields: RoutingFields) -> dict[str, Any]:
+    """What the fields hold, as lists and texts; without those that are empty."""
+    read = {name: _value(name, raw) for name, raw in fields.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _value(name: str, raw: bytes | str | list[Any] | None) -> str | list[Any] | None:
+    if raw is None or isinstance(raw, list):
+        return raw
+    text = (_utf8(name, raw) if isinstance(raw, bytes) else raw).strip()
+    if not text:
+        return None
+    if name == "examples":
+        return parse_examples(text)
+    return _json_list(name, text) if name in CENTROID_FIELDS else text
 
 
 def _utf8(name: str, raw: bytes) -> str:

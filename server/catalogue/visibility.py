@@ -97,11 +97,11 @@ def shown_options(policy: PolicyConfig, names: Collection[str] | None) -> dict[s
         policy: one that is not barred.
         names: the adapters that the caller sees; None for all.
     """
-    told = policy.model_dump(mode="json")
-    candidates = told.get("candidates")
+    options = policy.model_dump(mode="json")
+    candidates = options.get("candidates")
     if names is not None and isinstance(candidates, dict):
-        told["candidates"] = {
+        options["candidates"] = {
             listed: None if given is None else [name for name in given if name in names]
             for listed, given in candidates.items()
         }
-    return told
+    return options

@@ -34,7 +34,7 @@ class GuardedBody:
         self._request_id = request_id
         self._limit = limit
         self._limits = limits
-        self._seen = 0
+        self._received = 0
         self._waited = 0.0
         self._is_whole = False
         self._refusal: ServerError | None = None
@@ -58,8 +58,8 @@ class GuardedBody:
         message = await self._awaited()
         if message["type"] == "http.request":
             self._is_whole = not message.get("more_body", False)
-            self._seen += len(message.get("body", b""))
-            if self._seen > self._limit:
+            self._received += len(message.get("body", b""))
+            if self._received > self._limit:
                 raise self._refused(self._error())
         return message
 
@@ -67,13 +67,15 @@ class GuardedBody:
         """The next piece, if it comes in time; only the client's own slowness counts."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        allowed = self._limits.max_body_wait_s + self._seen / self._limits.min_body_rate
+        allowed = self._limits.max_body_wait_s + self._received / self._limits.min_body_rate
         try:
             async with asyncio.timeout(max(0.0, allowed - self._waited)):
                 return await self._receive()
         except TimeoutError:
             raise self._refused(
-                BodyTooSlow(f"the body came too slowly: {self._seen} bytes, and no end in sight")
+                BodyTooSlow(
+                    f"the body came too slowly: only {self._received} bytes arrived in time"
+                )
             ) from None
         finally:
             self._waited += loop.time() - began
@@ -103,4 +105,6 @@ class GuardedBody:
         return error
 
     def _error(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is larger than {self._limit} bytes, the most taken here")
+        return BodyTooLarge(
+            f"the body is larger than {self._limit} bytes, the most that this route takes"
+        )

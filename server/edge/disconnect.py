@@ -20,16 +20,16 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         ClientGone: the client left first; the work is cancelled and has ended.
     """
     task = asyncio.create_task(work)
-    watch = asyncio.create_task(_gone(receive))
+    departure = asyncio.create_task(_gone(receive))
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, departure}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientGone
         return await task
     finally:
-        for unfinished in (task, watch):
+        for unfinished in (task, departure):
             unfinished.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
+        await asyncio.gather(task, departure, return_exceptions=True)
 
 
 async def _gone(receive: Receive) -> None:

@@ -63,6 +63,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     adapter_errors.InvalidName: (400, INVALID),
     adapter_errors.StorageFailed: (500, SERVER),
     adapter_errors.UnsupportedBaseModel: (500, SERVER),
+    adapter_errors.CannotMerge: (500, SERVER),
     adapter_errors.InvalidAdapter: (400, INVALID),
     adapter_errors.TooLarge: (413, INVALID),
     router_errors.RoutingError: (500, SERVER),
@@ -163,15 +164,15 @@ def translate(foreign: Mapping[str, object], status: int) -> dict[str, dict[str,
     if isinstance(code, str) and kind in TYPES:
         return envelope(message, kind=str(kind), code=code, param=param)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        told = _FOREIGN_CODES.get(status, "internal_error")
-        shown = _INTERNAL if told == "internal_error" else _PATH.sub("<path>", message)
-        return envelope(shown, kind=SERVER, code=told)
-    told = _FOREIGN_CODES.get(status, "invalid_request")
+        ours = _FOREIGN_CODES.get(status, "internal_error")
+        shown = _INTERNAL if ours == "internal_error" else _PATH.sub("<path>", message)
+        return envelope(shown, kind=SERVER, code=ours)
+    ours = _FOREIGN_CODES.get(status, "invalid_request")
     if status == HTTPStatus.BAD_REQUEST and _TOO_LONG.search(message):
-        told = "context_length_exceeded"
+        ours = "context_length_exceeded"
     if status == HTTPStatus.NOT_FOUND and param == "model":
-        told = "model_not_found"
-    return envelope(_PATH.sub("<path>", message), code=told, param=param)
+        ours = "model_not_found"
+    return envelope(_PATH.sub("<path>", message), code=ours, param=param)
 
 
 def translate_body(body: bytes, status: int) -> bytes:

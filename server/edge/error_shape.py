@@ -114,9 +114,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return plain_error(HTTPStatus.BAD_REQUEST, "; ".join(map(str, error.errors())))
     if faults[0].get("type") == "json_invalid":
         return error_response(MalformedJson("the body is not valid JSON"))
-    told = list(dict.fromkeys(_fault(fault) for fault in faults))
-    more = len(told) - _MAX_FAULTS
-    message = "; ".join(told[:_MAX_FAULTS]) + (f"; and {more} more" if more > 0 else "")
+    messages = list(dict.fromkeys(_fault(fault) for fault in faults))
+    more = len(messages) - _MAX_FAULTS
+    message = "; ".join(messages[:_MAX_FAULTS]) + (f"; and {more} more" if more > 0 else "")
     return plain_error(HTTPStatus.BAD_REQUEST, message, _field(faults[0]))
 
 

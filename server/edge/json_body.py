@@ -1,51 +1,43 @@
-"""The JSON body of a request, read whole, and handed on changed."""
+"""The JSON body of a request: read whole and strictly, and handed on rewritten."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
-from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from server.edge.disconnect import ClientGone
 from server.errors import BodyTooLarge, InvalidRequest, MalformedJson
 
+JSON: Final = "application/json"
 
-async def read_json(scope: Scope, receive: Receive) -> bytes:
-    """The whole body of a request that says it is JSON.
+
+async def read_json(scope: Scope, receive: Receive, max_bytes: int | None = None) -> dict[str, Any]:
+    """The body of a request, which is a JSON object.
+
+    Args:
+        scope: the request's.
+        receive: the request's; nothing has been read of it.
+        max_bytes: the most that the body may have; None for what every body may.
 
     Raises:
         InvalidRequest: it says that it is something else, or nothing.
+        BodyTooLarge: it has more bytes.
+        MalformedJson: it is no JSON object.
         ClientGone: nobody waits for an answer any more.
     """
-    media_type = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise InvalidRequest("send JSON, with the header 'Content-Type: application/json'")
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
+    if media_type(Headers(scope=scope)) != JSON:
+        raise InvalidRequest(f"send JSON, with the header 'Content-Type: {JSON}'")
+    raw = await _whole(receive)
+    if max_bytes is not None and len(raw) > max_bytes:
+        raise BodyTooLarge(f"the body has {len(raw)} bytes; at most {max_bytes} are taken here")
+    return parse_object(raw)
 
 
-def resized(scope: Scope, length: int) -> Scope:
-    """The request's scope with a body of another length, in bytes."""
-    dropped = (b"content-length", b"transfer-encoding", b"content-encoding")
-    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
-
-
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """Give the rewritten body first, then whatever still comes (a disconnect)."""
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return next_message
+def media_type(headers: Mapping[str, str]) -> str:
+    """What a body says it is, in lower case; empty if it says nothing."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -78,38 +70,29 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number in JSON")
 
 
-JSON_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"type": "object"}}},
-    }
-}
-"""What OpenAPI's schema says of such a route."""
+async def _whole(receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
 
 
-FORM: Final = "multipart/form-data"
+def resized(scope: Scope, length: int) -> Scope:
+    """The request's scope with a body of another length, in bytes."""
+    dropped = (b"content-length", b"transfer-encoding", b"content-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
 
 
-async def json_object(request: Request, max_bytes: int | None = None) -> dict[str, Any]:
-    """The body.
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Give the rewritten body first, then whatever still comes (a disconnect)."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    Args:
-        request: its body is read.
-        max_bytes: the most that it may have; None for what every body may.
+    async def next_message() -> Message:
+        return pending.pop() if pending else await receive()
 
-    Raises:
-        InvalidRequest: it says that it is something else.
-        MalformedJson: it is no JSON object.
-        BodyTooLarge: it has more bytes.
-    """
-    if media_type(request) != "application/json":
-        raise InvalidRequest("send JSON, with the header 'Content-Type: application/json'")
-    raw = await request.body()
-    if max_bytes is not None and len(raw) > max_bytes:
-        raise BodyTooLarge(f"the body has {len(raw)} bytes; {max_bytes} are taken here at most")
-    return parse_object(raw)
-
-
-def media_type(request: Request) -> str:
-    """What the body says it is, in lower case; empty if it says nothing."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return next_message

@@ -49,10 +49,14 @@ def clean(body: Mapping[str, Any], max_choices: int) -> CleanBody:
     """
     for field in _REFUSED:
         if body.get(field) is not None:
-            raise UnsupportedParameter(f"{field!r} is not supported here", param=field)
+            raise UnsupportedParameter(
+                f"{field!r} is not supported by this server; leave it out", param=field
+            )
     for field in _REFUSED_IF_TRUE:
         if body.get(field):
-            raise UnsupportedParameter(f"{field!r} is not supported here", param=field)
+            raise UnsupportedParameter(
+                f"{field!r} is not supported by this server; leave it out", param=field
+            )
     if body.get("priority"):
         raise UnsupportedParameter(
             "requests have no priorities here; leave 'priority' out", param="priority"
@@ -76,7 +80,7 @@ def _check_choices(choices: object, most: int) -> None:
         raise InvalidRequest(f"'n' must be a whole number, not {shown(choices)}", param="n")
     if choices > most:
         raise InvalidRequest(
-            f"'n' is {shown(choices)}; at most {most} answers are given to a prompt", param="n"
+            f"'n' is {shown(choices)}; a prompt can have at most {most} answers", param="n"
         )
 
 
@@ -86,7 +90,8 @@ def _check_xargs(xargs: object) -> None:
     for key in xargs:
         if key in _RESERVED_XARGS or str(key).startswith("loralloy"):
             raise UnsupportedParameter(
-                f"'vllm_xargs' cannot hold {key!r}: it is reserved", param="vllm_xargs"
+                f"'vllm_xargs' cannot hold {key!r}, which is reserved; leave it out",
+                param="vllm_xargs",
             )
 
 

@@ -1,9 +1,8 @@
 """A decided request: its mixtures, the body that vLLM gets, what the answer tells."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from router.decision import Following
 from server.engine.client.plan import GenerationPlan
@@ -23,7 +22,6 @@ class Generation:
 
     Attributes:
         applied: what each prompt gets.
-        folders: digest → folder of every adapter that the request may need.
         cleaned: the body without our fields.
         model: a name that vLLM knows.
         usage: what the client wants of token counts that we asked for; None if we did not.
@@ -31,11 +29,20 @@ class Generation:
     """
 
     applied: Sequence[Applied]
-    folders: Mapping[str, Path]
     cleaned: CleanBody
     model: str
     usage: StreamCounts | None = None
     recording: Recording | None = None
+
+    @property
+    def members(self) -> tuple[tuple[str, str], ...]:
+        """(name, digest) of every adapter that the answers may use, each once."""
+        return tuple(dict.fromkeys(member for one in self.applied for member in one.members))
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What must be in the engine's slots while the request runs, each digest once."""
+        return tuple(dict.fromkeys(digest for _, digest in self.members))
 
     @property
     def body(self) -> bytes:
@@ -67,12 +74,12 @@ class Generation:
 
     def counted(self, api: Api) -> "Generation":
         """The same with chunks that count their tokens, where each tells the mixture of its own."""
-        is_told = self.cleaned.tells_mixture and self.following is not None
-        both = counting(self.cleaned.fields) if is_told and api is not Api.RESPONSES else None
+        tells_each = self.cleaned.tells_mixture and self.following is not None
+        both = counting(self.cleaned.fields) if tells_each and api is not Api.RESPONSES else None
         if both is None:
             return self
-        fields, wish = both
-        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=wish)
+        fields, usage = both
+        return replace(self, cleaned=replace(self.cleaned, fields=fields), usage=usage)
 
     def recorded(self, store: TraceStore, tenant: str, request_id: str) -> "Generation":
         """The same with a trace begun, where weights change while the answer grows."""

@@ -1,74 +1,115 @@
-"""A mixture that a body gives itself: every form of it, read strictly."""
+"""A mixture that a body gives itself: every form of it, read strictly, no name looked up yet.
 
-from collections import Counter
+    mixture: {"adapters": {name: weight}, "combination": …}
+    lora: [{"id": name, "scale": weight}]                              as llama.cpp says it
+    adapter_id: name                                                   as LoRAX says it
+    merged_adapters: {"ids", "weights", "merge_strategy"}              as LoRAX says it
+
+LoRAX's ``linear`` multiplies sums of factors, cross terms included; here it means the exact
+weighted sum, which is what its users want of it.
+"""
+
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from adapters.errors import VersionNotFound, shown
-from adapters.names import AT, plain, version_name
-from router.mixture import BASE_MODEL, COMBINATIONS, Combination, Member, Mixture
-from server.catalogue.names import Names
-from server.errors import (
-    EmptyMixture,
-    InvalidMixture,
-    InvalidWeight,
-    ModelNotFound,
-)
+from adapters.errors import shown
+from router.mixture import COMBINATIONS, Combination
+from server.errors import EmptyMixture, InvalidMixture, InvalidWeight
+
+MAX_WEIGHT = 1000
+"""Far beyond any use, and far from overflowing half precision. The router's limit too."""
 
 _LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
 
 
-def versions_named(body: Mapping[str, Any]) -> set[str]:
-    """What a body may mean as ``name@digest``, in whichever field."""
-    mixture, lora, merged = body.get("mixture"), body.get("lora"), body.get("merged_adapters")
-    said: list[object] = [body.get("model"), body.get("adapter_id")]
-    if isinstance(mixture, Mapping) and isinstance(mixture.get("adapters"), Mapping):
-        said += mixture["adapters"]
-    if isinstance(lora, list):
-        said += [entry.get("id") for entry in lora if isinstance(entry, Mapping)]
-    if isinstance(merged, Mapping) and isinstance(merged.get("ids"), list):
-        said += merged["ids"]
-    return {one for one in said if isinstance(one, str) and AT in one}
+@dataclass(frozen=True, slots=True)
+class GivenMember:
+    """One adapter of a given mixture.
+
+    Attributes:
+        name: as the body has it: an adapter's, or ``name@digest``.
+        weight: from 0 to ``MAX_WEIGHT``.
+        param: where in the body the weight stands; where there is none, the name.
+    """
+
+    name: str
+    weight: float
+    param: str
 
 
-def _read_mixture(raw: object, names: Names) -> Mixture:
-    fields = read_object(raw, "mixture", {"adapters", "combination"})
+@dataclass(frozen=True, slots=True)
+class GivenMixture:
+    """The mixture of a body, its names as they stand there.
+
+    Attributes:
+        members: the adapters, at least one, each name once.
+        combination: how they are combined.
+        param: where in the body they stand.
+    """
+
+    members: tuple[GivenMember, ...]
+    combination: Combination
+    param: str
+
+    @property
+    def is_single(self) -> bool:
+        """Whether its field names one adapter, whose name the answer then carries."""
+        return self.param == "adapter_id"
+
+
+def read_mixture(field: str, raw: object) -> GivenMixture:
+    """Read one of the fields of a body that give a mixture.
+
+    Args:
+        field: one of :data:`MIXTURE_FIELDS`.
+        raw: what it holds.
+
+    Raises:
+        InvalidMixture: it has another form, or names an adapter twice.
+        EmptyMixture: it names no adapter.
+        InvalidWeight: a weight is no number, negative or beyond any sense.
+    """
+    return _READERS[field](raw)
+
+
+def _read_mixture(raw: object) -> GivenMixture:
+    fields = _object(raw, "mixture", {"adapters", "combination"})
     adapters = fields.get("adapters")
     if not isinstance(adapters, Mapping):
         raise InvalidMixture(
             "'mixture.adapters' must map adapters' names to weights", param="mixture.adapters"
         )
-    weights = {str(name): weight for name, weight in adapters.items()}
-    places = {name: f"mixture.adapters.{name}" for name in weights}
-    return _mixture(weights, places, read_combination(fields.get("combination")), names)
+    combination = _combination(fields.get("combination"))
+    rows = [(str(name), weight, f"mixture.adapters.{name}") for name, weight in adapters.items()]
+    return _given(rows, combination, "mixture.adapters")
 
 
-def _read_lora(raw: object, names: Names) -> Mixture:
+def _read_lora(raw: object) -> GivenMixture:
     if not isinstance(raw, list):
         raise InvalidMixture("'lora' must be a list of {'id', 'scale'}", param="lora")
-    weights: dict[str, object] = {}
-    places: dict[str, str] = {}
+    rows: dict[str, tuple[str, object, str]] = {}
     for number, item in enumerate(raw):
-        place = f"lora[{number}]"
-        entry = read_object(item, place, {"id", "scale"})
+        param = f"lora[{number}]"
+        entry = _object(item, param, {"id", "scale"})
         name = entry.get("id")
         if not isinstance(name, str):
-            raise InvalidMixture(f"'{place}.id' must be an adapter's name", param=f"{place}.id")
-        if name in weights:
-            raise InvalidMixture(f"adapter {shown(name)} is named twice", param=f"{place}.id")
-        weights[name], places[name] = entry.get("scale", 1.0), f"{place}.scale"
-    return _mixture(weights, places, "cat", names, "lora")
+            raise InvalidMixture(f"'{param}.id' must be an adapter's name", param=f"{param}.id")
+        if name in rows:
+            raise InvalidMixture(f"adapter {shown(name)} is named twice", param=f"{param}.id")
+        rows[name] = (name, entry.get("scale", 1.0), f"{param}.scale")
+    return _given(rows.values(), "cat", "lora")
 
 
-def _read_adapter_id(raw: object, names: Names) -> Mixture:
+def _read_adapter_id(raw: object) -> GivenMixture:
     if not isinstance(raw, str):
         raise InvalidMixture("'adapter_id' must be an adapter's name", param="adapter_id")
-    return Mixture.of([member_named(raw, 1.0, "adapter_id", names)])
+    return GivenMixture((GivenMember(raw, 1.0, "adapter_id"),), "cat", "adapter_id")
 
 
-def _read_merged(raw: object, names: Names) -> Mixture:
+def _read_merged(raw: object) -> GivenMixture:
     known = {"ids", "weights", "merge_strategy", "density", "majority_sign_method"}
-    fields = read_object(raw, "merged_adapters", known)
+    fields = _object(raw, "merged_adapters", known)
     ids, weights = fields.get("ids"), fields.get("weights")
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
         raise InvalidMixture(
@@ -90,79 +131,38 @@ def _read_merged(raw: object, names: Names) -> Mixture:
             "have 'linear', which is the exact weighted sum here",
             param="merged_adapters.merge_strategy",
         )
-    places = {name: f"merged_adapters.weights[{number}]" for number, name in enumerate(ids)}
-    combination = _LORAX_STRATEGIES[strategy]
-    return _mixture(
-        dict(zip(ids, weights, strict=True)), places, combination, names, "merged_adapters"
-    )
-
-
-def _mixture(
-    weights: Mapping[str, object],
-    places: Mapping[str, str],
-    combination: Combination,
-    names: Names,
-    field: str = "mixture.adapters",
-) -> Mixture:
-    """Check every name and weight; ``places`` says where each weight stood."""
-    if not weights:
-        raise EmptyMixture(
-            f"'{field}' names no adapter; for the base model alone give its name as 'model'",
-            param=field,
-        )
-    members = [
-        member_named(name, read_weight(weight, places[name]), places[name], names)
-        for name, weight in weights.items()
+    rows = [
+        (name, weight, f"merged_adapters.weights[{number}]")
+        for number, (name, weight) in enumerate(zip(ids, weights, strict=True))
     ]
-    twice = [name for name, count in Counter(one.name for one in members).items() if count > 1]
-    if twice:
-        raise InvalidMixture(f"version {twice[0]!r} is named twice", param=field)
-    return Mixture.of(members, combination=combination)
+    return _given(rows, _LORAX_STRATEGIES[strategy], "merged_adapters")
 
 
-def member_named(name: str, weight: float, param: str, names: Names) -> Member:
-    """The adapter, or the version of one, that a request names.
-
-    Raises:
-        ModelNotFound: there is no such adapter.
-        VersionNotFound: the adapter has no version of that digest.
-    """
-    adapter, version = names.adapters.get(name), names.versions.get(name)
-    if version is not None:
-        return Member(version_name(version), version.digest, weight)
-    if name in names.versions:
-        raise VersionNotFound(
-            f"there is no one version {shown(name)}; GET /v1/adapters/{plain(name)}/versions lists "
-            "those that are kept, which are named by 8 characters of their digest or more",
-            param,
-        )
-    if adapter is None:
-        told = "model, adapter or policy" if param == "model" else "adapter"
-        raise ModelNotFound(
-            f"there is no {told} {shown(name)}; GET /v1/models lists what there is", param=param
-        )
-    return Member(name, adapter.digest, weight)
-
-
-READERS: Mapping[str, Callable[[Any, Names], Mixture]] = {
+_READERS: Mapping[str, Callable[[object], GivenMixture]] = {
     "mixture": _read_mixture,
-    "policy": lambda raw, names: BASE_MODEL,
     "lora": _read_lora,
     "adapter_id": _read_adapter_id,
     "merged_adapters": _read_merged,
 }
 
+MIXTURE_FIELDS = frozenset(_READERS)
+"""Body fields that give a mixture; at most one of them may stand in a body."""
 
-MAX_WEIGHT = 1000
-"""Far beyond any use, and far from overflowing half precision. The router's limit too."""
+
+def _given(
+    rows: Collection[tuple[str, object, str]], combination: Combination, param: str
+) -> GivenMixture:
+    """A mixture of (name, weight, where the weight stands)."""
+    if not rows:
+        raise EmptyMixture(
+            f"'{param}' names no adapter; for the base model alone give its name as 'model'",
+            param=param,
+        )
+    members = [GivenMember(name, _weight(weight, at), at) for name, weight, at in rows]
+    return GivenMixture(tuple(members), combination, param)
 
 
-def read_weight(raw: object, param: str) -> float:
-    """A weight.
-
-    Raises:
-        InvalidWeight: it is no number, negative or beyond any sense.
-    """
+def _weight(raw: object, param: str) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise InvalidWeight(f"'{param}' must be a number, not {shown(raw)}", param=param)
     if not 0 <= raw <= MAX_WEIGHT:
@@ -172,12 +172,8 @@ def read_weight(raw: object, param: str) -> float:
     return float(raw)
 
 
-def read_combination(raw: object) -> Combination:
-    """A combination; ``cat`` if nothing is said.
-
-    Raises:
-        InvalidMixture: there is none of that name.
-    """
+def _combination(raw: object) -> Combination:
+    """A combination; ``cat`` if there is none."""
     for combination in COMBINATIONS:
         if raw == combination:
             return combination
@@ -189,18 +185,14 @@ def read_combination(raw: object) -> Combination:
     )
 
 
-def read_object(raw: object, place: str, known: Collection[str]) -> Mapping[str, Any]:
-    """An object that has none but known fields.
-
-    Raises:
-        InvalidMixture: it is something else.
-    """
+def _object(raw: object, param: str, known: Collection[str]) -> Mapping[str, Any]:
+    """An object that has none but known fields."""
     if not isinstance(raw, Mapping):
-        raise InvalidMixture(f"'{place}' must be an object", param=place)
+        raise InvalidMixture(f"'{param}' must be an object", param=param)
     for key in raw:
         if key not in known:
             raise InvalidMixture(
-                f"'{place}' has no field {shown(key)}; it has {', '.join(sorted(known))}",
-                param=place,
+                f"'{param}' has no field {shown(key)}; it has {', '.join(sorted(known))}",
+                param=param,
             )
     return raw

@@ -1,43 +1,36 @@
-"""The way of a generation: body → selection → mixtures → lease → vLLM → answer.
+"""The way of a generation: read, select, route, check, lease, run.
 
 Pure ASGI around vLLM's own routes, so that streams pass piece by piece and the context variable
 with the plan is seen by every task that vLLM starts for the request. A lease lasts until the
 answer has ended, whichever way it ends.
 """
 
-import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from router.decision import RouteDecision
-from router.window import RoutingInput
-from server.access.keys import AdapterRule
 from server.catalogue.catalogue import Catalogue
-from server.catalogue.visibility import hiding_invisible_adapters
 from server.edge.disconnect import ClientGone, unless_gone
 from server.edge.envelope import OURS, error_response
-from server.edge.json_body import parse_object, read_json, replayed, resized
+from server.edge.json_body import read_json, replayed, resized
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import current_plan
-from server.errors import AdapterBeingRemoved, InvalidRequest
+from server.errors import AdapterBeingRemoved
 from server.generation.answer import Answer
-from server.generation.body import clean
 from server.generation.decided import Generation
-from server.generation.named_versions import names_for
-from server.generation.prompts import Api, Decode, count_prompts, read_prompts
-from server.generation.selection import Selection, resolve
+from server.generation.prompts import Api, Decode
+from server.generation.stages import GenerationRequest, check, read, route, select
 from server.metrics import Metrics
 from server.residency.residency import Residency
-from server.traces.applied import Applied
 from server.traces.store import TraceStore
 
 logger = logging.getLogger(__name__)
 
 _PATHS: Mapping[str, Api] = {api.value: api for api in Api}
+_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +46,16 @@ class Collaborators:
 
 
 class GenerationMiddleware:
-    """The middleware."""
+    """Pure ASGI: mixes adapters into what vLLM's routes generate.
 
-    def __init__(self, app: ASGIApp, mixer: Collaborators) -> None:
+    Args:
+        app: what serves a generation under its plan, and everything else.
+        collaborators: what the stages need.
+    """
+
+    def __init__(self, app: ASGIApp, collaborators: Collaborators) -> None:
         self._app = app
-        self._mixer = mixer
+        self._with = collaborators
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a generation; pass everything else on."""
@@ -66,76 +64,45 @@ class GenerationMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            body = parse_object(await read_json(scope, receive))
-            visible = scope["state"]["caller"].visible
-            generation = await unless_gone(self._admit(api, body, visible), receive)
+            body, rule = await read_json(scope, receive), scope["state"]["caller"].visible
+            request = read(api, body, rule, self._with.limits)
+            generation = await unless_gone(self._leased(request), receive)
         except ClientGone:
             return
         except OURS as error:
             await error_response(error)(scope, receive, send)
             return
-        state = scope["state"]
-        generation = generation.recorded(self._mixer.traces, state["tenant"], state["request_id"])
-        answer = Answer(generation.report, send)
-        try:
-            self._mixer.metrics.count(generation.applied)
-            await self._serve(generation, answer, scope, receive)
-        finally:
-            self._mixer.residency.release(generation.folders)
-            if generation.recording is not None:
-                answer.close(generation.recording)
+        await self._run(generation, scope, receive, send)
 
-    async def _admit(self, api: Api, body: Mapping[str, Any], visible: AdapterRule) -> Generation:
-        """Decide, and lease; decide anew if an adapter is removed between the two."""
-        for _ in range(2):
-            generation = await self._decide(api, body, visible)
-            try:
-                await self._mixer.residency.acquire(generation.folders)
-            except AdapterBeingRemoved:
-                continue
-            return generation
+    async def _leased(self, request: GenerationRequest) -> Generation:
+        """Select, route, check, lease; once more if an adapter is removed between the last two."""
+        parts = self._with
+        for _ in range(_TRIES):
+            selection = await select(request, parts.catalogue)
+            generation = await route(request, selection, parts.catalogue, parts.decode)
+            await check(generation, parts.catalogue)
+            with suppress(AdapterBeingRemoved):
+                await parts.residency.acquire(generation.digests)
+                return generation
         raise AdapterBeingRemoved(
-            "adapters of this request are being removed; ask again without them"
+            "adapters of this request are being removed; send it again without them"
         )
 
-    async def _decide(self, api: Api, body: Mapping[str, Any], visible: AdapterRule) -> Generation:
-        catalogue = self._mixer.catalogue
-        count = count_prompts(api, body)
-        if count > self._mixer.limits.max_prompts:
-            raise InvalidRequest(
-                f"{count} prompts are too many for one request; send at most "
-                f"{self._mixer.limits.max_prompts}",
-                param="prompt",
-            )
-        cleaned = clean(body, self._mixer.limits.max_choices)
-        selection = resolve(body, await names_for(catalogue, visible, body))
-        if selection.mixture is not None:
-            applied = [Applied(selection.mixture)] * count
-        else:
-            prompts = await asyncio.to_thread(read_prompts, api, body, self._mixer.decode)
-            applied = [
-                Applied(d.mixture, d) for d in await self._route(prompts, selection, visible)
-            ]
-        for one in applied:
-            await catalogue.check_combination(one.combination, one.members)
-        members = [member for one in applied for member in one.members]
-        folders = await catalogue.folders(members)
-        return Generation(applied, folders, cleaned, selection.model).counted(api)
+    async def _run(
+        self, generation: Generation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run a leased generation to its end: the lease and the trace end with the answer."""
+        parts, state = self._with, scope["state"]
+        with ExitStack() as ended:
+            ended.callback(parts.residency.release, generation.digests)
+            begun = generation.recorded(parts.traces, state["tenant"], state["request_id"])
+            answer = Answer(begun.report, send)
+            if begun.recording is not None:
+                ended.callback(answer.close, begun.recording)
+            parts.metrics.count(begun.applied)
+            await self._under_plan(begun, answer, scope, receive)
 
-    async def _route(
-        self, prompts: Sequence[RoutingInput], selection: Selection, visible: AdapterRule
-    ) -> list[RouteDecision]:
-        catalogue = self._mixer.catalogue
-        router, allowed = catalogue.router, catalogue.visible_adapters(visible)
-        policy = selection.policy or ""
-        with hiding_invisible_adapters(visible, policy, selection.overrides):
-            return await asyncio.to_thread(
-                lambda: [
-                    router.route(said, policy, selection.overrides, allowed) for said in prompts
-                ]
-            )
-
-    async def _serve(
+    async def _under_plan(
         self, generation: Generation, answer: Answer, scope: Scope, receive: Receive
     ) -> None:
         """Run vLLM's route under the plan."""

@@ -73,15 +73,15 @@ def _text_prompt(prompt: object, decode: Decode) -> RoutingInput:
 
 
 def _response_input(body: Mapping[str, Any]) -> RoutingInput:
-    said: list[tuple[str, str]] = []
+    messages: list[tuple[str, str]] = []
     if isinstance(instructions := body.get("instructions"), str):
-        said.append(("system", instructions))
+        messages.append(("system", instructions))
     given = body.get("input")
     if isinstance(given, str):
-        said.append(("user", given))
+        messages.append(("user", given))
     else:
-        said.extend(_messages(given))
-    return RoutingInput(tuple(said))
+        messages.extend(_messages(given))
+    return RoutingInput(tuple(messages))
 
 
 def _messages(raw: object) -> tuple[tuple[str, str], ...]:

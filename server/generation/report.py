@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.edge.envelope import translate
-from server.generation.token_counts import StreamCounts, as_wished, span_of
+from server.generation.token_counts import StreamCounts, as_requested, span_of
 from server.traces.applied import Applied
 from server.traces.recording import Recording
 from server.traces.trace import TraceStep
@@ -19,15 +19,15 @@ _DATA_OBJECT = b"data: {"
 _DATA_ERROR = b'data: {"error"'
 
 
-def told_of(applied: Applied, tokens: Sequence[TraceStep]) -> dict[str, Any]:
+def chunk_fields(applied: Applied, tokens: Sequence[TraceStep]) -> dict[str, Any]:
     """What a chunk tells of its tokens, at least one: the first one's mixture, and all if several.
 
     The list has the short form of a trace's steps.
     """
-    told: dict[str, Any] = {"mixture": applied.at(tokens[0])}
+    fields: dict[str, Any] = {"mixture": applied.at(tokens[0])}
     if len(tokens) > 1:
-        told["mixtures"] = [token.as_json() for token in tokens]
-    return told
+        fields["mixtures"] = [token.as_json() for token in tokens]
+    return fields
 
 
 class Report:
@@ -57,7 +57,7 @@ class Report:
         self._choices = max(1, choices)
         self._recording = recording
         self._usage = usage
-        self._seen: dict[int, int] = {}
+        self._sent: dict[int, int] = {}
         self._prefixes = [
             b'data: {"mixture": ' + _dumped(one.as_json()) + b", " for one in applied
         ] * in_chunks
@@ -73,10 +73,10 @@ class Report:
         """Add the mixture to a JSON object, and the trace if there is one, which then ends."""
         if not body.startswith(b"{") or not body.endswith(b"}") or len(body) <= len(b"{}"):
             return body
-        told = [one.as_json() for one in self._applied]
-        added = b', "mixture": ' + _dumped(told[0])
-        if len(told) > 1:
-            added += b', "mixtures": ' + _dumped(told)
+        mixtures = [one.as_json() for one in self._applied]
+        added = b', "mixture": ' + _dumped(mixtures[0])
+        if len(mixtures) > 1:
+            added += b', "mixtures": ' + _dumped(mixtures)
         if self._recording is not None:
             self._recording.finish()
             added += b', "trace": ' + _dumped(self._recording.trace.as_json())
@@ -117,19 +117,19 @@ class Report:
     def _traced(self, line: bytes, recording: Recording) -> bytes | None:
         """A chunk with the mixtures of its own tokens."""
         chunk = json.loads(line.removeprefix(b"data: "))
-        span = span_of(chunk, self._seen)
+        span = span_of(chunk, self._sent)
         if span is None:
             choice = int((chunk.get("choices") or [{}])[0].get("index", 0))
             tokens = [recording.latest(choice=choice)]
         else:
             choice = span.choice
             tokens = recording.steps(span.first, max(1, span.count), choice=choice)
-            self._seen[choice] = span.first + span.count
-        kept = chunk if self._usage is None else as_wished(chunk, self._usage)
+            self._sent[choice] = span.first + span.count
+        kept = chunk if self._usage is None else as_requested(chunk, self._usage)
         if kept is None:
             return None
         applied = self._applied[min(choice // self._choices, len(self._applied) - 1)]
-        return b"data: " + _dumped({**told_of(applied, tokens), **kept})
+        return b"data: " + _dumped({**chunk_fields(applied, tokens), **kept})
 
     def _prompt_of(self, line: bytes) -> int:
         """Choices are numbered prompt by prompt, ``n`` for each."""

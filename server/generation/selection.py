@@ -1,22 +1,17 @@
 """From a request's body to what it asks for: the base model, given weights, or a policy.
 
-The only place that knows the ways to say it:
-
     model: base | adapter | base:adapter | policy
-    mixture: {"adapters": {name: weight}, "combination": …}
     policy: name, routing: {…}
-    lora: [{"id": name, "scale": weight}]                              as llama.cpp says it
-    adapter_id: name                                                   as LoRAX says it
-    merged_adapters: {"ids", "weights", "merge_strategy"}              as LoRAX says it
+    mixture, lora, adapter_id, merged_adapters: see ``given_mixture``
 
-An adapter's name may be followed by ``@`` and a digest's beginning: one of its versions.
 A field that names adapters or a policy wins over ``model``; two of them contradict each other.
-LoRAX's ``linear`` multiplies sums of factors, cross terms included; here it means the exact
-weighted sum, which is what its users want of it.
+First the fields are read (:func:`read_selection`), then the names that they hold are bound to what
+there is (:func:`select`); in between, versions can be looked up.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.errors import shown
@@ -24,20 +19,41 @@ from adapters.names import plain
 from router.mixture import BASE_MODEL, Mixture
 from router.policies.config import RoutingOverrides, parse_overrides
 from server.catalogue.names import Names
-from server.errors import (
-    InvalidRequest,
-    MixtureConflict,
-    ModelNotFound,
-)
-from server.generation.given_mixture import READERS, member_named
+from server.errors import InvalidMixture, InvalidRequest, MixtureConflict, ModelNotFound
+from server.generation.given_mixture import MIXTURE_FIELDS, GivenMixture, read_mixture
+from server.generation.named_versions import member_named
 
 OUR_FIELDS = frozenset(
-    {
-        *("mixture", "policy", "routing"),
-        *("lora", "adapter_id", "adapter_source", "api_token", "merged_adapters"),
-    }
+    {*MIXTURE_FIELDS, "policy", "routing", "adapter_source", "api_token"},
 )
 """Body fields that vLLM must not see."""
+
+_CHOOSING = ("mixture", "policy", "lora", "adapter_id", "merged_adapters")
+"""Body fields that say which adapters a request gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionFields:
+    """What a body says of adapters and policies, before any name is looked up.
+
+    Attributes:
+        model: the name given as ``model``, or None.
+        mixture: the given mixture, or None.
+        policy: the name given as ``policy``, or None; never beside a mixture.
+        overrides: what the request changes of a policy; never beside a mixture.
+    """
+
+    model: str | None = None
+    mixture: GivenMixture | None = None
+    policy: str | None = None
+    overrides: RoutingOverrides | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that may be an adapter's, or a version's."""
+        members = () if self.mixture is None else self.mixture.members
+        model = () if self.model is None else (self.model,)
+        return (*model, *(member.name for member in members))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,82 +73,115 @@ class Selection:
     overrides: RoutingOverrides | None = None
 
 
-def resolve(body: Mapping[str, Any], names: Names) -> Selection:
-    """Read what a body asks for.
+def read_selection(body: Mapping[str, Any]) -> SelectionFields:
+    """Read what a body says of adapters and policies.
+
+    Raises:
+        InvalidRequest: a field of the wrong type.
+        InvalidMixture: weights that cannot be applied, or fields that contradict each other.
+        RoutingError: overrides that do not fit.
+    """
+    model = read_model(body.get("model"))
+    given = [field for field in _CHOOSING if body.get(field) is not None]
+    if len(given) > 1:
+        raise MixtureConflict(
+            f"{given[0]!r} and {given[1]!r} both say which adapters to use; give one of them",
+            param=given[1],
+        )
+    overrides = _overrides(body.get("routing"))
+    if not given or given[0] == "policy":
+        return SelectionFields(model, policy=_policy(body.get("policy")), overrides=overrides)
+    if overrides is not None:
+        raise MixtureConflict(
+            f"'routing' changes a policy, but {given[0]!r} gives the weights; leave one out",
+            param="routing",
+        )
+    return SelectionFields(model, read_mixture(given[0], body[given[0]]))
+
+
+def read_model(raw: object) -> str | None:
+    """The name in the field ``model``; None if there is none.
+
+    Raises:
+        InvalidRequest: it is no text.
+    """
+    if raw is None or raw == "":
+        return None
+    if not isinstance(raw, str):
+        raise InvalidRequest("'model' must be a string", param="model")
+    return raw
+
+
+def select(fields: SelectionFields, names: Names) -> Selection:
+    """Bind the names of a request to what there is.
+
+    Args:
+        fields: what the request says.
+        names: what its sender can name, with the versions among ``fields.names``.
 
     Raises:
         ModelNotFound: a name stands for nothing here.
         VersionNotFound: an adapter has no version of that digest.
-        InvalidMixture: weights that cannot be applied, or fields that contradict each other.
-        InvalidRequest: a field of the wrong type.
-        ActionDenied: a policy that this caller cannot use.
-        RoutingError: overrides that do not fit.
+        InvalidMixture: one version under two names, or overrides without a policy.
+        ActionDenied: a policy that the sender cannot use.
     """
-    by_model = read_model(body.get("model"), names)
-    said = [field for field in READERS if body.get(field) is not None]
-    if len(said) > 1:
-        raise MixtureConflict(
-            f"{said[0]!r} and {said[1]!r} both say which adapters to use; give one of them",
-            param=said[1],
-        )
-    overrides = _overrides(body.get("routing"))
-    if said and said[0] != "policy":
-        if overrides is not None:
-            raise MixtureConflict(
-                f"'routing' changes a policy, but {said[0]!r} gives the weights; leave one out",
-                param="routing",
-            )
-        mixture = READERS[said[0]](body[said[0]], names)
-        return Selection(_model_of(mixture, said[0], names), mixture)
-    selection = (
-        Selection(_policy(body["policy"], names), policy=body["policy"]) if said else by_model
-    )
+    selection = select_model(fields.model, names)
+    if fields.mixture is not None:
+        mixture = _bound(fields.mixture, names)
+        # A single adapter goes by its name; a mixture has none, so it goes by the base model's.
+        model = plain(mixture.members[0].name) if fields.mixture.is_single else names.base
+        return Selection(model, mixture)
+    if fields.policy is not None:
+        _check_known(fields.policy, names)
+        selection = Selection(fields.policy, policy=fields.policy)
     if selection.policy is not None:
         names.check_policy(selection.policy)
-    if overrides is None:
-        return selection
-    if selection.policy is None:
+    elif fields.overrides is not None:
         raise MixtureConflict(
-            f"'routing' changes a policy, but the model {selection.model!r} is none; give"
-            " 'policy' too",
+            f"'routing' changes a policy, but the model {selection.model!r} is not a policy; "
+            "give 'policy' too, or leave 'routing' out",
             param="routing",
         )
-    return Selection(selection.model, policy=selection.policy, overrides=overrides)
+    return replace(selection, overrides=fields.overrides)
 
 
-def read_model(model: object, names: Names) -> Selection:
-    """What a model's name stands for. Errors as in :func:`resolve`."""
-    if model is None or model == "":
+def select_model(model: str | None, names: Names) -> Selection:
+    """What a model's name stands for; without one, the default policy.
+
+    Raises:
+        ModelNotFound: it stands for nothing here.
+        VersionNotFound: the adapter has no version of that digest.
+    """
+    if model is None:
         return Selection(names.default_policy, policy=names.default_policy)
-    if not isinstance(model, str):
-        raise InvalidRequest("'model' must be a string", param="model")
     if model == names.base:
         return Selection(model, BASE_MODEL)
     if model in names.policies:
         return Selection(model, policy=model)
-    name = without_base(model, names)
+    name = names.without_base(model)
     return Selection(plain(name), Mixture.of([member_named(name, 1.0, "model", names)]))
 
 
-def without_base(model: str, names: Names) -> str:
-    """An adapter's name, whether or not the base model's stands before it."""
-    said = model.removeprefix(f"{names.base}:")
-    return model if said == model else said.removeprefix(":")
+def _bound(given: GivenMixture, names: Names) -> Mixture:
+    members = [member_named(one.name, one.weight, one.param, names) for one in given.members]
+    counts = Counter(member.name for member in members)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise InvalidMixture(f"version {twice[0]!r} is named twice", param=given.param)
+    return Mixture.of(members, combination=given.combination)
 
 
-def _model_of(mixture: Mixture, field: str, names: Names) -> str:
-    """A single adapter goes by its name; a mixture has none, so it goes by the base model's."""
-    return plain(mixture.members[0].name) if field == "adapter_id" else names.base
-
-
-def _policy(name: object, names: Names) -> str:
-    if not isinstance(name, str):
+def _policy(raw: object) -> str | None:
+    if raw is not None and not isinstance(raw, str):
         raise InvalidRequest("'policy' must be a policy's name", param="policy")
-    if name not in names.policies:
+    return raw
+
+
+def _check_known(policy: str, names: Names) -> None:
+    if policy not in names.policies:
         raise ModelNotFound(
-            f"there is no policy {shown(name)}; GET /v1/policies lists them", param="policy"
+            f"there is no policy {shown(policy)}; GET /v1/policies lists them", param="policy"
         )
-    return name
 
 
 def _overrides(raw: object) -> RoutingOverrides | None:

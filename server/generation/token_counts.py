@@ -54,14 +54,14 @@ class Span:
     count: int
 
 
-def span_of(chunk: Mapping[str, Any], seen: Mapping[int, int]) -> Span | None:
+def span_of(chunk: Mapping[str, Any], sent: Mapping[int, int]) -> Span | None:
     """Which tokens a chunk carries, by its running count of tokens.
 
     Text may lag behind: a token that ends within a character shows in a later chunk.
 
     Args:
         chunk: one chunk of a chat's or a completion's stream.
-        seen: choice → how many of its tokens came before.
+        sent: choice → how many of its tokens came before.
 
     Returns:
         None where the chunk belongs to no choice or does not count.
@@ -70,15 +70,15 @@ def span_of(chunk: Mapping[str, Any], seen: Mapping[int, int]) -> Span | None:
     if not choices or not usage:
         return None
     choice = int(choices[0].get("index", 0))
-    first = seen.get(choice, 0)
+    first = sent.get(choice, 0)
     return Span(choice, first, max(0, int(usage["completion_tokens"]) - first))
 
 
-def as_wished(chunk: Mapping[str, Any], wish: StreamCounts) -> Mapping[str, Any] | None:
+def as_requested(chunk: Mapping[str, Any], counts: StreamCounts) -> Mapping[str, Any] | None:
     """A chunk without counts that the client did not ask for; None if nothing else was in it."""
     is_last = chunk.get("choices") == []
-    if is_last and not wish.final:
+    if is_last and not counts.final:
         return None
-    if is_last or (wish.final and wish.each):
+    if is_last or (counts.final and counts.each):
         return chunk
     return {key: value for key, value in chunk.items() if key != "usage"}

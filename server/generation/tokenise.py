@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone
 from server.edge.envelope import OURS, error_response
-from server.edge.json_body import parse_object, read_json, replayed, resized
+from server.edge.json_body import read_json, replayed, resized
 from server.generation.named_versions import names_for
-from server.generation.selection import read_model
+from server.generation.selection import read_model, select_model
 
 PATHS = frozenset({"/tokenize", "/detokenize"})
 
@@ -30,12 +30,13 @@ class TokeniseMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            body = parse_object(await read_json(scope, receive))
+            body = await read_json(scope, receive)
             if body.get("model"):
+                model = read_model(body["model"])
                 visible = scope["state"]["caller"].visible
-                names = await names_for(self._catalogue, visible, {"model": body["model"]})
+                names = await names_for(self._catalogue, visible, [model] if model else [])
                 # Every name has the base model's tokenizer.
-                body["model"] = read_model(body["model"], names).model
+                body["model"] = select_model(model, names).model
         except ClientGone:
             return
         except OURS as error:

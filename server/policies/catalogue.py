@@ -1,6 +1,6 @@
 """What may be done with the policies of a running server.
 
-Keeps three views of them in step: the book (file and database), the router and the names that
+Keeps three views of them in step: their registry (file and database), the router and the names that
 requests can give. Requests under way keep the policies that they began with.
 """
 
@@ -22,11 +22,11 @@ class PolicyCatalogue:
     """Puts and removes policies. One event loop only.
 
     Attributes:
-        book: which policies there are, and where they come from.
+        registry: which policies there are, and where they come from.
     """
 
-    def __init__(self, catalogue: Catalogue, book: PolicyRegistry, metrics: Metrics) -> None:
-        self.book = book
+    def __init__(self, catalogue: Catalogue, registry: PolicyRegistry, metrics: Metrics) -> None:
+        self.registry = registry
         self._catalogue = catalogue
         self._metrics = metrics
 
@@ -58,9 +58,11 @@ class PolicyCatalogue:
         router = self._catalogue.router
         router.encoder_for(policy, name)
         if name == self._catalogue.base:
-            raise PolicyNameTaken(f"{name!r} is the base model's name", param="name")
+            raise PolicyNameTaken(
+                f"{name!r} is the base model's name; choose another name", param="name"
+            )
         async with self._catalogue.changing:
-            is_new = await asyncio.to_thread(self.book.put, name, policy, expected)
+            is_new = await asyncio.to_thread(self.registry.put, name, policy, expected)
             router.put_policy(name, policy)
             self._catalogue.publish()
         return policy, is_new
@@ -72,10 +74,11 @@ class PolicyCatalogue:
             The file's policy.
 
         Raises:
-            UnknownPolicy, PolicyNotRemovable, PolicyVersionConflict, StorageFailed: see the book.
+            UnknownPolicy, PolicyNotRemovable, PolicyVersionConflict, StorageFailed: as in
+                :meth:`PolicyRegistry.remove`.
         """
         async with self._catalogue.changing:
-            left = await asyncio.to_thread(self.book.remove, name, expected)
+            left = await asyncio.to_thread(self.registry.remove, name, expected)
             self._take_up()
             self._catalogue.publish()
         return left
@@ -87,16 +90,16 @@ class PolicyCatalogue:
             StorageFailed: the database refused; the next time takes it up.
         """
         async with self._catalogue.changing:
-            if await asyncio.to_thread(self.book.refresh) and self._take_up():
+            if await asyncio.to_thread(self.registry.refresh) and self._take_up():
                 self._catalogue.publish()
 
     def _take_up(self) -> bool:
-        """Bring the router in step with the book; say whether it was not."""
+        """Bring the router in step with the registry; say whether it was not."""
         router, before = self._catalogue.router, self._catalogue.router.policies
-        for name, policy in self.book.policies.items():
+        for name, policy in self.registry.policies.items():
             if router.policies.get(name) != policy:
                 self._use(name, policy)
-        for name in before.keys() - self.book.policies.keys():
+        for name in before.keys() - self.registry.policies.keys():
             router.remove_policy(name)
         for name in before.keys() - router.policies.keys():
             self._metrics.forget_policy(name)
@@ -104,7 +107,7 @@ class PolicyCatalogue:
 
     def _use(self, name: str, policy: PolicyConfig) -> None:
         """Let the router have a policy, or the file's one if it cannot be used on this server."""
-        router, own = self._catalogue.router, self.book.from_file.get(name)
+        router, own = self._catalogue.router, self.registry.from_file.get(name)
         try:
             router.put_policy(name, policy)
         except RoutingError as error:

@@ -37,7 +37,7 @@ class PolicyRegistry:
 
     def __init__(self, database: Engine, from_file: Mapping[str, PolicyConfig]) -> None:
         self.from_file = MappingProxyType(dict(from_file))
-        self._ledger = PolicyRows(database)
+        self._rows = PolicyRows(database)
         self._revision = -1
         self._put: Mapping[str, PolicyConfig] = {}
         self._unreadable: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class PolicyRegistry:
             StorageFailed: the database refused.
         """
         is_new = name not in self.policies
-        self._ledger.put(name, policy, lambda row: self._check(name, row, expected))
+        self._rows.put(name, policy, lambda row: self._check(name, row, expected))
         self._put = {**self._put, name: policy}
         self._unreadable -= {name}
         return is_new
@@ -92,15 +92,15 @@ class PolicyRegistry:
         def check(row: Row | None) -> None:
             if row is None and name in self.from_file:
                 raise PolicyNotRemovable(
-                    f"policy {name!r} is of the server's file of policies: take it out there, or "
-                    "put another one in its place",
+                    f"policy {name!r} comes from the server's file of policies: take it out of the "
+                    "file, or put another policy under its name",
                     param="name",
                 )
             if row is None:
                 raise UnknownPolicy(name, self.policies)
             self._check(name, row, expected)
 
-        self._ledger.remove(name, check)
+        self._rows.remove(name, check)
         self._put = {key: policy for key, policy in self._put.items() if key != name}
         self._unreadable -= {name}
         return self.from_file.get(name)
@@ -112,7 +112,7 @@ class PolicyRegistry:
             UnknownPolicy: there is no such policy.
             StorageFailed: the database refused.
         """
-        found = self._ledger.history(name)
+        found = self._rows.history(name)
         if not found and name not in self.from_file:
             raise UnknownPolicy(name, self.policies)
         return found
@@ -123,7 +123,7 @@ class PolicyRegistry:
         Raises:
             StorageFailed: the database refused; the next time takes it up.
         """
-        self._revision, rows = self._ledger.changes(self._revision)
+        self._revision, rows = self._rows.changes(self._revision)
         if rows is None:
             return False
         self._put, self._unreadable = _read(rows)
@@ -134,10 +134,10 @@ class PolicyRegistry:
             return
         now = self.from_file.get(name) if row is None else _policy(row)
         if now is None or expected not in (ANY_VERSION, now.version):
-            told = "is not there" if now is None else f"has version {now.version}"
+            state = "is not there" if now is None else f"has version {now.version}"
             raise PolicyVersionConflict(
-                f"policy {name!r} {told}, and not what was expected; look at it again, then repeat "
-                "the change"
+                f"policy {name!r} {state}, which is not what the change expected; get it again, "
+                "then repeat the change"
             )
 
 

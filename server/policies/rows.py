@@ -53,7 +53,7 @@ class PolicyRows:
         latest = select(policies.c.name, func.max(policies.c.number)).group_by(policies.c.name)
         query = select(policies).where(tuple_(policies.c.name, policies.c.number).in_(latest))
         with database_errors("read the policies"), self._engine.connect() as connection:
-            # The revision first: what is committed after it is told again the next time.
+            # The revision first: what is committed after it is read again the next time.
             revision: int = connection.execute(select(registry.c.revision)).scalar_one()
             if revision == since:
                 return since, None
@@ -75,7 +75,8 @@ class PolicyRows:
         with database_errors("keep a policy"), self._changing() as connection:
             if connection.scalar(select(adapters.c.name).where(adapters.c.name == name)):
                 raise PolicyNameTaken(
-                    f"the name {name!r} is an adapter's; requests could not tell the two apart",
+                    f"there is an adapter {name!r}, and requests could not tell the two apart; "
+                    "choose another name",
                     param="name",
                 )
             now = _latest(connection, name)
@@ -84,13 +85,11 @@ class PolicyRows:
             row = Row(name, number, policy.version, options, time.time())
             if now is not None and number == now.number:
                 row = Row(name, number, policy.version, options, now.created)
-                place = (policies.c.name == name, policies.c.number == number)
-                connection.execute(update(policies).where(*place).values(options=options))
+                row_now = (policies.c.name == name, policies.c.number == number)
+                connection.execute(update(policies).where(*row_now).values(options=options))
                 return row
-            told = {"name": name, "number": number, "version": policy.version}
-            connection.execute(
-                insert(policies).values(**told, options=options, created=row.created)
-            )
+            key = {"name": name, "number": number, "version": policy.version}
+            connection.execute(insert(policies).values(**key, options=options, created=row.created))
             gone = (policies.c.name == name, policies.c.number <= number - KEPT_VERSIONS)
             connection.execute(delete(policies).where(*gone))
             return row

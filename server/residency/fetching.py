@@ -9,7 +9,17 @@ from adapters.store import AdapterStore
 
 
 class SlotLoader(Protocol):
-    """What loads adapters into slots: the engine, or what stands before it."""
+    """What residency needs: a content into a slot, by its digest alone."""
+
+    async def load(self, digest: str, waiting: int = 1) -> None:
+        """Put an adapter into a free slot; the more requests wait, the less others are spared."""
+
+    async def unload(self, digest: str) -> None:
+        """Free an adapter's slot."""
+
+
+class FolderLoader(Protocol):
+    """What an engine can do: a content into a slot, out of a folder of this machine."""
 
     async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
         """Put an adapter into a free slot; the more requests wait, the less others are spared."""
@@ -19,25 +29,24 @@ class SlotLoader(Protocol):
 
 
 class Fetching:
-    """A loader for adapters that may lie elsewhere: fetched in a thread, and held while they load.
+    """A :class:`SlotLoader` over a store: fetched in a thread, and held while it is loaded.
 
     Args:
         loader: the engine.
         store: where contents are.
     """
 
-    def __init__(self, loader: SlotLoader, store: AdapterStore) -> None:
+    def __init__(self, loader: FolderLoader, store: AdapterStore) -> None:
         self._loader = loader
         self._store = store
 
-    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
+    async def load(self, digest: str, waiting: int = 1) -> None:
         """Put an adapter into a free slot.
 
         Raises:
             StorageFailed: it cannot be fetched, has gone or is damaged.
             EngineError: the engine refused it.
         """
-        del folder
         held = self._store.held(digest)
         try:
             here = await asyncio.to_thread(held.__enter__)

@@ -67,5 +67,7 @@ class Removals:
 
 
 def adapter_removed() -> AdapterBeingRemoved:
-    """What a request hears whose adapter goes before it has it."""
-    return AdapterBeingRemoved("an adapter of this request has just been removed; ask without it")
+    """The error of a request whose adapter is removed before it has it."""
+    return AdapterBeingRemoved(
+        "an adapter of this request has just been removed; send the request again without it"
+    )

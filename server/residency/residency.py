@@ -12,10 +12,9 @@ Pinned adapters make room for nobody: the slots that they do not take are what o
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from server.errors import AdaptersBusy, MixtureTooLarge
 from server.residency.fetching import SlotLoader
@@ -24,9 +23,9 @@ from server.residency.removals import Removals, adapter_removed
 
 @dataclass(eq=False, slots=True)
 class _Ticket:
-    """One request in the queue: what it needs, and how it is told that it has it."""
+    """One request in the queue: what it needs, and how it learns that it has it."""
 
-    folders: Mapping[str, Path]
+    digests: tuple[str, ...]
     granted: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -78,7 +77,7 @@ class Residency:
     @property
     def needed(self) -> set[str]:
         """Digests in slots, and those that waiting requests are for."""
-        return {*self._resident, *(digest for one in self._queue for digest in one.folders)}
+        return {*self._resident, *(digest for one in self._queue for digest in one.digests)}
 
     @property
     def leases(self) -> int:
@@ -100,28 +99,22 @@ class Residency:
         if self._removals.set_names(digests.values()):
             self._wake()
 
-    @asynccontextmanager
-    async def lease(self, folders: Mapping[str, Path]) -> AsyncIterator[None]:
-        """Hold adapters in their slots for the length of the block.
+    async def acquire(self, digests: Iterable[str]) -> None:
+        """Hold adapters in their slots until :meth:`release`, waiting for slots if need be.
 
         Args:
-            folders: digest → folder to load it from. None needs no lease and never waits.
+            digests: of the adapters; each counts once. None needs no lease and never waits.
 
         Raises:
             MixtureTooLarge: more adapters than slots.
             AdaptersBusy: the queue is full, or did not move in time.
             AdapterBeingRemoved: one of them is being removed.
+            StorageFailed: one of them cannot be fetched.
+            EngineError: the engine refused one of them.
         """
-        await self.acquire(folders)
-        try:
-            yield
-        finally:
-            self.release(folders)
-
-    async def acquire(self, folders: Mapping[str, Path]) -> None:
-        """Lease adapters; :meth:`release` must follow. Errors as in :meth:`lease`."""
-        if self.try_acquire(folders):
-            self.hits += bool(folders)
+        needed = _once(digests)
+        if self.try_acquire(needed):
+            self.hits += bool(needed)
             return
         self.misses += 1
         if len(self._queue) >= self._max_waiting:
@@ -129,7 +122,7 @@ class Residency:
                 f"all {self.capacity} adapter slots are in use and {len(self._queue)} requests "
                 "wait already"
             )
-        ticket = _Ticket(dict(folders))
+        ticket = _Ticket(needed)
         self._queue.append(ticket)
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._serve_queue())
@@ -138,45 +131,52 @@ class Residency:
                 await asyncio.shield(ticket.granted)
         except TimeoutError:
             self._withdraw(ticket)
-            told = f"no adapter slot came free within {self._max_wait_s:g} seconds"
-            raise self._busy(told) from None
+            raise self._busy(
+                f"no adapter slot came free within {self._max_wait_s:g} seconds"
+            ) from None
         except asyncio.CancelledError:
             self._withdraw(ticket)
             raise
 
-    def try_acquire(self, folders: Mapping[str, Path]) -> bool:
+    def try_acquire(self, digests: Iterable[str]) -> bool:
         """Lease at once if every adapter is resident and stays; say whether it was done.
 
         Raises:
             MixtureTooLarge: more adapters than slots.
             AdapterBeingRemoved: one of them is being removed.
         """
-        pinned = len(self._kept - folders.keys())
-        if len(folders) > self.capacity - pinned:
+        needed = _once(digests)
+        pinned = len(self._kept.difference(needed))
+        if len(needed) > self.capacity - pinned:
             kept = f", {pinned} of them kept for pinned adapters" if pinned else ""
             raise MixtureTooLarge(
-                f"{len(folders)} adapters are needed at once, but the engine has "
-                f"{self.capacity} slots{kept}; use fewer members (top_k), or start with --max-loras"
+                f"{len(needed)} adapters are needed at once, but the engine has "
+                f"{self.capacity} slots{kept}; use fewer "
+                "members (top_k), or start the server with more --max-loras"
             )
-        self._removals.refuse(folders.keys())
-        if any(digest not in self._resident or digest in self._evicting for digest in folders):
+        self._removals.refuse(needed)
+        if any(digest not in self._resident or digest in self._evicting for digest in needed):
             return False
-        self._grant(folders)
+        self._grant(needed)
         return True
 
-    def release(self, folders: Mapping[str, Path]) -> None:
-        """Give a lease back."""
-        self._leases -= Counter(folders.keys())
+    def release(self, digests: Iterable[str]) -> None:
+        """Give a lease back: of the digests that were acquired."""
+        self._leases -= Counter(_once(digests))
         self._wake()
 
-    async def warm(self, folders: Mapping[str, Path]) -> None:
-        """Load adapters into slots that are free, as far as these go; evict nothing."""
-        for digest, folder in folders.items():
-            async with self._moving:
-                if len(self._resident) >= self.capacity:
-                    return
-                if digest not in self._resident and not self._removals.any_of({digest}):
-                    await self._load(digest, folder)
+    async def warm(self, digest: str) -> None:
+        """Load an adapter if a slot is free; evict nothing.
+
+        Raises:
+            StorageFailed: it cannot be fetched.
+            EngineError: the engine refused it.
+        """
+        async with self._moving:
+            if len(self._resident) >= self.capacity or digest in self._resident:
+                return
+            if not self._removals.any_of({digest}):
+                await self._load(digest)
 
     @asynccontextmanager
     async def removing(self, digest: str, max_drain_s: float) -> AsyncIterator[None]:
@@ -225,29 +225,29 @@ class Residency:
 
     async def _serve(self, ticket: _Ticket) -> None:
         while not ticket.granted.done():
-            self._removals.refuse(ticket.folders.keys())
-            missing = next((d for d in ticket.folders if d not in self._resident), None)
+            self._removals.refuse(ticket.digests)
+            missing = next((d for d in ticket.digests if d not in self._resident), None)
             if missing is None:
-                self._grant(ticket.folders)
+                self._grant(ticket.digests)
                 ticket.granted.set_result(None)
                 return
             if not await self._has_room(ticket):
                 return
             async with self._moving:
                 if missing not in self._resident and len(self._resident) < self.capacity:
-                    await self._load(missing, ticket.folders[missing])
+                    await self._load(missing)
 
     async def _has_room(self, ticket: _Ticket) -> bool:
         """Free one slot for a ticket, waiting if need be; False if the ticket was withdrawn."""
         while len(self._resident) >= self.capacity and not ticket.granted.done():
-            staying = ticket.folders.keys() | self._kept
+            staying = self._kept.union(ticket.digests)
             others = [digest for digest in self._resident if digest not in staying]
             idle = next((digest for digest in others if not self._leases[digest]), None)
             if idle is not None:
                 await self._unload(idle)
                 self.evictions += 1
                 continue
-            lacking = sum(digest not in self._resident for digest in ticket.folders)
+            lacking = sum(digest not in self._resident for digest in ticket.digests)
             self._evicting = set(sorted(others, key=lambda d: self._leases[d])[:lacking])
             await self._changed.wait()
         return not ticket.granted.done()
@@ -257,8 +257,8 @@ class Residency:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _grant(self, folders: Mapping[str, Path]) -> None:
-        for digest in folders:
+    def _grant(self, digests: Iterable[str]) -> None:
+        for digest in digests:
             self._leases[digest] += 1
             self._resident.move_to_end(digest)
 
@@ -266,7 +266,7 @@ class Residency:
         """Take a ticket out of the queue; if it was granted meanwhile, give the lease back."""
         granted = ticket.granted
         if granted.done() and not granted.cancelled() and granted.exception() is None:
-            self.release(ticket.folders)
+            self.release(ticket.digests)
         granted.cancel()
         if ticket in self._queue and self._queue[0] is not ticket:
             self._queue.remove(ticket)
@@ -274,17 +274,17 @@ class Residency:
 
     def _fail_waiting(self, digest: str) -> None:
         for ticket in self._queue:
-            if digest in ticket.folders and not ticket.granted.done():
+            if digest in ticket.digests and not ticket.granted.done():
                 ticket.granted.set_exception(adapter_removed())
         self._wake()
 
-    def _busy(self, told: str) -> AdaptersBusy:
+    def _busy(self, reason: str) -> AdaptersBusy:
         retry_after = max(1, min(30, round(self._max_wait_s / 4)))
-        return AdaptersBusy(f"{told}; try again later", retry_after=retry_after)
+        return AdaptersBusy(f"{reason}; try again later", retry_after=retry_after)
 
-    async def _load(self, digest: str, folder: Path) -> None:
+    async def _load(self, digest: str) -> None:
         started = asyncio.get_running_loop().time()
-        await self._loader.load(digest, folder, len(self._queue))
+        await self._loader.load(digest, len(self._queue))
         self._on_load(asyncio.get_running_loop().time() - started)
         self._resident[digest] = None
 
@@ -294,3 +294,8 @@ class Residency:
             if digest in self._resident and not self._leases[digest]:
                 del self._resident[digest]
                 await self._loader.unload(digest)
+
+
+def _once(digests: Iterable[str]) -> tuple[str, ...]:
+    """Each digest once, in the order in which they are to be loaded."""
+    return tuple(dict.fromkeys(digests))

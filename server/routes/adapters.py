@@ -131,7 +131,7 @@ async def restore_adapter(
 async def list_adapters(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every adapter that the caller may use."""
     adapters = parts.catalogue.visible_to(caller.visible).adapters.values()
-    return {"object": "list", "data": [told(adapter, parts) for adapter in adapters]}
+    return {"object": "list", "data": [adapter_as_json(adapter, parts) for adapter in adapters]}
 
 
 @router.get("/v1/adapters/{name}")
@@ -152,7 +152,7 @@ async def remove_adapter(name: str, request: Request, parts: PartsOf) -> dict[st
     return {"id": name, "object": "adapter", "digest": adapter.digest, "deleted": True}
 
 
-def told(adapter: Adapter, parts: Parts) -> dict[str, Any]:
+def adapter_as_json(adapter: Adapter, parts: Parts) -> dict[str, Any]:
     """An adapter as the wire shows it: never a path of the server."""
     routing = adapter.routing
     return {
@@ -194,4 +194,4 @@ def _check_visible(name: str, caller: Caller) -> None:
 
 def _tagged(adapter: Adapter, response: Response, parts: Parts) -> dict[str, Any]:
     response.headers["ETag"] = f'"{adapter.digest}"'
-    return told(adapter, parts)
+    return adapter_as_json(adapter, parts)

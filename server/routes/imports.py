@@ -11,8 +11,9 @@ from adapters.adapter import RoutingData
 from adapters.names import check_name
 from adapters.routing_data import check_routing
 from server.catalogue.routing_data import parse_routing
+from server.catalogue.routing_fields import ROUTING_FIELDS
 from server.errors import InvalidRequest
-from server.routes.adapters import told
+from server.routes.adapters import adapter_as_json
 from server.routes.audited import Actor, audited, audited_for
 from server.routes.parts import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, parse_source
@@ -23,8 +24,6 @@ router = APIRouter(tags=["adapters"])
 
 _MAX_ROUTING_BYTES = 2**21
 """Of one job: what waits is kept in memory, many times over."""
-
-_ROUTING_FIELDS = ("examples", "description", "centroids", "encoder")
 
 
 class Import(BaseModel):
@@ -60,13 +59,13 @@ async def start_import(
             source = parse_source(body.source)
             detail["source"] = source.shown
             parts.imports.fetcher.check(source)
-            wish = ImportRequest(body.name, source, _routing(body, parts), body.replace)
-            job = parts.imports.job_of(wish)
+            wanted = ImportRequest(body.name, source, _routing(body, parts), body.replace)
+            job = parts.imports.job_of(wanted)
             detail["job"] = job.id
 
             async def work(job: Job) -> dict[str, Any]:
                 await noted.wait()  # the log has the beginning before the end
-                return await _bring(parts, wish, job, actor)
+                return await _bring(parts, wanted, job, actor)
 
             parts.imports.jobs.start(job, work)
     finally:
@@ -98,26 +97,22 @@ async def cancel_job(job_id: str, request: Request, parts: PartsOf) -> dict[str,
     return job.as_json()
 
 
-async def _bring(parts: Parts, wish: ImportRequest, job: Job, actor: Actor) -> dict[str, Any]:
+async def _bring(parts: Parts, wanted: ImportRequest, job: Job, actor: Actor) -> dict[str, Any]:
     """The whole job; the audit log has how it ended."""
     audit = parts.access.audit
-    async with audited_for(actor, audit, "adapter.import", wish.name) as detail:
+    async with audited_for(actor, audit, "adapter.import", wanted.name) as detail:
         detail |= {"source": job.source, "job": job.id}
-        adapter, created = await parts.imports.run(wish, job)
+        adapter, created = await parts.imports.run(wanted, job)
         detail |= {"digest": adapter.digest, "version": adapter.version, "created": created}
-    return told(adapter, parts)
+    return adapter_as_json(adapter, parts)
 
 
 def _routing(body: Import, parts: Parts) -> RoutingData | None:
     """The routing data of a body, read as an upload's are."""
-    given = body.model_dump(include=set(_ROUTING_FIELDS), exclude_none=True)
-    fields = {
-        name: (value if isinstance(value, str) else json.dumps(value)).encode()
-        for name, value in given.items()
-    }
-    if sum(map(len, fields.values())) > _MAX_ROUTING_BYTES:
+    fields = body.model_dump(include=set(ROUTING_FIELDS), exclude_none=True)
+    if len(json.dumps(fields)) > _MAX_ROUTING_BYTES:
         raise InvalidRequest(
             f"the routing data of an import take at most {_MAX_ROUTING_BYTES} bytes"
         )
     routing = parse_routing(fields, parts.catalogue.router.encoder.space.name)
-    return None if routing is None else check_routing(routing, parts.limits)
+    return None if routing is None else check_routing(routing, parts.upload_limits)

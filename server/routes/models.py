@@ -9,7 +9,7 @@ from adapters.errors import shown
 from adapters.names import version_name
 from server.errors import ModelNotFound
 from server.generation.named_versions import names_for
-from server.generation.selection import read_model
+from server.generation.selection import select_model
 from server.routes.parts import CallerOf, Parts, PartsOf
 
 router = APIRouter(tags=["models"])
@@ -26,9 +26,9 @@ async def list_models(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
 @router.get("/v1/models/{name:path}")
 async def get_model(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """One of them."""
-    names = await names_for(parts.catalogue, caller.visible, {"model": name})
+    names = await names_for(parts.catalogue, caller.visible, [name])
     if name in names.versions:
-        read_model(name, names)
+        select_model(name, names)
         return _model(name, parts, names.versions[name])
     if name != names.base and name not in names.adapters and name not in names.policies:
         raise ModelNotFound(

@@ -11,7 +11,7 @@ from router.policies.config import RoutingOverrides
 from server.edge.envelope import TYPES
 from server.generation.given_mixture import MAX_WEIGHT
 
-_PLACE: Final = "#/components/schemas/"
+_SCHEMAS: Final = "#/components/schemas/"
 
 _TEXT: Final = {"type": "string"}
 _WEIGHT: Final = {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}
@@ -45,9 +45,9 @@ _MIXTURE: Final = {
 }
 
 _CHOICE: Final[Mapping[str, Any]] = {
-    "mixture": {"$ref": _PLACE + "Mixture"},
+    "mixture": {"$ref": _SCHEMAS + "Mixture"},
     "policy": {**_TEXT, "description": "The name of a policy."},
-    "routing": {"$ref": _PLACE + RoutingOverrides.__name__},
+    "routing": {"$ref": _SCHEMAS + RoutingOverrides.__name__},
     "lora": {
         "type": "array",
         "items": {
@@ -87,7 +87,7 @@ class DocumentedApp(FastAPI):
 def _extended(schema: dict[str, Any]) -> dict[str, Any]:
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     _, ours = models_json_schema(
-        [(RoutingOverrides, "validation")], ref_template=_PLACE + "{model}"
+        [(RoutingOverrides, "validation")], ref_template=_SCHEMAS + "{model}"
     )
     schemas |= {"Error": _ERROR, "Mixture": _MIXTURE, **ours["$defs"]}
     for name in _REQUESTS:
@@ -105,8 +105,8 @@ def _operations(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _with_errors(responses: Mapping[str, Any]) -> dict[str, Any]:
     """Successes as they were; of failures, whichever route says what, there is one shape."""
-    content = {"application/json": {"schema": {"$ref": _PLACE + "Error"}}}
-    kept = {status: told for status, told in responses.items() if status < "400"}
+    content = {"application/json": {"schema": {"$ref": _SCHEMAS + "Error"}}}
+    kept = {status: response for status, response in responses.items() if status < "400"}
     return {
         **kept,
         "4XX": {"description": "The request cannot be served as it is.", "content": content},

@@ -19,25 +19,35 @@ from server.sources.imports import Imports
 from server.traces.store import TraceStore
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Parts:
     """One server's parts.
 
     Attributes:
+        settings: what it was started with.
+        engine: what generates.
+        access: who may do what.
+        residency: which adapters are in the engine's slots.
+        catalogue: the adapters, and all that can be named.
+        policies: the policies, and what may be done with them.
+        imports: what fetches adapters, and its jobs.
+        upload_limits: what an adapter that comes in is held to.
+        traces: which mixture made which token.
+        metrics: what is counted.
         started: when, in seconds since 1970 (UTC).
         ready: set once everything on disk is indexed.
     """
 
     settings: Settings
     engine: EmbeddedEngine
-    catalogue: Catalogue
-    residency: Residency
-    metrics: Metrics
-    limits: Limits
-    traces: TraceStore
     access: Access
+    residency: Residency
+    catalogue: Catalogue
     policies: PolicyCatalogue
     imports: Imports
+    upload_limits: Limits
+    traces: TraceStore
+    metrics: Metrics
     started: float = field(default_factory=time.time)
     ready: bool = False
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,7 +11,7 @@ from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
 from server.catalogue.names import barred
 from server.catalogue.visibility import needed, shown_options
-from server.edge.json_body import JSON_BODY, json_object
+from server.edge.json_body import JSON, read_json
 from server.routes.audited import audited
 from server.routes.if_match import if_match
 from server.routes.parts import CallerOf, Parts, PartsOf
@@ -21,13 +21,20 @@ router = APIRouter(tags=["policies"])
 MAX_BYTES = 2**20
 """Of one policy, whose every version is kept for a while."""
 
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
+}
+"""What OpenAPI's schema says of the options, which the policy's kind decides."""
+
 
 @router.get("/v1/policies")
 async def list_policies(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
     """Every policy with its options."""
     policies, visible = parts.catalogue.router.policies, _visible(parts, caller)
     usable = {name: one for name, one in policies.items() if _is_usable(one, visible)}
-    data = [{**_told(name, one, visible), **_origin(name, parts)} for name, one in usable.items()]
+    data = [
+        {**_as_json(name, one, visible), **_origin(name, parts)} for name, one in usable.items()
+    ]
     return {"object": "list", "data": data}
 
 
@@ -40,12 +47,12 @@ async def get_policy(
     if not _is_usable(policy, visible):
         raise barred(name)
     response.headers["ETag"] = f'"{policy.version}"'
-    return {**_told(name, policy, visible), **_origin(name, parts)}
+    return {**_as_json(name, policy, visible), **_origin(name, parts)}
 
 
 @router.put(
     "/v1/policies/{name}",
-    openapi_extra=JSON_BODY,
+    openapi_extra=_BODY,
     responses={201: {"description": "The name is new."}},
 )
 async def put_policy(
@@ -57,19 +64,19 @@ async def put_policy(
     name. Running requests keep the policy that they began with.
     """
     expected = if_match(request, VERSION_LENGTH)
-    options = await json_object(request, MAX_BYTES)
+    options = await read_json(request.scope, request.receive, MAX_BYTES)
     async with audited(request, parts, "policy.put", name) as detail:
         policy, is_new = await parts.policies.put(name, options, expected)
         detail |= {"version": policy.version, "created": is_new}
     response.status_code = 201 if is_new else 200
     response.headers["ETag"] = f'"{policy.version}"'
-    return {**_told(name, policy, None), **_origin(name, parts)}
+    return {**_as_json(name, policy, None), **_origin(name, parts)}
 
 
 @router.get("/v1/policies/{name}/versions")
 async def list_policy_versions(name: str, parts: PartsOf) -> dict[str, Any]:
     """The options that were put under a name and are kept, the latest first."""
-    rows = await asyncio.to_thread(parts.policies.book.versions, name)
+    rows = await asyncio.to_thread(parts.policies.registry.versions, name)
     data = [
         {
             "number": row.number,
@@ -110,7 +117,7 @@ def _is_usable(policy: PolicyConfig, visible: Collection[str] | None) -> bool:
     return visible is None or needed(policy) <= set(visible)
 
 
-def _told(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> dict[str, Any]:
+def _as_json(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> dict[str, Any]:
     return {
         "id": name,
         "object": "policy",
@@ -121,4 +128,4 @@ def _told(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> d
 
 def _origin(name: str, parts: Parts) -> dict[str, str]:
     """Whether the policy was put over HTTP, or comes from the file."""
-    return {"source": parts.policies.book.source(name)}
+    return {"source": parts.policies.registry.source(name)}

@@ -1,16 +1,15 @@
 """The dry run: what a text would get, without generating anything."""
 
-import asyncio
 from time import perf_counter
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.catalogue.visibility import hiding_invisible_adapters
 from server.errors import InvalidRequest
 from server.generation.prompts import read_plain
-from server.generation.selection import resolve
+from server.generation.selection import read_selection, select
+from server.generation.stages import decide
 from server.routes.parts import CallerOf, PartsOf
 from server.traces.applied import Applied
 
@@ -36,19 +35,12 @@ async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict
     given = [name for name in ("input", "prompt", "messages") if getattr(request, name) is not None]
     if len(given) != 1:
         raise InvalidRequest("give one of 'input', 'prompt' and 'messages'", param="input")
-    spoken = read_plain(getattr(request, given[0]), given[0])
+    text = read_plain(getattr(request, given[0]), given[0])
     policy = request.policy or request.model or parts.settings.default_policy
     names = parts.catalogue.visible_to(caller.visible)
-    selection = resolve({"policy": policy, "routing": request.routing}, names)
+    selection = select(read_selection({"policy": policy, "routing": request.routing}), names)
     started = perf_counter()
-    with hiding_invisible_adapters(caller.visible, policy, selection.overrides):
-        decision = await asyncio.to_thread(
-            parts.catalogue.router.route,
-            spoken,
-            policy,
-            selection.overrides,
-            parts.catalogue.visible_adapters(caller.visible),
-        )
+    (decision,) = await decide([text], selection, parts.catalogue, caller.visible)
     applied = Applied(decision.mixture, decision)
     await parts.catalogue.check_combination(applied.combination, applied.members)
     members = decision.mixture.members

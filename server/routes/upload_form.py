@@ -12,11 +12,13 @@ from starlette.formparsers import MultiPartException
 
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
-from server.catalogue.routing_data import ROUTING_FIELDS, fields_of, parse_routing
-from server.edge.json_body import FORM, json_object, media_type
+from server.catalogue.routing_data import RoutingFields, check_json_fields, parse_routing
+from server.catalogue.routing_fields import ROUTING_FIELDS
+from server.edge.json_body import JSON, media_type, read_json
 from server.errors import InvalidRequest
 from server.routes.parts import Parts
 
+FORM: Final = "multipart/form-data"
 FIELDS: Final = frozenset({"name", "file", "config", "archive", *ROUTING_FIELDS})
 _TEXT: Final = {"type": "string"}
 _FILE: Final = {"type": "string", "format": "binary"}
@@ -45,7 +47,7 @@ ROUTING_BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             FORM: {"schema": {"type": "object", "properties": _ROUTING}},
-            "application/json": {"schema": {"type": "object"}},
+            JSON: {"schema": {"type": "object"}},
         },
     }
 }
@@ -59,8 +61,10 @@ Form = dict[str, UploadFile | str]
 @asynccontextmanager
 async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
     """The parts of a multipart body, which go when the block is left."""
-    if media_type(request) != FORM:
-        raise InvalidRequest("send the adapter as multipart/form-data")
+    if media_type(request.headers) != FORM:
+        raise InvalidRequest(
+            "send the adapter as a form, with the header 'Content-Type: multipart/form-data'"
+        )
     try:
         parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
     except MultiPartException as error:
@@ -74,13 +78,13 @@ async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[For
 @asynccontextmanager
 async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingData | None]]:
     """The two files in a folder, and the routing data; the folder goes whatever happens."""
-    texts = await routing_fields(form)
+    fields = await routing_fields(form)
     space = parts.catalogue.router.encoder.space
-    routing = await asyncio.to_thread(parse_routing, texts, space.name)
+    routing = await asyncio.to_thread(parse_routing, fields, space.name)
     with parts.catalogue.registry.store.staging() as stage:
         if "archive" in form:
             archive = _file(form, "archive")
-            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.limits)
+            await asyncio.to_thread(unpack_archive, archive.file, stage, parts.upload_limits)
         else:
             weights, config = _file(form, "file"), _file(form, "config")
             await asyncio.to_thread(
@@ -88,32 +92,32 @@ async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingD
                 config.file,
                 weights.file,
                 stage,
-                parts.limits,
+                parts.upload_limits,
                 weights.filename or "",
             )
         yield stage, routing
 
 
-async def read_routing_fields(request: Request) -> dict[str, bytes]:
+async def read_routing_fields(request: Request) -> RoutingFields:
     """What a body, as a form or as JSON, says that the router may know; at least one field.
 
     Raises:
         InvalidRequest: an unknown field, or none.
         InvalidRouting: a field of the wrong type.
     """
-    if media_type(request) == FORM:
+    if media_type(request.headers) == FORM:
         async with form_of(request, ROUTING_FIELDS) as form:
             fields = await routing_fields(form)
     else:
-        body = await json_object(request)
-        _check_known(body, ROUTING_FIELDS)
-        fields = fields_of(body)
+        fields = await read_json(request.scope, request.receive)
+        _check_known(fields, ROUTING_FIELDS)
+        check_json_fields(fields)
     if not fields:
-        raise InvalidRequest(f"nothing is given; there are {', '.join(ROUTING_FIELDS)}")
+        raise InvalidRequest(f"no field is given; give one or more of {', '.join(ROUTING_FIELDS)}")
     return fields
 
 
-async def routing_fields(form: Form) -> dict[str, bytes]:
+async def routing_fields(form: Form) -> RoutingFields:
     """The fields of a form that say what the router may know."""
     return {field: await _bytes(form[field]) for field in ROUTING_FIELDS if field in form}
 

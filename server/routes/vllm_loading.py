@@ -51,13 +51,18 @@ async def load_lora_adapter(body: Load, request: Request, parts: PartsOf) -> Pla
         _check_on(parts)
         if body.is_3d_lora_weight:
             raise UnsupportedParameter(
-                "'is_3d_lora_weight' is not supported here", param="is_3d_lora_weight"
+                "'is_3d_lora_weight' is not supported by this server; leave it out",
+                param="is_3d_lora_weight",
             )
         if not body.lora_path or not body.lora_path.isprintable():
-            raise InvalidSource("'lora_path' must be a path", param="lora_path")
-        wish = ImportRequest(body.lora_name, FileSource(body.lora_path), replace=body.load_inplace)
+            raise InvalidSource(
+                "'lora_path' must be the path of a folder or an archive", param="lora_path"
+            )
+        wanted = ImportRequest(
+            body.lora_name, FileSource(body.lora_path), replace=body.load_inplace
+        )
         try:
-            adapter, created = await parts.imports.run(wish)
+            adapter, created = await parts.imports.run(wanted)
         except ServerError as error:
             if error.param == "source":  # what imports call it; this body has another word
                 error.param = "lora_path"
@@ -79,5 +84,5 @@ async def unload_lora_adapter(body: Unload, request: Request, parts: PartsOf) ->
 def _check_on(parts: Parts) -> None:
     if parts.settings.sources.file is None:
         raise SourceNotAllowed(
-            "loading from folders is off here; the setting sources.file turns it on"
+            "this server loads nothing from folders; the setting sources.file turns it on"
         )

@@ -39,7 +39,7 @@ class HubSource:
 
     @property
     def shown(self) -> str:
-        """How it is told."""
+        """The address, as it may be shown."""
         return "/".join(filter(None, (f"hf://{self.repository}@{self.commit}", self.folder)))
 
 
@@ -52,7 +52,7 @@ class S3Source:
 
     @property
     def shown(self) -> str:
-        """How it is told."""
+        """The address, as it may be shown."""
         return f"s3://{self.bucket}/{self.key}"
 
 
@@ -64,9 +64,9 @@ class HttpsSource:
 
     @property
     def shown(self) -> str:
-        """How it is told: without the query, which may be a signature."""
-        told = str(self.url.copy_with(query=None))
-        return f"{told}?…" if self.url.query else told
+        """The address, as it may be shown: without the query, which may be a signature."""
+        text = str(self.url.copy_with(query=None))
+        return f"{text}?…" if self.url.query else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class FileSource:
 
     @property
     def shown(self) -> str:
-        """How it is told."""
+        """The address, as it may be shown."""
         return f"file://{self.path}"
 
 
@@ -95,7 +95,7 @@ def parse_source(text: str) -> Source:
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise _invalid(f"{shown(text)} is no address") from None
+        raise _invalid(f"{shown(text)} is not an address") from None
     if parts.scheme == "hf":
         return _hub(parts, text)
     if parts.scheme == "s3":
@@ -116,9 +116,9 @@ def parse_https(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
-        raise _invalid("the address is no URL") from None
+        raise _invalid("the address is not a URL") from None
     if url.scheme != "https":
-        raise _invalid("only https:// is fetched, redirects included")
+        raise _invalid("only https:// addresses are fetched, and redirects must lead to one")
     if url.port is not None and not 0 < url.port <= _MAX_PORT:
         raise _invalid("the address's port must be one of 1 to 65535")
     if url.userinfo or url.fragment:
@@ -188,7 +188,9 @@ def _steps(path: str) -> str:
     """A path of plain steps."""
     steps = path.split("/") if path else []
     if any(step in (".", "..") or _STEP.fullmatch(step) is None for step in steps):
-        raise _invalid(f"{shown(path)} is no plain path")
+        raise _invalid(
+            f"{shown(path)} is not a plain path; write it without '.', '..' and empty steps"
+        )
     return str(PurePosixPath(*steps)) if steps else ""
 
 

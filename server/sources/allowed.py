@@ -21,9 +21,12 @@ def check_allowed(source: Source, settings: SourceSettings) -> None:
             allowed = any(_by_step(source.repository, one) for one in settings.hf)
             _need(allowed, settings.hf, "hf", f"the repository {source.repository}")
         case S3Source():
-            place = f"{source.bucket}/{source.key}"
+            path = f"{source.bucket}/{source.key}"
             _need(
-                any(_in_bucket(place, one) for one in settings.s3), settings.s3, "s3", "this place"
+                any(_in_bucket(path, one) for one in settings.s3),
+                settings.s3,
+                "s3",
+                "this bucket and prefix",
             )
         case HttpsSource():
             host = source.url.raw_host.decode("ascii")
@@ -55,9 +58,9 @@ def _by_step(repository: str, pattern: str) -> bool:
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
-def _in_bucket(place: str, pattern: str) -> bool:
+def _in_bucket(path: str, pattern: str) -> bool:
     """No * goes from the bucket into the key; without a key in the pattern any will do."""
-    bucket, _, key = place.partition("/")
+    bucket, _, key = path.partition("/")
     bucket_pattern, _, key_pattern = pattern.partition("/")
     return fnmatchcase(bucket, bucket_pattern) and fnmatchcase(key, key_pattern or "*")
 
@@ -66,7 +69,9 @@ def _need(allowed: bool, patterns: tuple[str, ...], kind: str, what: str) -> Non
     if allowed:
         return
     if not patterns:
-        raise _refused(f"{kind}:// is off here; the setting sources.{kind} turns it on")
+        raise _refused(
+            f"{kind}:// is not allowed on this server; the setting sources.{kind} allows it"
+        )
     raise _refused(f"{what} is not in the setting sources.{kind}")
 
 

@@ -109,8 +109,8 @@ def download(
     ) as pool:
         for _ in range(_MAX_HOPS):
             progress.check()
-            secret = hops.secret_headers if _place(url) == _place(first) else {}
-            with _told(), _asked(pool, url, secret, web.max_wait_s) as response:
+            secret = hops.secret_headers if _origin(url) == _origin(first) else {}
+            with _translated(), _asked(pool, url, secret, web.max_wait_s) as response:
                 if response.status not in _REDIRECTS:
                     _check_status(response)
                     _save(response, target, max_bytes, progress)
@@ -132,16 +132,18 @@ def _asked(
         "Accept-Encoding": "identity",
     }
     headers.update(secret.items())
-    place = httpcore.URL(
+    target_url = httpcore.URL(
         scheme=b"https", host=url.raw_host, port=url.port, target=url.raw_path or b"/"
     )
     timeout = dict.fromkeys(("connect", "read", "write", "pool"), wait_s)
-    with pool.stream("GET", place, headers=headers, extensions={"timeout": timeout}) as response:
+    with pool.stream(
+        "GET", target_url, headers=headers, extensions={"timeout": timeout}
+    ) as response:
         yield response
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """The network's refusals, as ours."""
     try:
         yield
@@ -151,8 +153,8 @@ def _told() -> Iterator[None]:
         raise SourceUnavailable("the source stopped answering") from None
     except httpcore.ConnectError as error:
         cause = error.__context__ or error
-        told = "its certificate is not trusted" if _is_distrust(cause) else "no connection"
-        raise SourceUnavailable(f"the source cannot be reached: {told}") from None
+        reason = "its certificate is not trusted" if _is_distrust(cause) else "no connection"
+        raise SourceUnavailable(f"the source cannot be reached: {reason}") from None
     except (httpcore.NetworkError, httpcore.ProtocolError):
         raise SourceUnavailable("the source's answer broke off, or is not HTTP") from None
 
@@ -183,8 +185,8 @@ def _save(
 
 
 def _length(response: httpcore.Response) -> int | None:
-    said = _header(response, b"content-length")
-    return int(said) if said is not None and said.isdecimal() else None
+    header = _header(response, b"content-length")
+    return int(header) if header is not None and header.isdecimal() else None
 
 
 def _next(url: httpx.URL, response: httpcore.Response, first: httpx.URL, hops: Hops) -> httpx.URL:
@@ -193,15 +195,15 @@ def _next(url: httpx.URL, response: httpcore.Response, first: httpx.URL, hops: H
     Raises:
         SourceNotAllowed: it may not.
     """
-    said = _header(response, b"location")
-    if said is None:
+    header = _header(response, b"location")
+    if header is None:
         raise SourceUnavailable("the source redirects to nowhere")
     try:
-        target = parse_https(urljoin(str(url), said))
+        target = parse_https(urljoin(str(url), header))
     except InvalidSource as error:
         raise SourceNotAllowed(f"a redirect of the source is refused: {error}") from None
-    host, port = _place(target)
-    if _place(target) == _place(first):
+    host, port = _origin(target)
+    if _origin(target) == _origin(first):
         return target
     if not names_host(host, hops.hosts) or port not in hops.ports:
         raise SourceNotAllowed(
@@ -222,5 +224,5 @@ def _host(url: httpx.URL) -> str:
     return url.raw_host.decode("ascii")
 
 
-def _place(url: httpx.URL) -> tuple[str, int]:
+def _origin(url: httpx.URL) -> tuple[str, int]:
     return _host(url), url.port or HTTPS_PORT

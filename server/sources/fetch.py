@@ -109,7 +109,10 @@ class Fetcher:
                 unpack(archive)
             case FileSource():
                 if self._settings.file is None:
-                    raise SourceNotAllowed("file:// is off here", param="source")
+                    raise SourceNotAllowed(
+                        "file:// is not allowed on this server; the setting sources.file allows it",
+                        param="source",
+                    )
                 root, path = Root(self._settings.file), Path(source.path)
                 copy_adapter(root, path, folder, self._limits, progress, unpack)
 

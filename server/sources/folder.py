@@ -40,12 +40,12 @@ class Root:
         steps = self._steps(path)
         with ExitStack() as walked:
             try:
-                place = os.open(os.path.realpath(self._folder), os.O_RDONLY | os.O_DIRECTORY)
-                walked.callback(os.close, place)
+                here = os.open(os.path.realpath(self._folder), os.O_RDONLY | os.O_DIRECTORY)
+                walked.callback(os.close, here)
                 for step in steps[:-1]:
-                    place = os.open(step, _STEP | os.O_DIRECTORY, dir_fd=place)
-                    walked.callback(os.close, place)
-                descriptor = os.open(steps[-1], _STEP, dir_fd=place)
+                    here = os.open(step, _STEP | os.O_DIRECTORY, dir_fd=here)
+                    walked.callback(os.close, here)
+                descriptor = os.open(steps[-1], _STEP, dir_fd=here)
             except FileNotFoundError:
                 raise MissingFile(f"{path.name} is missing") from None
             except OSError as error:
@@ -118,7 +118,7 @@ def copy_adapter(
             raise SourceNotFound("there is no such archive", param="source") from None
         unpack(copied)
     else:
-        raise SourceNotFound("there is no such folder, nor such an archive", param="source")
+        raise SourceNotFound("there is no such folder, and no such archive", param="source")
 
 
 def _copy(root: Root, path: Path, target: Path, max_bytes: int, progress: FetchProgress) -> None:

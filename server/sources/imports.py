@@ -48,13 +48,13 @@ class Imports:
 
         Args:
             request: what is wanted.
-            job: told how far it is, and able to cancel it until adding begins.
+            job: shows how far it is, and can cancel it until adding begins.
 
         Returns:
             The adapter, and whether its content is new to the name.
 
         Raises:
-            ServerError, AdapterError, RoutingError, EngineError: it did not come so far.
+            ServerError, AdapterError, RoutingError, EngineError: it could not be fetched or added.
         """
         progress = self._progress() if job is None else job.progress
         progress.begin()

@@ -84,7 +84,7 @@ class Jobs:
     def __init__(self, max_running: int, max_jobs: int, keep_s: float) -> None:
         self._max_jobs = max_jobs
         self._keep_s = keep_s
-        self._places = asyncio.Semaphore(max_running)
+        self._running = asyncio.Semaphore(max_running)
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closed = False
@@ -102,7 +102,9 @@ class Jobs:
         """
         self._forget()
         if job_id not in self._jobs:
-            raise JobNotFound(f"there is no job {job_id[:64]!r}; ended ones are forgotten")
+            raise JobNotFound(
+                f"there is no job {job_id[:64]!r}; ended jobs are forgotten after a while"
+            )
         return self._jobs[job_id]
 
     def start(self, job: Job, work: Work) -> None:
@@ -146,7 +148,7 @@ class Jobs:
 
     async def _run(self, job: Job, work: Work) -> None:
         try:
-            async with self._places:
+            async with self._running:
                 if job.state == "queued":
                     await self._do(job, work)
         finally:

@@ -42,10 +42,10 @@ def fetch_objects(
         SourceUnavailable: S3 refused, or does not answer.
         InvalidAdapter: one of the two is missing, or too large.
     """
-    place = f"{source.bucket}/{source.key}"
-    with _told(), _opened(options, progress) as files:
+    path = f"{source.bucket}/{source.key}"
+    with _translated(), _opened(options, progress) as files:
         if is_archive(source.key):
-            if not _copy(files, place, stage / "archive", limits.max_weights_bytes, progress):
+            if not _copy(files, path, stage / "archive", limits.max_weights_bytes, progress):
                 raise SourceNotFound("S3 has no such object", param="source")
             unpack(stage / "archive")
             return
@@ -53,7 +53,7 @@ def fetch_objects(
         copied = [
             name
             for name, most in sizes.items()
-            if _copy(files, f"{place}/{name}", stage / name, most, progress)
+            if _copy(files, f"{path}/{name}", stage / name, most, progress)
         ]
     if not copied:
         raise SourceNotFound("S3 has no adapter under this prefix", param="source")
@@ -82,17 +82,17 @@ def _opened(options: Mapping[str, str], progress: FetchProgress) -> Iterator["S3
 
 
 def _copy(
-    files: "S3FileSystem", place: str, target: Path, max_bytes: int, progress: FetchProgress
+    files: "S3FileSystem", path: str, target: Path, max_bytes: int, progress: FetchProgress
 ) -> bool:
     """Copy one object; False if there is none."""
     try:
-        size = int(files.info(place)["size"])
+        size = int(files.info(path)["size"])
     except FileNotFoundError:
         return False
     progress.expect(size, max_bytes)
     left = max_bytes
     with (
-        files.open(place, "rb", block_size=_BLOCK_BYTES) as source,
+        files.open(path, "rb", block_size=_BLOCK_BYTES) as source,
         target.open("xb") as file,
     ):
         while piece := source.read(_PIECE_BYTES):
@@ -105,7 +105,7 @@ def _copy(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """S3's refusals, as ours: without its address."""
     try:
         yield
@@ -115,7 +115,8 @@ def _told() -> Iterator[None]:
         raise SourceNotFound("S3 has no such bucket or object", param="source") from None
     except PermissionError:
         raise SourceNotFound(
-            "S3 does not show this place with these keys", param="source"
+            "S3 does not let this server read there; see the setting sources.s3_options",
+            param="source",
         ) from None
     # fsspec lets through whatever its libraries raise, each of which has a tree of its own that
     # cannot be named before the library is loaded.

@@ -109,5 +109,7 @@ class SourceSettings(BaseModel):
 def _matching(patterns: tuple[str, ...], form: re.Pattern[str], example: str) -> tuple[str, ...]:
     for pattern in patterns:
         if form.fullmatch(pattern) is None:
-            raise ValueError(f"{pattern!r} is no such pattern; one is like {example!r}")
+            raise ValueError(
+                f"{pattern!r} cannot be used as a pattern here; write one like {example!r}"
+            )
     return patterns

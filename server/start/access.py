@@ -35,8 +35,8 @@ def open_access(settings: Settings, database: Engine) -> Access:
     """
     quota = Quota(settings.access.requests_per_minute, settings.access.max_concurrent)
     callers = Callers(settings.keys(), quota, only_local=settings.is_loopback)
-    watch = KeyRefresh(KeyRows(database), callers)
-    return Access(callers, Limiter(), watch, AuditLog(database, settings.access.audit_rows))
+    refresh = KeyRefresh(KeyRows(database), callers)
+    return Access(callers, Limiter(), refresh, AuditLog(database, settings.access.audit_rows))
 
 
 def has_stored_key(settings: Settings) -> bool:

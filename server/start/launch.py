@@ -35,7 +35,7 @@ Announce = Callable[[str, Parts], None]
 DRAIN_S = 15
 """How long running answers may go on after Ctrl-C, in seconds."""
 
-_WATCH_S = 0.5
+_POLL_S = 0.5
 
 
 async def launch(
@@ -64,12 +64,12 @@ async def launch(
     base = read_base_model(sources.model, name)
     storage = open_storage(settings.locations)
     access = open_access(settings, storage.database)
-    book = PolicyRegistry(storage.database, policies)
+    policy_registry = PolicyRegistry(storage.database, policies)
     registry = AdapterRegistry(
         settings.data_dir,
         base,
         upload_limits(settings),
-        lambda: book.names,
+        lambda: policy_registry.names,
         storage,
     )
     engine_settings = settings.engine.model_copy(
@@ -88,7 +88,7 @@ async def launch(
             static=_static_encoder(sources),
         )
         await engine.load_encoders(sources.encoder, sources.static_encoder)
-        app = await create_app(settings, engine, router, registry, access, book)
+        app = await create_app(settings, engine, router, registry, access, policy_registry)
     except BaseException:
         await engine.shutdown()
         raise
@@ -134,7 +134,7 @@ async def _end_with_engine(server: uvicorn.Server, engine: EmbeddedEngine) -> bo
         if engine.failed:
             server.should_exit = True
             return True
-        await asyncio.sleep(_WATCH_S)
+        await asyncio.sleep(_POLL_S)
     return False
 
 
@@ -145,6 +145,6 @@ async def _greet(
     announce: Announce,
 ) -> None:
     while not (parts.ready and server.started):  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(_WATCH_S)
+        await asyncio.sleep(_POLL_S)
     host, port = listener.getsockname()[:2]
     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)

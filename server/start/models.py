@@ -78,7 +78,7 @@ def _download(model: str) -> Path:
     try:
         return Path(snapshot_download(model, ignore_patterns=["*.bin", "*.pth", "*.gguf"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InvalidSettings(
-            f"{model!r} is no local folder, and the hub did not give it: {told}"
+            f"{model!r} is not a folder, and could not be downloaded from the hub: {reason}"
         ) from None

@@ -1,7 +1,7 @@
 """From settings to a server: whatever can fail fast is tried here, before anything slow begins.
 
-A wrong flag, a taken port or a faulty policy is told at once; only then the engine's libraries are
-imported and it takes its time (:mod:`server.start.launch`).
+A wrong flag, a taken port or a faulty policy is refused at once; only then the engine's libraries
+are imported and it takes its time (:mod:`server.start.launch`).
 """
 
 import asyncio
@@ -36,7 +36,8 @@ def run(settings: Settings, announce: "Announce" = lambda url, parts: None) -> N
     policies = load_policies(settings.policies or DEFAULT_POLICIES)
     if settings.default_policy not in policies:
         raise InvalidSettings(
-            f"there is no policy {settings.default_policy!r}, which is to be the default one"
+            f"default_policy is {settings.default_policy!r}, but there is no such policy; "
+            f"there are {', '.join(sorted(policies))}"
         )
     with listening(settings) as listener, owned(settings.data_dir):
         sources = find_sources(settings)
@@ -67,7 +68,7 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
     """A socket bound to the address, before anything slow begins.
 
     Raises:
-        InvalidSettings: the address cannot be had.
+        InvalidSettings: nothing can listen on the address.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(
@@ -98,7 +99,7 @@ def owned(
 
     Args:
         data_dir: made if absent.
-        taken: what to say if another one has it; its place is filled with the folder.
+        taken: the message if another one has it; ``{}`` stands for the folder.
 
     Raises:
         InvalidSettings: another one has it, or it cannot be written.

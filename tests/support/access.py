@@ -41,13 +41,13 @@ def database(folder: Path) -> Engine:
 
 
 def made(
-    ledger: KeyRows, role: Role = "user", *patterns: str, created: float = 1.0, **told: Any
+    rows: KeyRows, role: Role = "user", *patterns: str, created: float = 1.0, **facts: Any
 ) -> tuple[str, ApiKey]:
     """A new key that a database keeps, and what it is."""
     key = new_key()
     rule = AdapterRule(patterns or None)
-    kept = ApiKey(new_id(), role, created, rule, **told)
-    ledger.add(key, kept, "cli")
+    kept = ApiKey(new_id(), role, created, rule, **facts)
+    rows.add(key, kept, "cli")
     return key, kept
 
 

@@ -125,40 +125,42 @@ def bare_server(
     encoder: Encoder,
     from_file: dict[str, PolicyConfig],
     *,
-    places: Locations | None = None,
+    locations: Locations | None = None,
     slots: int = 4,
 ) -> Iterator[BareServer]:
     """Serve until the block is left."""
-    storage = open_storage(places or Locations(folder / "data"))
-    book = PolicyRegistry(storage.database, from_file)
+    storage = open_storage(locations or Locations(folder / "data"))
+    policy_registry = PolicyRegistry(storage.database, from_file)
     limits = Limits(max_versions=3)
     shapes = read_base_model(base, BASE_NAME)
-    registry = AdapterRegistry(folder / "data", shapes, limits, lambda: book.names, storage)
+    registry = AdapterRegistry(
+        folder / "data", shapes, limits, lambda: policy_registry.names, storage
+    )
     engine, metrics = Engine(), Metrics()
     router = Router(encoder, CentroidIndex(), from_file, max_members=slots)
     residency = Residency(Fetching(engine, registry.store), slots)
     catalogue = Catalogue(engine, router, registry, residency, metrics)
-    desk = PolicyCatalogue(catalogue, book, metrics)
-    desk.open()
-    ledger, callers = KeyRows(storage.database), callers_of(ADMIN, quota=Quota())
-    access = Access(callers, Limiter(), KeyRefresh(ledger, callers), _audit(storage.database))
+    policy_catalogue = PolicyCatalogue(catalogue, policy_registry, metrics)
+    policy_catalogue.open()
+    key_rows, callers = KeyRows(storage.database), callers_of(ADMIN, quota=Quota())
+    access = Access(callers, Limiter(), KeyRefresh(key_rows, callers), _audit(storage.database))
     traces = TraceStore(TraceSettings())
     settings = Settings(data_dir=folder / "data")
     parts = Parts(
-        settings,
-        SimpleNamespace(settings=None),
-        catalogue,
-        residency,
-        metrics,
-        limits,
-        traces,
-        access,
-        desk,
-        Imports(catalogue, Fetcher(settings.sources, limits)),
+        settings=settings,
+        engine=SimpleNamespace(settings=None),
+        access=access,
+        residency=residency,
+        catalogue=catalogue,
+        policies=policy_catalogue,
+        imports=Imports(catalogue, Fetcher(settings.sources, limits)),
+        upload_limits=limits,
+        traces=traces,
+        metrics=metrics,
     )
     app = _app(parts, Collaborators(catalogue, residency, metrics, LimitSettings(), str, traces))
     with TestClient(app, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
-        yield BareServer(http, parts, engine, ledger)
+        yield BareServer(http, parts, engine, key_rows)
 
 
 def _audit(database):
@@ -167,7 +169,7 @@ def _audit(database):
     return AuditLog(database, 1000)
 
 
-def _app(parts: Parts, mixer: Collaborators) -> FastAPI:
+def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.catalogue.open()
@@ -188,7 +190,7 @@ def _app(parts: Parts, mixer: Collaborators) -> FastAPI:
             ),
             Middleware(ErrorShape),
             Middleware(TokeniseMiddleware, catalogue=parts.catalogue),
-            Middleware(GenerationMiddleware, mixer=mixer),
+            Middleware(GenerationMiddleware, collaborators=collaborators),
         ],
     )
     for path in ("/v1/completions", "/tokenize"):

@@ -1,8 +1,10 @@
 """A loader that plays the engine's slots, and what its tests share."""
 
 import asyncio
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from server.residency.residency import Residency
 
 
 class Slots:
@@ -15,14 +17,13 @@ class Slots:
         self.broken: set[str] = set()
         self.busy = 0
 
-    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
+    async def load(self, digest: str, waiting: int = 1) -> None:
         self.busy += 1
         assert self.busy == 1, "two loads at once"
         await asyncio.sleep(0.001)
         self.busy -= 1
         if digest in self.broken:
             raise RuntimeError(f"cannot load {digest}")
-        assert folder == Path("/store") / digest
         self.held.add(digest)
         assert len(self.held) <= self.capacity, "no free slot"
         self.log.append(f"+{digest}")
@@ -33,8 +34,14 @@ class Slots:
         self.log.append(f"-{digest}")
 
 
-def folders(names: Iterable[str]) -> dict[str, Path]:
-    return {name: Path("/store") / name for name in names}
+@asynccontextmanager
+async def leased(residency: Residency, digests: Iterable[str]) -> AsyncIterator[None]:
+    """Hold adapters in their slots for the length of the block."""
+    await residency.acquire(digests)
+    try:
+        yield
+    finally:
+        residency.release(digests)
 
 
 def run(coroutine) -> None:

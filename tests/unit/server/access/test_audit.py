@@ -21,7 +21,7 @@ def log(tmp_path) -> AuditLog:
 
 
 def targets(log: AuditLog, *page: int) -> list[str]:
-    return [entry.deed.target for entry in log.page(*page)]
+    return [entry.entry.target for entry in log.page(*page)]
 
 
 def test_entries_come_back_as_they_were_the_newest_first(log):
@@ -31,14 +31,14 @@ def test_entries_come_back_as_they_were_the_newest_first(log):
     second = AuditEntry("cli", "key.revoke", "key-1", "done", request_id="r-1")
     log.record(first)
     log.record(second)
-    assert [entry.deed for entry in log.page(10)] == [second, first]
+    assert [entry.entry for entry in log.page(10)] == [second, first]
 
 
 def test_pages_follow_each_other(log):
     for name in "abcd":
         log.record(AuditEntry("cli", "adapter.add", name))
     newest = log.page(2)
-    assert [entry.deed.target for entry in newest] == ["d", "c"]
+    assert [entry.entry.target for entry in newest] == ["d", "c"]
     assert targets(log, 2, newest[-1].id) == ["b", "a"]
     assert targets(log, 2, 1) == []
 
@@ -47,7 +47,7 @@ def test_the_oldest_entries_go_and_numbers_are_never_used_again(log):
     for number in range(12):
         log.record(AuditEntry("cli", "adapter.add", str(number)))
     entries = log.page(100)
-    assert [entry.deed.target for entry in entries] == ["11", "10", "9", "8", "7"]
+    assert [entry.entry.target for entry in entries] == ["11", "10", "9", "8", "7"]
     assert [entry.id for entry in entries] == [12, 11, 10, 9, 8]
 
 
@@ -79,10 +79,10 @@ def do(log: AuditLog, work=None) -> None:
 
 def test_what_is_done_is_noted_with_who_and_how(log):
     do(log)
-    (entry,) = log.page(10)
-    deed = entry.deed
-    assert (deed.actor, deed.action, deed.target) == ("key-1", "adapter.add", "maths")
-    assert (deed.outcome, deed.detail, deed.request_id) == ("done", {"version": 1}, "r-1")
+    (numbered,) = log.page(10)
+    entry = numbered.entry
+    assert (entry.actor, entry.action, entry.target) == ("key-1", "adapter.add", "maths")
+    assert (entry.outcome, entry.detail, entry.request_id) == ("done", {"version": 1}, "r-1")
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_what_fails_is_noted_with_how_it_ended(log, failure, outcome):
     with pytest.raises(type(failure)):
         do(log, fail)
     (entry,) = log.page(10)
-    assert (entry.deed.outcome, entry.deed.detail) == (outcome, {})
+    assert (entry.entry.outcome, entry.entry.detail) == (outcome, {})

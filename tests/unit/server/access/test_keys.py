@@ -25,7 +25,7 @@ from tests.support.access import callers_of, database, made
 
 
 @pytest.fixture
-def ledger(tmp_path) -> KeyRows:
+def rows(tmp_path) -> KeyRows:
     return KeyRows(database(tmp_path))
 
 
@@ -70,9 +70,9 @@ def test_a_quota_says_what_the_default_leaves_open():
     assert Quota(None, 1).over(Quota()) == Quota(None, 1)
 
 
-def test_the_database_keeps_no_key(ledger, tmp_path):
-    key, kept = made(ledger, "user", "team-*", note="for tests", quota=Quota(6, 2))
-    (again,) = ledger.all()
+def test_the_database_keeps_no_key(rows, tmp_path):
+    key, kept = made(rows, "user", "team-*", note="for tests", quota=Quota(6, 2))
+    (again,) = rows.all()
     assert again == kept
     raw = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert digest_of(key).encode() in raw
@@ -80,27 +80,27 @@ def test_the_database_keeps_no_key(ledger, tmp_path):
     assert key.removeprefix(PREFIX).encode() not in raw
 
 
-def test_a_key_is_taken_until_it_is_revoked(ledger):
+def test_a_key_is_taken_until_it_is_revoked(rows):
     callers = callers_of()
-    watch = KeyRefresh(ledger, callers)
+    refresh = KeyRefresh(rows, callers)
     assert callers.identify(None).role == "admin", "without any key this machine does everything"
-    key, kept = made(ledger, "user", "team-*")
-    watch.look()
+    key, kept = made(rows, "user", "team-*")
+    refresh.look()
     caller = callers.identify(bearer(key))
     assert (caller.id, caller.role, caller.visible) == (kept.id, "user", AdapterRule(("team-*",)))
-    assert ledger.revoke(kept.id, "cli")
-    watch.look()
+    assert rows.revoke(kept.id, "cli")
+    refresh.look()
     with pytest.raises(Unauthorized):
         callers.identify(bearer(key))
-    assert not ledger.revoke(kept.id, "cli"), "it is revoked already"
-    assert not ledger.revoke("key-none", "cli")
+    assert not rows.revoke(kept.id, "cli"), "it is revoked already"
+    assert not rows.revoke("key-none", "cli")
 
 
-def test_the_last_keys_end_does_not_open_the_door(ledger):
-    _, kept = made(ledger)
-    ledger.revoke(kept.id, "cli")
+def test_the_last_keys_end_does_not_open_the_door(rows):
+    _, kept = made(rows)
+    rows.revoke(kept.id, "cli")
     callers = callers_of()
-    KeyRefresh(ledger, callers)
+    KeyRefresh(rows, callers)
     for header in (None, "Bearer x"):
         with pytest.raises(Unauthorized):
             callers.identify(header)
@@ -111,20 +111,20 @@ def test_beyond_this_machine_nobody_comes_in_without_a_key():
         callers_of(only_local=False).identify(None)
 
 
-def test_an_expired_key_is_not_taken(ledger):
-    late, _ = made(ledger, expires=time.time() - 1)
-    soon, _ = made(ledger, expires=time.time() + 60)
+def test_an_expired_key_is_not_taken(rows):
+    late, _ = made(rows, expires=time.time() - 1)
+    soon, _ = made(rows, expires=time.time() + 60)
     callers = callers_of()
-    KeyRefresh(ledger, callers)
+    KeyRefresh(rows, callers)
     assert callers.identify(bearer(soon))
     with pytest.raises(Unauthorized, match="expired"):
         callers.identify(bearer(late))
 
 
-def test_keys_of_the_settings_stay_admins_beside_those_of_the_database(ledger):
-    key, _ = made(ledger, "user")
+def test_keys_of_the_settings_stay_admins_beside_those_of_the_database(rows):
+    key, _ = made(rows, "user")
     callers = callers_of("one", "two", quota=Quota(60))
-    KeyRefresh(ledger, callers)
+    KeyRefresh(rows, callers)
     one, two = (callers.identify(bearer(key)) for key in ("one", "two"))
     assert (one.role, two.role) == ("admin", "admin")
     assert len({one.id, two.id, callers.identify(bearer(key)).id}) == 3, "three tenants"
@@ -133,66 +133,66 @@ def test_keys_of_the_settings_stay_admins_beside_those_of_the_database(ledger):
 
 def test_the_watch_finds_what_another_process_changes_within_a_second(tmp_path):
     callers = callers_of("always")
-    watch = KeyRefresh(KeyRows(database(tmp_path)), callers)
+    refresh = KeyRefresh(KeyRows(database(tmp_path)), callers)
     elsewhere = KeyRows(database(tmp_path))
-    watch.start()
+    refresh.start()
     try:
         key, kept = made(elsewhere)
         wait_for(lambda: taken(callers, key))
         elsewhere.revoke(kept.id, "cli")
         wait_for(lambda: not taken(callers, key))
     finally:
-        watch.stop()
+        refresh.stop()
     assert EVERY_S <= 1
 
 
-def test_a_key_is_taken_as_soon_as_a_server_that_was_slow_to_start_serves(ledger):
+def test_a_key_is_taken_as_soon_as_a_server_that_was_slow_to_start_serves(rows):
     now = [0.0]
     callers = Callers((), Quota(), only_local=True, clock=lambda: now[0])
-    watch = KeyRefresh(ledger, callers)
-    key, _ = made(ledger)
+    refresh = KeyRefresh(rows, callers)
+    key, _ = made(rows)
     now[0] += 2 * STALE_S
-    watch.start()
+    refresh.start()
     try:
         assert taken(callers, key)
     finally:
-        watch.stop()
+        refresh.stop()
 
 
-def test_keys_made_and_revoked_between_two_looks_are_noticed(ledger):
+def test_keys_made_and_revoked_between_two_looks_are_noticed(rows):
     callers = callers_of()
-    watch = KeyRefresh(ledger, callers)
-    first, kept = made(ledger)
-    watch.look()
-    second, _ = made(ledger)
-    ledger.revoke(kept.id, "cli")
-    watch.look()
+    refresh = KeyRefresh(rows, callers)
+    first, kept = made(rows)
+    refresh.look()
+    second, _ = made(rows)
+    rows.revoke(kept.id, "cli")
+    refresh.look()
     assert not taken(callers, first)
     assert taken(callers, second)
 
 
-def test_when_a_key_was_last_used_is_noted(ledger):
-    used, kept = made(ledger)
-    made(ledger)
+def test_when_a_key_was_last_used_is_noted(rows):
+    used, kept = made(rows)
+    made(rows)
     callers = callers_of()
-    watch = KeyRefresh(ledger, callers)
+    refresh = KeyRefresh(rows, callers)
     before = time.time()
     callers.identify(bearer(used))
-    watch.stop()
-    last = {key.id: key.last_used for key in ledger.all()}
+    refresh.stop()
+    last = {key.id: key.last_used for key in rows.all()}
     assert last.pop(kept.id) >= before
     assert list(last.values()) == [None]
 
 
-def test_keys_that_cannot_be_checked_any_more_are_not_taken(ledger, tmp_path, caplog):
-    key, _ = made(ledger)
+def test_keys_that_cannot_be_checked_any_more_are_not_taken(rows, tmp_path, caplog):
+    key, _ = made(rows)
     now = [0.0]
     callers = Callers(("given",), Quota(), only_local=True, clock=lambda: now[0])
-    watch = KeyRefresh(ledger, callers)
+    refresh = KeyRefresh(rows, callers)
     with sqlite3.connect(tmp_path / "registry.db") as broken:
         broken.execute("ALTER TABLE api_keys RENAME TO gone")
     with pytest.raises(StorageFailed):
-        watch.look()
+        refresh.look()
     now[0] = STALE_S
     assert taken(callers, key), "for a while the last answer counts"
     now[0] += 1
@@ -201,7 +201,7 @@ def test_keys_that_cannot_be_checked_any_more_are_not_taken(ledger, tmp_path, ca
     assert taken(callers, "given"), "the settings' keys need no database"
     with sqlite3.connect(tmp_path / "registry.db") as mended:
         mended.execute("ALTER TABLE gone RENAME TO api_keys")
-    watch.look()
+    refresh.look()
     assert taken(callers, key)
 
 
@@ -209,7 +209,7 @@ def test_making_and_revoking_is_in_the_audit_log(tmp_path):
     engine = database(tmp_path)
     key, kept = made(KeyRows(engine), "user", "team-*")
     KeyRows(engine).revoke(kept.id, "cli")
-    revoked, created = (entry.deed for entry in AuditLog(engine, 100).page(10))
+    revoked, created = (entry.entry for entry in AuditLog(engine, 100).page(10))
     assert (created.action, created.target, created.actor) == ("key.create", kept.id, "cli")
     assert created.detail == {"role": "user", "adapters": ["team-*"], "expires": None}
     assert (revoked.action, revoked.target) == ("key.revoke", kept.id)

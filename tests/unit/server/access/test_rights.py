@@ -80,10 +80,10 @@ def app() -> FastAPI:
 @pytest.fixture(scope="module")
 def by_role(app, tmp_path_factory) -> dict[str | None, TestClient]:
     """Clients with a key of each role, and one without."""
-    ledger = KeyRows(database(tmp_path_factory.mktemp("keys")))
-    keys = {role: made(ledger, role)[0] for role in ROLES}
+    rows = KeyRows(database(tmp_path_factory.mktemp("keys")))
+    keys = {role: made(rows, role)[0] for role in ROLES}
     callers = callers_of()
-    KeyRefresh(ledger, callers)
+    KeyRefresh(rows, callers)
     guard = Guard(app, callers, Limiter(), LimitSettings(), lambda: app.router.routes)
     headers = {role: {"Authorization": f"Bearer {key}"} for role, key in keys.items()}
     return {role: TestClient(guard, headers=headers.get(role)) for role in (None, *ROLES)}

@@ -5,7 +5,12 @@ import pytest
 from adapters.adapter import RoutingData
 from adapters.errors import InvalidAdapter, InvalidRouting
 from router.errors import InvalidCentroid
-from server.catalogue.routing_data import parse_examples, parse_routing, read_routing
+from server.catalogue.routing_data import (
+    check_json_fields,
+    parse_examples,
+    parse_routing,
+    read_routing,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,52 @@ def test_an_upload_may_bring_several_centroids(field):
     ],
 )
 def test_routing_data_that_cannot_be_read_are_told(fields):
+    with pytest.raises(InvalidRouting):
+        parse_routing(fields, "enc")
+
+
+@pytest.mark.parametrize(
+    ("of_json", "of_a_form"),
+    [
+        ({"examples": ["one", {"text": "two"}]}, {"examples": b'["one", {"text": "two"}]'}),
+        ({"examples": " one\n two "}, {"examples": b" one\n two "}),
+        ({"examples": []}, {"examples": b"[]"}),
+        ({"description": " sums ", "encoder": "other"}, {"description": b" sums "}),
+        ({"description": None, "examples": None}, {"description": b"", "examples": b" "}),
+        ({"description": " "}, {}),
+        ({"centroid": [1, 0.5]}, {"centroid": b"[1, 0.5]"}),
+        (
+            {"centroids": [[1], [2]], "encoder": " e "},
+            {"centroids": b"[[1], [2]]", "encoder": b"e"},
+        ),
+        ({"centroids": [[1]], "encoder": None}, {"centroids": b"[[1]]", "encoder": b" "}),
+    ],
+)
+def test_json_and_a_form_say_the_same(of_json, of_a_form):
+    check_json_fields(of_json)
+    assert parse_routing(of_json, "enc") == parse_routing(of_a_form, "enc")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"examples": {"text": "one"}},
+        {"examples": 1},
+        {"description": ["one"]},
+        {"centroids": "[[1]]"},
+        {"centroid": {}},
+        {"encoder": 1},
+    ],
+)
+def test_a_field_of_json_has_the_right_type(body):
+    with pytest.raises(InvalidRouting, match="or null"):
+        check_json_fields(body)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"examples": [1]}, {"centroids": []}, {"centroids": [[1], 2]}, {"centroid": [True]}]
+)
+def test_values_of_json_that_cannot_be_read_are_told(fields):
     with pytest.raises(InvalidRouting):
         parse_routing(fields, "enc")
 

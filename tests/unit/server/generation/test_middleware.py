@@ -28,7 +28,7 @@ TOLD = {"stream": True, "stream_options": {"include_mixture": True}}
 
 
 def generation(applied: Applied, prompts: int = 1, **body) -> Generation:
-    return Generation([applied] * prompts, {}, clean(body, 64), "base")
+    return Generation([applied] * prompts, clean(body, 64), "base")
 
 
 def test_only_a_request_that_is_weighed_again_has_a_trace():

@@ -4,8 +4,8 @@ import pytest
 
 from router.decision import RouteDecision
 from router.mixture import BASE_MODEL, Member, Mixture
-from server.generation.report import Report, stream_error, told_of
-from server.generation.token_counts import Span, StreamCounts, as_wished, span_of
+from server.generation.report import Report, chunk_fields, stream_error
+from server.generation.token_counts import Span, StreamCounts, as_requested, span_of
 from server.traces.applied import MAX_HEADER_CHARS, Applied
 from server.traces.store import TraceStore
 from server.traces.trace import TraceHead, TraceStep
@@ -179,8 +179,8 @@ def test_a_chunk_tells_its_first_token_and_all_if_there_are_several():
         "stride": 2,
         "token": 3,
     }
-    assert told_of(REWEIGHED, [one]) == {"mixture": told}
-    assert told_of(REWEIGHED, [one, two]) == {
+    assert chunk_fields(REWEIGHED, [one]) == {"mixture": told}
+    assert chunk_fields(REWEIGHED, [one, two]) == {
         "mixture": told,
         "mixtures": [
             {"token": 3, "weights": MATHS, "base_share": 0.1},
@@ -193,9 +193,9 @@ def test_a_client_sees_the_counts_that_it_asked_for():
     last = {"choices": [], "usage": {"completion_tokens": 3}}
     plain = counted(None, id="x")
     for final, each in ((False, False), (True, False), (True, True), (False, True)):
-        wish = StreamCounts(final, each)
-        assert as_wished(last, wish) == (last if final else None)
-        assert as_wished(counted(2, id="x"), wish) == (
+        counts = StreamCounts(final, each)
+        assert as_requested(last, counts) == (last if final else None)
+        assert as_requested(counted(2, id="x"), counts) == (
             counted(2, id="x") if final and each else plain
         )
 

@@ -7,7 +7,7 @@ from router.errors import InvalidPolicy
 from router.mixture import BASE_MODEL
 from server import errors
 from server.catalogue.names import Names
-from server.generation.selection import resolve
+from server.generation.selection import Selection, read_selection, select
 
 
 def adapter(name: str) -> Adapter:
@@ -33,56 +33,60 @@ NAMES = Names(
 )
 
 
+def selected(body, names: Names) -> Selection:
+    return select(read_selection(body), names)
+
+
 def weights(**body) -> dict[str, float]:
-    wish = resolve(body, NAMES)
-    assert wish.mixture is not None
-    return wish.mixture.weights
+    selection = selected(body, NAMES)
+    assert selection.mixture is not None
+    return selection.mixture.weights
 
 
 def test_the_base_model_goes_by_its_name():
-    wish = resolve({"model": "Tiny-1M"}, NAMES)
-    assert (wish.model, wish.mixture) == ("Tiny-1M", BASE_MODEL)
+    selection = selected({"model": "Tiny-1M"}, NAMES)
+    assert (selection.model, selection.mixture) == ("Tiny-1M", BASE_MODEL)
 
 
 @pytest.mark.parametrize("body", [{}, {"model": None}, {"model": ""}])
 def test_no_model_is_the_default_policy(body):
-    wish = resolve({**body, "routing": {"top_k": 1}}, NAMES)
-    assert (wish.model, wish.mixture, wish.policy) == ("auto", None, "auto")
-    assert wish.overrides.top_k == 1
+    selection = selected({**body, "routing": {"top_k": 1}}, NAMES)
+    assert (selection.model, selection.mixture, selection.policy) == ("auto", None, "auto")
+    assert selection.overrides.top_k == 1
 
 
 @pytest.mark.parametrize("model", ["maths", "Tiny-1M:maths", "Tiny-1M::maths"])
 def test_an_adapter_goes_by_its_name_alone_or_behind_the_base_models(model):
-    wish = resolve({"model": model}, NAMES)
-    assert wish.model == "maths"
-    assert wish.mixture.weights == {"maths": 1.0}
-    assert wish.mixture.members[0].digest == "digest-of-maths"
+    selection = selected({"model": model}, NAMES)
+    assert selection.model == "maths"
+    assert selection.mixture.weights == {"maths": 1.0}
+    assert selection.mixture.members[0].digest == "digest-of-maths"
 
 
 def test_a_policy_goes_by_its_name():
-    wish = resolve({"model": "auto"}, NAMES)
-    assert (wish.model, wish.mixture, wish.policy) == ("auto", None, "auto")
+    selection = selected({"model": "auto"}, NAMES)
+    assert (selection.model, selection.mixture, selection.policy) == ("auto", None, "auto")
 
 
 def test_a_given_policy_wins_over_the_model():
-    wish = resolve({"model": "maths", "policy": "nearest", "routing": {"top_k": 2}}, NAMES)
-    assert (wish.model, wish.policy, wish.mixture) == ("nearest", "nearest", None)
-    assert wish.overrides.top_k == 2
+    selection = selected({"model": "maths", "policy": "nearest", "routing": {"top_k": 2}}, NAMES)
+    assert (selection.model, selection.policy, selection.mixture) == ("nearest", "nearest", None)
+    assert selection.overrides.top_k == 2
 
 
 def test_a_given_mixture_wins_over_the_model():
     body = {"model": "auto", "mixture": {"adapters": {"maths": 0.7, "code": 0.3}}}
-    wish = resolve(body, NAMES)
-    assert wish.mixture.weights == {"maths": 0.7, "code": 0.3}
-    assert wish.mixture.combination == "cat"
-    assert wish.model == "Tiny-1M"
-    assert wish.mixture.policy is None
+    selection = selected(body, NAMES)
+    assert selection.mixture.weights == {"maths": 0.7, "code": 0.3}
+    assert selection.mixture.combination == "cat"
+    assert selection.model == "Tiny-1M"
+    assert selection.mixture.policy is None
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "linear_peft04"])
 def test_every_combination_can_be_asked_for(combination):
     body = {"mixture": {"adapters": {"maths": 1}, "combination": combination}}
-    assert resolve(body, NAMES).mixture.combination == combination
+    assert selected(body, NAMES).mixture.combination == combination
 
 
 def test_the_aliases_of_peers_mean_the_exact_weighted_sum():
@@ -91,7 +95,7 @@ def test_the_aliases_of_peers_mean_the_exact_weighted_sum():
     merged = {"ids": ["maths", "code"], "weights": [0.5, 1], "merge_strategy": "linear"}
     assert weights(merged_adapters=merged) == same
     assert weights(adapter_id="maths", adapter_source="local") == {"maths": 1.0}
-    assert resolve({"adapter_id": "maths"}, NAMES).model == "maths"
+    assert selected({"adapter_id": "maths"}, NAMES).model == "maths"
 
 
 def test_a_weight_of_zero_takes_no_part():
@@ -174,7 +178,7 @@ MIXTURE = {"adapters": {"maths": 1}}
 )
 def test_what_cannot_be_meant_is_refused_with_the_field_at_fault(body, error, param):
     with pytest.raises(error) as caught:
-        resolve(body, NAMES)
+        selected(body, NAMES)
     assert type(caught.value) is error
     assert caught.value.param == param
 
@@ -198,18 +202,18 @@ def test_what_cannot_be_meant_is_refused_with_the_field_at_fault(body, error, pa
 )
 def test_a_weight_is_a_number_from_0_to_1000(weight):
     with pytest.raises(errors.InvalidWeight) as caught:
-        resolve({"mixture": {"adapters": {"maths": weight}}}, NAMES)
+        selected({"mixture": {"adapters": {"maths": weight}}}, NAMES)
     assert caught.value.param == "mixture.adapters.maths"
     assert len(str(caught.value)) < 400
 
 
 def test_overrides_that_do_not_exist_are_told_by_the_router():
     with pytest.raises(InvalidPolicy) as caught:
-        resolve({"model": "auto", "routing": {"topk": 1}}, NAMES)
+        selected({"model": "auto", "routing": {"topk": 1}}, NAMES)
     assert caught.value.field == "routing.topk"
 
 
 def test_long_names_are_not_echoed_whole():
     with pytest.raises(errors.ModelNotFound) as caught:
-        resolve({"model": "x" * 100_000}, NAMES)
+        selected({"model": "x" * 100_000}, NAMES)
     assert len(str(caught.value)) < 400

@@ -24,12 +24,12 @@ def client(rule: AdapterRule) -> TestClient:
     """A client whose key has this allow-list."""
     app = Starlette(routes=[Route(path, echo, methods=["POST"]) for path in (*PATHS, "/other")])
     catalogue = SimpleNamespace(visible_to=lambda rule: narrowed(NAMES, {}, rule))
-    naming = TokeniseMiddleware(app, catalogue)
+    tokenise = TokeniseMiddleware(app, catalogue)
 
     async def with_caller(scope, receive, send) -> None:
         if scope["type"] == "http":
             scope["state"] = {"caller": Caller("k", "user", rule)}
-        await naming(scope, receive, send)
+        await tokenise(scope, receive, send)
 
     return TestClient(with_caller)
 

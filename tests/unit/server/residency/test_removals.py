@@ -6,31 +6,31 @@ import pytest
 
 from server.errors import AdapterBeingRemoved, AdaptersBusy
 from server.residency.residency import Residency
-from tests.support.slots import Slots, folders, run, until
+from tests.support.slots import Slots, leased, run, until
 
 
 def test_a_removal_drains_frees_the_slot_and_refuses_newcomers():
     async def scenario():
         slots = Slots(2)
         residency = Residency(slots, 2)
-        await residency.acquire(folders("a"))
+        await residency.acquire("a")
         gone = asyncio.Event()
 
         async def remove() -> None:
             async with residency.removing("a", 5):
                 assert slots.held == set()
                 with pytest.raises(AdapterBeingRemoved):
-                    residency.try_acquire(folders("a"))
+                    residency.try_acquire("a")
                 gone.set()
 
         removal = asyncio.create_task(remove())
         await asyncio.sleep(0.01)
         assert not gone.is_set()
         with pytest.raises(AdapterBeingRemoved):
-            await residency.acquire(folders("a"))
-        residency.release(folders("a"))
+            await residency.acquire("a")
+        residency.release("a")
         await removal
-        async with residency.lease(folders("a")):
+        async with leased(residency, "a"):
             assert slots.held == {"a"}, "the same content may come back later"
 
     run(scenario())
@@ -39,11 +39,11 @@ def test_a_removal_drains_frees_the_slot_and_refuses_newcomers():
 def test_a_removal_that_takes_too_long_changes_nothing():
     async def scenario():
         residency = Residency(Slots(1), 1)
-        await residency.acquire(folders("a"))
+        await residency.acquire("a")
         with pytest.raises(AdaptersBusy, match="still used by 1 running request"):
             async with residency.removing("a", 0.01):
                 pytest.fail("entered while leased")
-        assert residency.try_acquire(folders("a"))
+        assert residency.try_acquire("a")
 
     run(scenario())
 
@@ -51,8 +51,8 @@ def test_a_removal_that_takes_too_long_changes_nothing():
 def test_a_removal_fails_those_who_wait_for_the_adapter():
     async def scenario():
         residency = Residency(Slots(1), 1)
-        await residency.acquire(folders("a"))
-        waiting = asyncio.create_task(residency.acquire(folders("b")))
+        await residency.acquire("a")
+        waiting = asyncio.create_task(residency.acquire("b"))
         await until(lambda: residency.waiting == 1)
         async with residency.removing("b", 1):
             with pytest.raises(AdapterBeingRemoved):
@@ -66,19 +66,19 @@ def test_a_removal_lets_go_of_what_another_name_is_given_meanwhile():
         slots = Slots(2)
         residency = Residency(slots, 2)
         residency.set_names({})
-        await residency.acquire(folders("a"))
+        await residency.acquire("a")
 
         async def remove() -> None:
             async with residency.removing("a", 5):
                 assert slots.held == {"a"}
-                assert residency.try_acquire(folders("a"))
+                assert residency.try_acquire("a")
 
         removal = asyncio.create_task(remove())
         await asyncio.sleep(0.01)
         with pytest.raises(AdapterBeingRemoved):
-            residency.try_acquire(folders("a"))
+            residency.try_acquire("a")
         residency.set_names({"other": "a"})
-        assert residency.try_acquire(folders("a")), "at once, not when the removal has ended"
+        assert residency.try_acquire("a"), "at once, not when the removal has ended"
         await asyncio.wait_for(removal, 1)
         assert residency.leases_of("a") == 3, "and nobody waited for any of them"
 
@@ -89,9 +89,9 @@ def test_what_another_name_has_when_the_removal_begins_stays():
     async def scenario():
         residency = Residency(Slots(1), 1)
         residency.set_names({"other": "a"})
-        await residency.acquire(folders("a"))
+        await residency.acquire("a")
         async with residency.removing("a", 0.01):
-            assert residency.try_acquire(folders("a"))
+            assert residency.try_acquire("a")
 
     run(scenario())
 
@@ -106,8 +106,8 @@ def test_a_removal_that_was_called_off_ends_no_later_one():
             later = residency.removing("a", 1)
             await later.__aenter__()
         with pytest.raises(AdapterBeingRemoved):
-            residency.try_acquire(folders("a"))
+            residency.try_acquire("a")
         await later.__aexit__(None, None, None)
-        assert await residency.acquire(folders("a")) is None
+        assert await residency.acquire("a") is None
 
     run(scenario())

@@ -4,16 +4,16 @@ import pytest
 
 from server.errors import AdaptersBusy, MixtureTooLarge
 from server.residency.residency import Residency
-from tests.support.slots import Slots, folders, run, until
+from tests.support.slots import Slots, leased, run, until
 
 
 def test_a_missing_adapter_is_loaded_once_and_kept():
     async def scenario():
         slots = Slots(2)
         residency = Residency(slots, 2)
-        async with residency.lease(folders("a")):
+        async with leased(residency, "a"):
             assert residency.leases == 1
-        async with residency.lease(folders("a")):
+        async with leased(residency, "a"):
             assert slots.held == {"a"}
         assert slots.log == ["+a"]
         assert residency.leases == 0
@@ -26,7 +26,7 @@ def test_the_least_recently_used_adapter_makes_room():
         slots = Slots(2)
         residency = Residency(slots, 2)
         for name in ("a", "b", "a", "c"):
-            async with residency.lease(folders(name)):
+            async with leased(residency, name):
                 pass
         assert slots.log == ["+a", "+b", "-b", "+c"]
 
@@ -40,12 +40,12 @@ def test_leased_adapters_are_never_evicted_and_waiters_are_served_in_order():
         order: list[str] = []
 
         async def use(name: str) -> None:
-            async with residency.lease(folders(name)):
+            async with leased(residency, name):
                 assert name in slots.held
                 order.append(name)
                 await asyncio.sleep(0.005)
 
-        async with residency.lease(folders("ab")):
+        async with leased(residency, "ab"):
             waiting = [asyncio.create_task(use(name)) for name in ("c", "d", "e")]
             await until(lambda: residency.waiting == 3)
             await asyncio.sleep(0.02)
@@ -60,15 +60,15 @@ def test_a_request_whose_members_stay_passes_one_that_waits_for_room():
     async def scenario():
         slots = Slots(3)
         residency = Residency(slots, 3)
-        await residency.acquire(folders("abc"))
-        await residency.acquire(folders("b"))
-        await residency.acquire(folders("c"))
-        waiting = asyncio.create_task(residency.acquire(folders("d")))
+        await residency.acquire("abc")
+        await residency.acquire("b")
+        await residency.acquire("c")
+        waiting = asyncio.create_task(residency.acquire("d"))
         await until(lambda: residency.waiting == 1)
         await asyncio.sleep(0.01)
-        assert residency.try_acquire(folders("b"))
-        assert not residency.try_acquire(folders("a")), "a is to make room, so nobody prolongs it"
-        residency.release(folders("abc"))
+        assert residency.try_acquire("b")
+        assert not residency.try_acquire("a"), "a is to make room, so nobody prolongs it"
+        residency.release("abc")
         await waiting
         assert slots.held == {"b", "c", "d"}
 
@@ -82,12 +82,12 @@ def test_a_steady_stream_of_users_does_not_starve_a_waiter():
 
         async def keep_using() -> None:
             while not served.is_set():
-                async with residency.lease(folders("a")):
+                async with leased(residency, "a"):
                     await asyncio.sleep(0.002)
 
         users = [asyncio.create_task(keep_using()) for _ in range(3)]
         await asyncio.sleep(0.01)
-        async with residency.lease(folders("b")):
+        async with leased(residency, "b"):
             served.set()
         await asyncio.gather(*users)
 
@@ -97,8 +97,8 @@ def test_a_steady_stream_of_users_does_not_starve_a_waiter():
 def test_the_base_model_never_waits():
     async def scenario():
         residency = Residency(Slots(1), 1)
-        async with residency.lease(folders("a")):
-            assert residency.try_acquire({})
+        async with leased(residency, "a"):
+            assert residency.try_acquire([])
 
     run(scenario())
 
@@ -106,7 +106,7 @@ def test_the_base_model_never_waits():
 def test_more_members_than_slots_are_refused():
     async def scenario():
         with pytest.raises(MixtureTooLarge, match="3 adapters are needed"):
-            await Residency(Slots(2), 2).acquire(folders("abc"))
+            await Residency(Slots(2), 2).acquire("abc")
 
     run(scenario())
 
@@ -114,11 +114,11 @@ def test_more_members_than_slots_are_refused():
 def test_a_full_queue_is_refused_with_a_hint_when_to_come_back():
     async def scenario():
         residency = Residency(Slots(1), 1, max_waiting=1)
-        await residency.acquire(folders("a"))
-        waiting = asyncio.create_task(residency.acquire(folders("b")))
+        await residency.acquire("a")
+        waiting = asyncio.create_task(residency.acquire("b"))
         await until(lambda: residency.waiting == 1)
         with pytest.raises(AdaptersBusy) as caught:
-            await residency.acquire(folders("c"))
+            await residency.acquire("c")
         assert caught.value.retry_after >= 1
         waiting.cancel()
         await until(lambda: residency.waiting == 0)
@@ -129,13 +129,13 @@ def test_a_full_queue_is_refused_with_a_hint_when_to_come_back():
 def test_waiting_ends_after_the_limit_and_leaves_nothing_behind():
     async def scenario():
         residency = Residency(Slots(1), 1, max_wait_s=0.02)
-        await residency.acquire(folders("a"))
+        await residency.acquire("a")
         with pytest.raises(AdaptersBusy, match=r"within 0\.02 seconds"):
-            await residency.acquire(folders("b"))
+            await residency.acquire("b")
         await until(lambda: residency.waiting == 0)
-        residency.release(folders("a"))
+        residency.release("a")
         assert residency.leases == 0
-        async with residency.lease(folders("b")):
+        async with leased(residency, "b"):
             pass
 
     run(scenario())
@@ -146,7 +146,7 @@ def test_a_cancelled_wait_never_keeps_a_lease(moment):
     async def scenario():
         slots = Slots(1)
         residency = Residency(slots, 1)
-        task = asyncio.create_task(residency.acquire(folders("a")))
+        task = asyncio.create_task(residency.acquire("a"))
         await asyncio.sleep(moment)
         cancelled = task.cancel()
         outcome = await asyncio.gather(task, return_exceptions=True)
@@ -162,8 +162,8 @@ def test_a_failed_load_hits_only_the_request_that_asked():
         slots = Slots(2)
         slots.broken.add("x")
         residency = Residency(slots, 2)
-        failed = asyncio.create_task(residency.acquire(folders("x")))
-        good = asyncio.create_task(residency.acquire(folders("a")))
+        failed = asyncio.create_task(residency.acquire("x"))
+        good = asyncio.create_task(residency.acquire("a"))
         with pytest.raises(RuntimeError, match="cannot load x"):
             await failed
         await good
@@ -177,7 +177,8 @@ def test_warming_fills_free_slots_and_evicts_nothing():
     async def scenario():
         slots = Slots(2)
         residency = Residency(slots, 2)
-        await residency.warm(folders("abc"))
+        for name in "abc":
+            await residency.warm(name)
         assert slots.held == {"a", "b"}
 
     run(scenario())
@@ -192,9 +193,9 @@ def test_random_traffic_keeps_every_promise():
         residency = Residency(slots, 3)
 
         async def request() -> None:
-            needs = folders(rng.sample("abcdef", rng.randint(0, 3)))
+            needs = rng.sample("abcdef", rng.randint(0, 3))
             await asyncio.sleep(rng.random() / 50)
-            async with residency.lease(needs):
+            async with leased(residency, needs):
                 for _ in range(3):
                     assert set(needs) <= slots.held
                     await asyncio.sleep(rng.random() / 500)
@@ -218,12 +219,12 @@ def test_a_pinned_adapter_makes_room_for_nobody():
         residency = Residency(slots, 2, pinned=["pet"])
         residency.set_names({"pet": "p", "other": "a"})
         for name in ("p", "a", "b", "c", "p"):
-            async with residency.lease(folders(name)):
+            async with leased(residency, name):
                 pass
         assert slots.log == ["+p", "+a", "-a", "+b", "-b", "+c"]
         residency.set_names({"other": "a"})
         for name in ("c", "a"):
-            async with residency.lease(folders(name)):
+            async with leased(residency, name):
                 pass
         assert slots.log[-2:] == ["-p", "+a"]
 
@@ -236,8 +237,8 @@ def test_slots_of_pinned_adapters_are_not_promised_to_others():
         residency = Residency(slots, 3, pinned=["pet"])
         residency.set_names({"pet": "p"})
         with pytest.raises(MixtureTooLarge, match="3 slots, 1 of them kept for pinned"):
-            residency.try_acquire(folders("abc"))
-        async with residency.lease(folders("abp")):
+            residency.try_acquire("abc")
+        async with leased(residency, "abp"):
             assert slots.held == {"a", "b", "p"}
 
     run(scenario())

@@ -59,7 +59,7 @@ class Served:
         self.fetcher = fetcher
         self.parts = SimpleNamespace(
             catalogue=catalogue,
-            limits=Limits(),
+            upload_limits=Limits(),
             residency=catalogue._residency,
             access=SimpleNamespace(audit=self.audit),
             settings=SimpleNamespace(
@@ -84,6 +84,6 @@ class Served:
             finally:
                 await self.parts.imports.jobs.close()
 
-    def deeds(self) -> list[tuple[str, str, str]]:
+    def audited(self) -> list[tuple[str, str, str]]:
         entries = reversed(self.audit.page(100))
-        return [(one.deed.action, one.deed.target, one.deed.outcome) for one in entries]
+        return [(one.entry.action, one.entry.target, one.entry.outcome) for one in entries]

@@ -73,7 +73,7 @@ def allowed(source: str, **settings: object) -> bool:
     [f"hf://org/repo@{COMMIT}", "s3://bucket/a", "https://a.test/a.zip", "file:///a"],
 )
 def test_every_kind_is_off_by_default(source):
-    with pytest.raises(SourceNotAllowed, match="is off here"):
+    with pytest.raises(SourceNotAllowed, match="is not allowed on this server"):
         check_allowed(parse_source(source), SourceSettings())
 
 

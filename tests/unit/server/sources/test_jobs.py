@@ -49,7 +49,7 @@ def test_an_import_is_a_job_that_ends_with_the_adapter(served, web, archive):
             assert [one["id"] for one in listed] == [again["id"], done["id"]]
 
     asyncio.run(run())
-    assert made.deeds() == 2 * [
+    assert made.audited() == 2 * [
         ("import.start", "maths", "done"),
         ("adapter.import", "maths", "done"),
     ]
@@ -99,7 +99,7 @@ def test_a_job_that_fails_says_why_and_leaves_nothing(served, web, content, code
             assert list(made.staging.iterdir()) == []
 
     asyncio.run(run())
-    assert made.deeds()[-1] == ("adapter.import", "x", code)
+    assert made.audited()[-1] == ("adapter.import", "x", code)
     assert made.catalogue.registry.all() == []
 
 
@@ -161,8 +161,8 @@ def test_jobs_wait_their_turn_are_cancelled_and_are_bounded(served, web):
             assert (missing.status_code, missing.json()["error"]["code"]) == (404, "job_not_found")
 
     asyncio.run(run())
-    assert ("import.cancel", "x", "done") in made.deeds()
-    assert ("adapter.import", "x", "job_cancelled") in made.deeds()
+    assert ("import.cancel", "x", "done") in made.audited()
+    assert ("adapter.import", "x", "job_cancelled") in made.audited()
 
 
 def test_an_end_of_the_server_ends_its_jobs(served, web):

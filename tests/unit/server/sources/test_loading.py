@@ -63,8 +63,8 @@ def test_vllms_words_load_and_unload(served, tmp_path, good_folder, other_folder
             )
 
     asyncio.run(run())
-    assert ("adapter.add", "sql", "done") in made.deeds()
-    assert made.deeds()[-1] == ("adapter.remove", "sql", "adapter_not_found")
+    assert ("adapter.add", "sql", "done") in made.audited()
+    assert made.audited()[-1] == ("adapter.remove", "sql", "adapter_not_found")
 
 
 def test_vllms_words_are_off_without_a_folder(served):

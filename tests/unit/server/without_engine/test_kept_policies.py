@@ -38,22 +38,22 @@ def test_what_this_program_cannot_read_is_left_out_and_its_name_kept(tmp_path, c
         for name in ("newer", "even"):
             told = {**row, "name": name, "options": {"kind": "of-tomorrow"}}
             connection.execute(insert(policies).values(**told))
-    book = PolicyRegistry(engine, FROM_FILE)
-    assert dict(book.policies) == FROM_FILE
-    assert "newer" in book.names
+    registry = PolicyRegistry(engine, FROM_FILE)
+    assert dict(registry.policies) == FROM_FILE
+    assert "newer" in registry.names
     assert "the policy newer of the database is left out" in caplog.text
-    book.put("newer", parse_policy("newer", BLEND), None)
+    registry.put("newer", parse_policy("newer", BLEND), None)
     assert PolicyRegistry(engine, {}).policies["newer"] == parse_policy("newer", BLEND)
-    assert book.remove("even", None) == FROM_FILE["even"]
-    assert book.source("even") == "file"
+    assert registry.remove("even", None) == FROM_FILE["even"]
+    assert registry.source("even") == "file"
 
 
 def test_a_policy_that_only_another_server_can_use_is_left_out(start, tmp_path, caplog):
     (tmp_path / "data").mkdir()
-    book = PolicyRegistry(database(tmp_path / "data"), {})
+    registry = PolicyRegistry(database(tmp_path / "data"), {})
     static = {**BLEND, "encoder": "static"}
     for name in ("growing", "even"):
-        book.put(name, parse_policy(name, static), None)
+        registry.put(name, parse_policy(name, static), None)
     server = start()
     assert names(server).keys() == {"auto", "even"}
     assert server.parts.catalogue.router.policy("even") == FROM_FILE["even"]
@@ -68,7 +68,7 @@ def both(request, start, tmp_path_factory):
         url = request.getfixturevalue("postgres").new_database()
     else:
         url = f"sqlite:///{folders[0] / 'shared.db'}"
-    return [start(one, places=Locations(one / "data", database_url=url)) for one in folders]
+    return [start(one, locations=Locations(one / "data", database_url=url)) for one in folders]
 
 
 def look(server) -> None:

@@ -137,13 +137,12 @@ def test_what_is_used_is_not_collected(server, digests, tiny_adapters):
     parts = server.parts
     store = parts.catalogue.registry.store
     server.applied(model=f"mine@{first}")
-    folders = {first: store.path(first)}
-    server.http.portal.call(parts.residency.acquire, folders)
+    server.http.portal.call(parts.residency.acquire, [first])
     server.replace("mine", tiny_adapters["r8-b"])
     server.replace("mine", tiny_adapters["r32"])
     assert refused(server, model=f"mine@{first}")[:2] == (404, "adapter_version_not_found")
     assert store.has(first)
-    server.http.portal.call(lambda: asyncio.sleep(0, parts.residency.release(folders)))
+    server.http.portal.call(lambda: asyncio.sleep(0, parts.residency.release([first])))
     server.http.delete("/v1/adapters/mine")
     assert not store.has(digests[1])
 

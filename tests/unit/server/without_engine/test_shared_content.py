@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.support.bare_server import BareServer
 
 
-def leased(server: BareServer, digest: str) -> dict:
+def leased(server: BareServer, digest: str) -> list[str]:
     """Hold a content as a request with a long answer does."""
-    folders = {digest: server.parts.catalogue.registry.store.path(digest)}
-    server.http.portal.call(server.parts.residency.acquire, folders)
-    return folders
+    server.http.portal.call(server.parts.residency.acquire, [digest])
+    return [digest]
 
 
 def wait_until_unnamed(server: BareServer, name: str) -> None:
@@ -50,3 +49,16 @@ def test_a_version_that_becomes_the_content_of_one_that_goes_is_there_at_once(
             assert server.applied(model=name)["reached"][0][1] == digest
         assert removal.result(10).status_code == 200
     server.http.portal.call(server.parts.residency.release, held)
+
+
+def test_a_content_that_goes_for_good_is_lent_to_no_request(server, tiny_adapters):
+    """Its name is read, and it goes before it is leased: twice, and then the request is refused."""
+    digest = server.push("mine", tiny_adapters["r8-a"])["digest"]
+    portal, residency = server.http.portal, server.parts.residency
+    portal.call(residency.set_names, {})
+    with portal.wrap_async_context_manager(residency.removing(digest, 1)):
+        answer = server.http.post("/v1/completions", json={"model": "mine", "prompt": "one"})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (404, "adapter_not_found")
+        assert residency.leases == 0
+    assert server.applied(model="mine")["reached"] == [["mine", digest, 1.0]]
