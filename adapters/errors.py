@@ -242,9 +242,3 @@ class InvalidRouting(InvalidAdapter):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
-
-
-class CannotMerge(AdapterError):
-    """The adapters, the rule or the output folder do not allow the merge."""
-
-    code = "cannot_merge"

@@ -16,7 +16,7 @@ from peft import LoraConfig, LoraModel, get_peft_model_state_dict
 from safetensors.torch import save
 from torch import nn
 
-from adapters.errors import AdapterError, CannotMerge
+from adapters.errors import AdapterError
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE, write_atomically
 from adapters.format.factors import Factors, read_factors
 
@@ -40,6 +40,12 @@ PRUNING: Final = tuple(name for name in COMBINATIONS if name not in ("cat", "lin
 RECORD_FILE: Final = "merge.json"
 _MERGED = "default"
 _LEAST = 2
+
+
+class CannotMerge(AdapterError):
+    """The adapters, the rule or the output folder do not allow the merge."""
+
+    code = "cannot_merge"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,6 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     adapter_errors.InvalidName: (400, INVALID),
     adapter_errors.StorageFailed: (500, SERVER),
     adapter_errors.UnsupportedBaseModel: (500, SERVER),
-    adapter_errors.CannotMerge: (500, SERVER),
     adapter_errors.InvalidAdapter: (400, INVALID),
     adapter_errors.TooLarge: (413, INVALID),
     router_errors.RoutingError: (500, SERVER),

@@ -9,10 +9,9 @@ import torch
 from peft import PeftModel
 from transformers import LlamaForCausalLM
 
-from adapters.errors import CannotMerge
 from adapters.format.factors import read_factors
 from adapters.limits import Limits
-from adapters.merging.merge import COMBINATIONS, PRUNING, Rule, merge
+from adapters.merging.merge import COMBINATIONS, PRUNING, CannotMerge, Rule, merge
 from adapters.validation.base_model import read_base_model
 from adapters.validation.validate import validate
 from tests.support.tiny_llama import make_adapter
