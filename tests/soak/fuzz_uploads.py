@@ -22,12 +22,15 @@ with atheris.instrument_imports(include=["adapters", "tarfile", "zipfile"]):
     import tarfile
     import zipfile
 
-    from adapters import AdapterError, Limits, place_files, unpack_archive, validate
+    from adapters.archive import place_files, unpack_archive
+    from adapters.errors import AdapterError
     from adapters.files import CONFIG_FILE, WEIGHTS_FILE
     from adapters.format.peft_config import parse_config
     from adapters.format.safetensors_header import read_header
     from adapters.format.strict_json import parse_json_object
+    from adapters.limits import Limits
     from adapters.validation.base_model import read_base_model
+    from adapters.validation.validate import validate
 
 from tests.support import archives
 from tests.support.tiny_llama import BASE_NAME

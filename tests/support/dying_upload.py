@@ -22,8 +22,10 @@ from botocore.loaders import create_loader
 from s3fs import S3FileSystem
 from sqlalchemy import Engine, event
 
-from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
+from adapters.validation.base_model import read_base_model
 
 
 def main() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
+from adapters.validation.base_model import BaseModelShapes, read_base_model
 
 BASE_NAME = "tiny-llama"
 

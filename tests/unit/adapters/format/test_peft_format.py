@@ -6,20 +6,19 @@ from typing import Any
 
 import pytest
 
-from adapters import (
-    AdapterRegistry,
-    BaseModelShapes,
-    InvalidConfig,
-    Limits,
-    RankMismatch,
-    TargetMismatch,
-    UnknownTensor,
-    module_scalings,
-    scalings,
-    validate,
-)
+from adapters.errors import InvalidConfig, RankMismatch, TargetMismatch, UnknownTensor
 from adapters.format.peft_config import LoraConfigFacts
-from adapters.format.peft_format import parse_tensor_name, read_config, targeted_modules
+from adapters.format.peft_format import (
+    module_scalings,
+    parse_tensor_name,
+    read_config,
+    scalings,
+    targeted_modules,
+)
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 

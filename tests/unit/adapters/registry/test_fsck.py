@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters import AdapterRegistry
 from adapters.registry.fsck import Report, check
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
 
 EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from adapters import (
+from adapters.adapter import RoutingData
+from adapters.errors import (
     AdapterExists,
     AdapterNotFound,
-    AdapterRegistry,
-    BaseModelShapes,
     InvalidName,
     InvalidRouting,
-    Limits,
-    RoutingData,
     StorageFailed,
 )
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import BaseModelShapes
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 

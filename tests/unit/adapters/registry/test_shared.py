@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters import (
-    AdapterExists,
-    AdapterNotFound,
-    AdapterRegistry,
-    BaseModelShapes,
-    Limits,
-    RoutingData,
-    StorageFailed,
-    VersionConflict,
-    validate,
-)
+from adapters.adapter import RoutingData
+from adapters.errors import AdapterExists, AdapterNotFound, StorageFailed, VersionConflict
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, Storage, open_storage
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 pytestmark = pytest.mark.parametrize("storage_kind", ["postgres+s3"])
 

@@ -8,9 +8,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from adapters import AdapterRegistry, StorageFailed
 from adapters.database.connection import open_database, sqlite_url
 from adapters.database.tables import metadata
+from adapters.errors import StorageFailed
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations
 from server.access import tables as access_tables
 

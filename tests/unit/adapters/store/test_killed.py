@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.limits import Limits
 from adapters.registry.fsck import check
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
+from adapters.validation.base_model import read_base_model
 from tests.unit.adapters.conftest import new_places
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -107,7 +109,9 @@ def test_killed_before_any_step(
 LOOP = """
 import json, sys
 from pathlib import Path
-from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import read_base_model
 from adapters.registry.storage import Locations, open_storage
 
 job = json.loads(sys.stdin.readline())

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from adapters import AdapterRegistry, BaseModelShapes, Limits, MissingFile, StorageFailed, validate
+from adapters.errors import MissingFile, StorageFailed
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
 from adapters.store import AdapterStore
 from adapters.store.remote import RemoteStore
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 pytestmark = pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 WEIGHTS = "adapter_model.safetensors"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapters import KNOWN_ARCHITECTURES, UnsupportedBaseModel, read_base_model
+from adapters.errors import UnsupportedBaseModel
+from adapters.validation.base_model import KNOWN_ARCHITECTURES, read_base_model
 
 
 @pytest.mark.parametrize("architecture", KNOWN_ARCHITECTURES)
