@@ -50,7 +50,7 @@ class Changes:
 
     Attributes:
         revision: the one to ask from next time.
-        rows: names that were added or changed, as :meth:`AdapterRows.rows` has them.
+        rows: names that were added or changed, as :meth:`AdapterRows.current` gives them.
         names: all names there are; None if nothing has changed.
     """
 
@@ -115,7 +115,7 @@ class AdapterRows:
         with collecting(self._engine) as alone:
             yield alone
 
-    def rows(self) -> list[dict[str, Any]]:
+    def current(self) -> list[dict[str, Any]]:
         """Every name with its version now and that one's content, by name.
 
         Raises:

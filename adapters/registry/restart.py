@@ -60,7 +60,7 @@ def load_names(
     """Take up names; no single record is fatal.
 
     Args:
-        rows: as the ledger has them.
+        rows: as :meth:`AdapterRows.changes` gives them.
         size_of: digest → bytes of its stored content; None if it is not there.
         store: where contents are.
         base: the base model of this start.

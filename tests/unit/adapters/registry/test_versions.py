@@ -110,7 +110,7 @@ def test_old_versions_go(
     assert [version.number for version in registry.versions("sums")] == [4, 3]
     latest = registry.replace("sums", third_folder)[0]
     registry.replace("sums", other_folder)
-    first = registry.by_digest(registry.get("sums").digest)
+    first = registry.get("sums")
     assert {version.digest for version in registry.versions("sums")} == {
         latest.digest,
         first.digest,
