@@ -5,10 +5,10 @@ from pathlib import Path
 
 import httpx
 
-from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.training.errors import TrainingError
 from adapters.training.plan.recipe_file import Plan
 from adapters.training.run.card import Card
+from adapters.upload_form import adapter_files
 
 EXAMPLES = 50
 """So many prompts of the training data go along, for the server to make the centroid from."""
@@ -31,10 +31,7 @@ def push(folder: Path, card: Card, plan: Plan, url: str, key: str | None) -> str
         "description": f"{plan.method.title}, {card.task}: {card.data.name}",
         "examples": "\n".join(lines),
     }
-    files = {
-        "config": (folder / CONFIG_FILE).read_bytes(),
-        "file": (folder / WEIGHTS_FILE).read_bytes(),
-    }
+    files = {field: file.read_bytes() for field, file in adapter_files(folder).items()}
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         answer = httpx.post(
