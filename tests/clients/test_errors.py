@@ -9,20 +9,27 @@ import pytest
 from adapters import errors as adapter_errors
 from loralloy_client import APIError, LoralloyError, errors
 from loralloy_client._replies import BY_CODE, BY_STATUS, error_in_stream, failure_in
-from loralloy_client.adapter_errors import RankTooLarge, TooLarge
-from loralloy_client.errors import BodyTooLarge, InvalidRequest, NotFound, UnexpectedAnswer
+from loralloy_client.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    NotFound,
+    RankTooLarge,
+    TooLarge,
+    UnexpectedAnswer,
+)
 from router import errors as router_errors
 from server import errors as server_errors
 from server.edge import envelope
 from server.engine import errors as engine_errors
 
 MODULES = (adapter_errors, router_errors, server_errors, engine_errors)
-# What docs/api.md says of them: roots that nothing raises, and what only ends a start.
+# What docs/api.md says of them: roots that nothing raises, and what only ends a start or a command.
 NEVER_SENT = {
     *(adapter_errors.AdapterError, router_errors.RoutingError, server_errors.ServerError),
     server_errors.InvalidSettings,
     engine_errors.EngineStartError,
     adapter_errors.UnsupportedBaseModel,
+    adapter_errors.CannotMerge,
 }
 SENT = [
     kind
@@ -143,3 +150,7 @@ def test_an_adapter_that_is_too_large_is_a_body_that_is_too_large():
     assert issubclass(TooLarge, BodyTooLarge)
     assert issubclass(RankTooLarge, InvalidRequest)
     assert all(issubclass(kind, APIError) for kind in BY_CODE.values())
+
+
+def test_every_class_can_be_imported_from_the_package():
+    assert set(errors.__all__) == {kind.__name__ for kind in tree(LoralloyError)}

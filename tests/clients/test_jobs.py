@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from loralloy_client.errors import TimedOut
-from loralloy_client.job_errors import JobCancelled, SourceNotAllowed, SourceUnavailable
-from loralloy_client.request_errors import InvalidSource
+from loralloy_client.errors import (
+    InvalidSource,
+    JobCancelled,
+    SourceNotAllowed,
+    SourceUnavailable,
+    TimedOut,
+)
 from tests.support.both_clients import KINDS, client_of
 from tests.support.cli import loralloy
 from tests.support.scripted_server import refuses, says, scripted

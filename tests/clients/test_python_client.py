@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import loralloy_client
-from loralloy_client import Loralloy, adapter_errors, errors, request_errors
+from loralloy_client import Loralloy, errors
 from tests.engine.test_readme import DEMOS
 from tests.support.archives import tar_gz_of, zip_of
 from tests.support.both_clients import KINDS, client_of
@@ -228,21 +228,21 @@ def test_the_server_tells_what_it_holds(client, server):
         (lambda c: c.chat("x", model="nope"), errors.ModelNotFound, "model"),
         (
             lambda c: c.chat("x", mixture={"r8-a": -1.0}, stream=True),
-            request_errors.InvalidWeight,
+            errors.InvalidWeight,
             "mixture.adapters.r8-a",
         ),
-        (lambda c: c.complete("x", mixture={}), request_errors.EmptyMixture, "mixture.adapters"),
+        (lambda c: c.complete("x", mixture={}), errors.EmptyMixture, "mixture.adapters"),
         (
             lambda c: c.complete("word " * 600),
-            request_errors.ContextLengthExceeded,
+            errors.ContextLengthExceeded,
             None,
         ),
         (lambda c: c.policies.get("nope"), errors.UnknownPolicy, None),
         (lambda c: c.trace("nope"), errors.TraceNotFound, None),
         (lambda c: c.models.get("nope/../x"), errors.ModelNotFound, "model"),
-        (lambda c: c.route("x", routing={"top_k": 0}), request_errors.InvalidPolicy, None),
-        (lambda c: c.adapters.push("Bad Name", __file__), adapter_errors.InvalidName, None),
-        (lambda c: c.adapters.push("bad", __file__), adapter_errors.MalformedFile, None),
+        (lambda c: c.route("x", routing={"top_k": 0}), errors.InvalidPolicy, None),
+        (lambda c: c.adapters.push("Bad Name", __file__), errors.InvalidName, None),
+        (lambda c: c.adapters.push("bad", __file__), errors.MalformedFile, None),
     ],
 )
 def test_refusals_have_their_class(client, ask, kind, param):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loralloy_client.models import AppliedMixture, Record
+from loralloy_client.generations import AppliedMixture, Record
 
 
 class Routing(Record):
