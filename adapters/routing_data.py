@@ -34,7 +34,7 @@ def parse_vectors(value: object) -> Vectors:
         raise ValueError("a list of numbers, or a list of such lists, is needed")
     rows = value if all(isinstance(row, list) for row in value) else [value]
     if not all(_is_real(number) for row in rows for number in row):
-        raise ValueError("a value that is no number")
+        raise ValueError("a value is not a number")
     return tuple(tuple(float(number) for number in row) for row in rows)
 
 

@@ -154,7 +154,7 @@ def describe_adapter(  # noqa: PLR0913, PLR0917 - one for each option
     if description is not None:
         fields["description"] = description
     if not fields:
-        raise CommandError("say what changes: --examples, --description or --router")
+        raise CommandError("nothing to change: give --examples, --description or --router")
     server = client.Client(url, key)
     _report(server.send("PATCH", _path(name), headers=client.if_match(expect), json=fields))
 

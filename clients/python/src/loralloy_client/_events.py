@@ -46,7 +46,7 @@ class ChunkReader(Generic[C]):
 
     Args:
         kind: what they are.
-        request_id: what each of them is told to belong to.
+        request_id: of the request that each of them answers.
     """
 
     def __init__(self, kind: type[C], request_id: str | None) -> None:
