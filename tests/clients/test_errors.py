@@ -54,7 +54,7 @@ def answer(status: int, content: object = None, **headers: str) -> httpx.Respons
 def test_every_error_of_the_server_has_its_class(kind):
     assert kind.code in BY_CODE, f"the client lacks {kind.code}"
     ours = BY_CODE[kind.code]
-    if kind is not server_errors.AdapterBeingRemoved:  # told as AdapterNotFound
+    if kind is not server_errors.AdapterBeingRemoved:  # sent as AdapterNotFound
         assert ours.__name__ == kind.__name__
     status, _ = envelope.status_of(kind.__new__(kind))
     assert issubclass(ours, BY_STATUS[status])
@@ -90,8 +90,8 @@ def test_what_the_server_answers_is_raised(kind):
 
 
 def test_an_unknown_code_falls_back_by_status():
-    told = {"error": {"message": "m", "type": "t", "param": "p", "code": "brand_new"}}
-    failure = failure_in(answer(404, told, **{"X-Request-Id": "r1"}))
+    body = {"error": {"message": "m", "type": "t", "param": "p", "code": "brand_new"}}
+    failure = failure_in(answer(404, body, **{"X-Request-Id": "r1"}))
     assert type(failure) is NotFound
     assert (failure.code, failure.param, failure.type) == ("brand_new", "p", "t")
     assert (failure.status, failure.request_id) == (404, "r1")

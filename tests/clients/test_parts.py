@@ -92,10 +92,10 @@ def test_arguments_win_over_the_environment(monkeypatch):
     assert "Authorization" not in Config.of(None, None).headers
     monkeypatch.setenv("LORALLOY_URL", "https://there:9/v1/")
     monkeypatch.setenv("LORALLOY_API_KEY", "k1")
-    told = Config.of(None, None)
-    assert (told.url, told.headers["Authorization"]) == ("https://there:9", "Bearer k1")
-    told = Config.of("http://here/", "k2")
-    assert (told.url, told.headers["Authorization"]) == ("http://here", "Bearer k2")
+    config = Config.of(None, None)
+    assert (config.url, config.headers["Authorization"]) == ("https://there:9", "Bearer k1")
+    config = Config.of("http://here/", "k2")
+    assert (config.url, config.headers["Authorization"]) == ("http://here", "Bearer k2")
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "http://x:port", "x"])
@@ -240,8 +240,8 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_folder_is_sent_with_its_routing_data(folder):
-    told = {"centroids": [[1, 2]], "encoder": "e", "description": "old", "digest": "x"}
-    (folder / "router.json").write_text(json.dumps(told))
+    beside = {"centroids": [[1, 2]], "encoder": "e", "description": "old", "digest": "x"}
+    (folder / "router.json").write_text(json.dumps(beside))
     request = adapter_requests.push("a", folder, (None, None), {"description": "new"}, None)
     assert read_form(request.form) == {
         "name": "a",

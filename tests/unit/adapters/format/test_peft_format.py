@@ -111,8 +111,8 @@ def test_peft_reads_the_stored_form_to_the_same_update(
     ],
 )
 def test_tensor_names(name: str, module: str, factor: str, layer: Any, suffix: Any) -> None:
-    place = parse_tensor_name(name)
-    assert (place.module, place.factor, place.layer, place.suffix) == (
+    tensor = parse_tensor_name(name)
+    assert (tensor.module, tensor.factor, tensor.layer, tensor.suffix) == (
         module,
         factor,
         layer,
@@ -164,12 +164,12 @@ def test_an_order_of_patterns_that_saving_lost_is_refused_rather_than_misread(
 
 
 def test_layers_restrict_suffixes_but_not_full_names_or_regexes() -> None:
-    places = [parse_tensor_name(f"model.layers.{n}.mlp.up_proj.lora_A.weight") for n in (0, 1)]
+    tensors = [parse_tensor_name(f"model.layers.{n}.mlp.up_proj.lora_A.weight") for n in (0, 1)]
 
     def targeted(targets: Any) -> list[int]:
         config = LoraConfigFacts(8, 8, targets, layers_to_transform=(1,))
-        found = targeted_modules(config, places)
-        return [place.layer or 0 for place in places if place.module in found]
+        found = targeted_modules(config, tensors)
+        return [tensor.layer or 0 for tensor in tensors if tensor.module in found]
 
     assert targeted(("up_proj",)) == [1]
     assert targeted(("model.layers.0.mlp.up_proj",)) == [0]

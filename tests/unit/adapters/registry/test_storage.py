@@ -38,11 +38,11 @@ def test_tables_of_a_newer_version_are_refused(
 
 @pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+local"])
 def test_the_migrations_make_the_tables_that_are_declared(
-    registry: AdapterRegistry, places: Locations
+    registry: AdapterRegistry, locations: Locations
 ) -> None:
     for declared in (access_tables.metadata, policy_tables.metadata):
         assert declared is metadata, "every package's tables stand in one database"
-    engine = open_database(places.database_url or sqlite_url(places.root / "registry.db"))
+    engine = open_database(locations.database_url or sqlite_url(locations.root / "registry.db"))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
