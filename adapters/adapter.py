@@ -8,7 +8,11 @@ from pathlib import Path
 class RoutingData:
     """What the router may know of an adapter: texts it is for, or vectors that stand for them.
 
-    ``centroids`` are vectors in the space of the encoder named ``encoder``; the nearest counts.
+    Attributes:
+        examples: texts that it is for.
+        description: what it is for, in a sentence; None if nobody has said.
+        centroids: vectors [n, width] in the space of ``encoder``; the nearest counts.
+        encoder: the name of the encoder that made them; None without any.
     """
 
     examples: tuple[str, ...] = ()
@@ -22,9 +26,9 @@ class Version:
     """One content that a name has, or had.
 
     Attributes:
-        number: From 1; never given twice.
-        digest: Of the content.
-        created: When the name was given it, in seconds since 1970 (UTC).
+        number: from 1; never given twice.
+        digest: of the content.
+        created: when the name was given it, in seconds since 1970 (UTC).
     """
 
     number: int
@@ -37,19 +41,19 @@ class Adapter:
     """A validated adapter in the store, under one of its names.
 
     Attributes:
-        name: What requests call it.
+        name: what requests call it.
         digest: SHA-256 (hex) of its stored content; equal digests mean equal weights.
-        path: Absolute folder with ``adapter_config.json`` and ``adapter_model.safetensors``.
-        base_model: The base model that its config names, if any.
-        rank: The largest rank of any module.
-        ranks: The distinct ranks, ascending.
-        lora_alpha: The config's default; single modules may differ.
-        target_modules: Module suffixes really touched, such as ``self_attn.q_proj``, sorted.
-        size_bytes: Bytes of both stored files.
-        parameters: Number of weights.
-        created: When the name was given this content, in seconds since 1970 (UTC).
-        version: Number of this content among those that the name has had, from 1.
-        routing: What the router may know of it.
+        path: absolute folder with ``adapter_config.json`` and ``adapter_model.safetensors``.
+        base_model: the base model that its config names, if any.
+        rank: the largest rank of any module.
+        ranks: the distinct ranks, ascending.
+        lora_alpha: the config's default; single modules may differ.
+        target_modules: module suffixes really touched, such as ``self_attn.q_proj``, sorted.
+        size_bytes: bytes of both stored files.
+        parameters: number of weights.
+        created: when the name was given this content, in seconds since 1970 (UTC).
+        version: number of this content among those that the name has had, from 1.
+        routing: what the router may know of it.
     """
 
     name: str

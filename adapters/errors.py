@@ -8,6 +8,7 @@
     ├── InvalidName            the name breaks the rule or is reserved
     ├── StorageFailed          the disk refused
     ├── UnsupportedBaseModel   the served base model is of a family without known shapes
+    ├── CannotMerge            the adapters, the rule or the folder do not allow a merge
     └── InvalidAdapter         the upload itself
         ├── UnsafeFile             pickles, links
         │   └── UnsafeArchive      zip-slip, links, encryption, duplicate names
@@ -99,7 +100,7 @@ class StorageFailed(AdapterError):
 
 
 class UnsupportedBaseModel(AdapterError):
-    """The shapes of the base model cannot be told from its config.json."""
+    """The shapes of the base model cannot be read from its config.json."""
 
     code = "base_model_unsupported"
 

@@ -12,6 +12,8 @@ from adapters.errors import MissingFile, StorageFailed, UnsafeFile
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+ROUTING_FILE = "router.json"
+"""What the router may know of the adapter; it may be absent."""
 
 
 def open_regular_file(path: Path) -> int:

@@ -10,21 +10,21 @@ class Limits:
     """Bounds that every upload is held to, before and while it is read.
 
     Attributes:
-        max_lora_rank: Largest rank of any module; the engine's banks have room for no more.
-        max_weights_bytes: Size of the safetensors file.
-        max_header_bytes: Size of the header of the safetensors file.
-        max_config_bytes: Size of ``adapter_config.json``.
-        max_ignored_bytes: Bytes in an archive that are read past and thrown away.
-        max_archive_entries: Entries in an archive, folders included.
-        max_abs_weight: Largest magnitude of an element of A, and of B times the scaling.
+        max_lora_rank: largest rank of any module; the engine's banks have room for no more.
+        max_weights_bytes: size of the safetensors file.
+        max_header_bytes: size of the header of the safetensors file.
+        max_config_bytes: size of ``adapter_config.json``.
+        max_ignored_bytes: bytes in an archive that are read past and thrown away.
+        max_archive_entries: entries in an archive, folders included.
+        max_abs_weight: largest magnitude of an element of A, and of B times the scaling.
             Trained updates stay below 100; half precision overflows at 65504.
-        max_examples: Number of example texts kept for the router.
-        max_centroids: Number of an adapter's centroids; every one costs each look-up.
-        max_versions: Versions of a name that are kept; older ones go.
-        max_example_chars: Length of one example or of the description, in characters.
-        accepted_bases: Further names of the base model that a config may give, such as the
+        max_examples: number of example texts kept for the router.
+        max_centroids: number of an adapter's centroids; every one costs each look-up.
+        max_versions: versions of a name that are kept; older ones go.
+        max_example_chars: length of one example or of the description, in characters.
+        accepted_bases: further names of the base model that a config may give, such as the
             name of a quantised copy. Compared by last path component, ignoring case.
-        accept_other_base: Take adapters made for a base model of another name, if shapes fit.
+        accept_other_base: take adapters made for a base model of another name, if shapes fit.
     """
 
     max_lora_rank: int = 64

@@ -1,7 +1,8 @@
-"""The rule for names of adapters (and of policies, which share their space).
+"""Names of adapters (and of policies, which share their space), and of an adapter's versions.
 
 A name is a file name in the registry, a model name on the wire and a label in metrics, so it is
-kept to lower-case letters, digits, dots, underscores and hyphens.
+kept to lower-case letters, digits, dots, underscores and hyphens. One version of an adapter is
+``name@digest``: ``@`` is in no name, so that the two never meet.
 """
 
 import re
@@ -16,6 +17,12 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 RESERVED_NAMES = frozenset({"text", "image", "audio", "video", "input", "base"})
 """Words that model fields or vLLM's own routes give another meaning."""
+
+AT: Final = "@"
+"""Between an adapter's name and the digest of one of its versions."""
+
+SHOWN_DIGITS: Final = 12
+"""So many hexadecimal digits of a digest name a version in answers."""
 
 Reserved = Collection[str] | Callable[[], Collection[str]]
 """Further reserved names: fixed, or asked for each time (policies come and go while serving)."""
@@ -41,15 +48,8 @@ def check_name(name: str, reserved: Reserved = ()) -> str:
     return name
 
 
-AT: Final = "@"
-"""Between an adapter's name and the digest of one of its versions."""
-
-
-SHOWN_DIGITS: Final = 12
-
-
 def version_name(adapter: Adapter) -> str:
-    """What one version of an adapter is called in answers; requests can say it again."""
+    """The name of one version of an adapter in answers; requests can use it too."""
     return f"{adapter.name}{AT}{adapter.digest[:SHOWN_DIGITS]}"
 
 

@@ -1,14 +1,26 @@
-"""Centroids as JSON gives them: one vector, or a list of several."""
+"""Routing data: which fields they have on the wire, and which values can be kept and used.
+
+Centroids come as JSON, one vector or a list of several; :func:`parse_vectors` reads them.
+:func:`check_routing` holds all routing data to the limits before they are stored.
+"""
 
 import math
+from typing import Final
 
 from adapters.adapter import RoutingData
 from adapters.errors import InvalidRouting
 from adapters.limits import Limits
 
+CENTROID_FIELDS: Final = ("centroids", "centroid")
+"""Several centroids, or one."""
+
+ROUTING_FIELDS: Final = ("examples", "description", *CENTROID_FIELDS, "encoder")
+"""The fields of a form, of a JSON body and of a ``router.json``."""
+
 Vectors = tuple[tuple[float, ...], ...]
 
 _LARGEST_INTEGER = 2**63
+_MAX_CENTROID = 2**14
 
 
 def parse_vectors(value: object) -> Vectors:
@@ -22,7 +34,7 @@ def parse_vectors(value: object) -> Vectors:
         raise ValueError("a list of numbers, or a list of such lists, is needed")
     rows = value if all(isinstance(row, list) for row in value) else [value]
     if not all(_is_real(number) for row in rows for number in row):
-        raise ValueError("a value that is no number")
+        raise ValueError("a value is not a number")
     return tuple(tuple(float(number) for number in row) for row in rows)
 
 
@@ -31,9 +43,6 @@ def _is_real(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, float) or abs(value) < _LARGEST_INTEGER
-
-
-_MAX_CENTROID = 2**14
 
 
 def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:

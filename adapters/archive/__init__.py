@@ -23,7 +23,12 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What became of an upload: the folder with both files, and how many others were ignored."""
+    """What became of an upload.
+
+    Attributes:
+        folder: with both files.
+        ignored: how many others the archive had.
+    """
 
     folder: Path
     ignored: int
@@ -35,9 +40,9 @@ def unpack_archive(source: BinaryIO, destination: Path, limits: Limits) -> Unpac
     Both files must lie at the root of the archive or together in one top folder.
 
     Args:
-        source: The archive, seekable; its kind is told from its first bytes.
-        destination: Where the two files are written. On an error the caller throws it away.
-        limits: Bounds on entries and uncompressed bytes.
+        source: the archive, seekable; its kind is read from its first bytes.
+        destination: where the two files are written. On an error the caller throws it away.
+        limits: bounds on entries and uncompressed bytes.
 
     Raises:
         InvalidAdapter: the archive is unsafe, malformed, too large, or lacks one of the files.
@@ -69,11 +74,11 @@ def place_files(
     """Copy the two bare files of an upload into an existing empty folder.
 
     Args:
-        config: The content of ``adapter_config.json``.
-        weights: The content of ``adapter_model.safetensors``.
-        destination: Where they are written.
-        limits: Bounds on their sizes.
-        weights_name: The name that the client gave the weights, looked at for pickles only.
+        config: the content of ``adapter_config.json``.
+        weights: the content of ``adapter_model.safetensors``.
+        destination: where they are written.
+        limits: bounds on their sizes.
+        weights_name: the name that the client gave the weights, looked at for pickles only.
 
     Raises:
         UnsafeFile: the weights are called like a pickle.

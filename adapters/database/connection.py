@@ -84,7 +84,7 @@ def database_errors(doing: str) -> Iterator[None]:
         reason = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise StorageFailed(f"could not {doing}: {reason[0]}") from error
     except ArgumentError as error:
-        raise StorageFailed(f"could not {doing}: its URL is not one that is understood") from error
+        raise StorageFailed(f"could not {doing}: its URL is not understood") from error
     except SQLAlchemyError as error:
         raise StorageFailed(f"could not {doing}: {type(error).__name__}") from error
 

@@ -17,7 +17,12 @@ MAX_ROUTING_BYTES = 2**26
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An adapter as it is kept, with the shapes that it was validated against."""
+    """An adapter as it is kept.
+
+    Attributes:
+        adapter: under its name, at its version.
+        fitted: the base model that it was validated against, by :func:`fit_key`.
+    """
 
     adapter: Adapter
     fitted: str
@@ -25,7 +30,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A name that could not be taken up again at start, and why."""
+    """A name that could not be taken up again at start.
+
+    Attributes:
+        name: of the adapter.
+        reason: why, for people.
+    """
 
     name: str
     reason: str
@@ -79,7 +89,7 @@ def record_of(row: Mapping[str, Any], locate: Callable[[str], Path]) -> Record:
 
     Args:
         row: the columns of a name, its version and its content.
-        locate: Digest → absolute folder of the content.
+        locate: digest → absolute folder of the content.
 
     Raises:
         MalformedFile: a field is of the wrong type.

@@ -50,7 +50,7 @@ class Changes:
 
     Attributes:
         revision: the one to ask from next time.
-        rows: names that were added or changed, as :meth:`AdapterRows.rows` has them.
+        rows: names that were added or changed, as :meth:`AdapterRows.current` gives them.
         names: all names there are; None if nothing has changed.
     """
 
@@ -61,7 +61,14 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """A version as the tables have it; ``size_bytes`` is None if its content has no record."""
+    """A version as the tables have it.
+
+    Attributes:
+        name: of the adapter.
+        number: among the versions of the name.
+        digest: of the content.
+        size_bytes: of the content; None if it has no record.
+    """
 
     name: str
     number: int
@@ -115,7 +122,7 @@ class AdapterRows:
         with collecting(self._engine) as alone:
             yield alone
 
-    def rows(self) -> list[dict[str, Any]]:
+    def current(self) -> list[dict[str, Any]]:
         """Every name with its version now and that one's content, by name.
 
         Raises:
@@ -131,7 +138,7 @@ class AdapterRows:
         """
         query = _WHOLE.where(adapters.c.changed > since).order_by(adapters.c.name)
         with database_errors("read the adapters' records"), self._engine.connect() as connection:
-            # The revision first: what is committed after it is told again the next time.
+            # The revision first: what is committed after it comes again the next time.
             revision: int = connection.execute(select(registry.c.revision)).scalar_one()
             if revision == since:
                 return Changes(since)
@@ -222,7 +229,12 @@ class AdapterRows:
                 raise _conflict(adapter.name) from error
 
     def set_routing(self, name: str, number: int, routing: RoutingData) -> None:
-        """Replace the routing data of a name at this version. Errors as in :meth:`put`."""
+        """Replace the routing data of a name at this version.
+
+        Raises:
+            VersionConflict: it has another one by now.
+            StorageFailed: the database refused.
+        """
         row = {"routing": routing_row(routing)}
         with (
             database_errors("write an adapter's record"),

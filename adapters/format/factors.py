@@ -40,8 +40,8 @@ def read_factors(folder: Path, limits: Limits | None = None) -> Mapping[str, Fac
         raise MissingFile(f"{WEIGHTS_FILE} cannot be read") from error
     sides: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        place = parse_tensor_name(name)
-        sides.setdefault(place.module, {})[place.factor] = tensor.float()
+        parsed = parse_tensor_name(name)
+        sides.setdefault(parsed.module, {})[parsed.factor] = tensor.float()
     scaling = scalings(config, sides)
     for module, pair in sides.items():
         if len(pair) < len("AB"):

@@ -97,7 +97,9 @@ def _compile(wrapped: str, key: str) -> "regex.Pattern[str]":
         re.compile(wrapped)
         return regex.compile(wrapped, regex.VERSION0)
     except (re.error, regex.error, OverflowError, RecursionError):
-        raise InvalidConfig(f"the module pattern {shown(key)} is no regular expression") from None
+        raise InvalidConfig(
+            f"the module pattern {shown(key)} is not a regular expression"
+        ) from None
 
 
 def _matches(compiled: "regex.Pattern[str]", module: str, key: str, clock: PatternClock) -> bool:

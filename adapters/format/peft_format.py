@@ -46,10 +46,13 @@ _LAYER_MODULE = re.compile(r"model\.layers\.(?P<layer>0|[1-9][0-9]{0,5})\.(?P<su
 
 @dataclass(frozen=True, slots=True)
 class ModuleTensor:
-    """Where a tensor belongs.
+    """Which factor of which module a tensor is.
 
-    ``module`` is the full path in the base model, such as ``model.layers.3.self_attn.q_proj``;
-    ``layer`` and ``suffix`` are None if it is not part of a numbered layer.
+    Attributes:
+        module: its full path in the base model, such as ``model.layers.3.self_attn.q_proj``.
+        factor: A or B.
+        layer: the layer's number; None if the module is not part of a numbered layer.
+        suffix: the path within the layer, such as ``self_attn.q_proj``; None likewise.
     """
 
     module: str
@@ -70,20 +73,20 @@ def parse_tensor_name(name: str) -> ModuleTensor:
     match = _TENSOR_NAME.fullmatch(name)
     if match is None:
         raise UnknownTensor(
-            f"tensor {shown(name)} is no LoRA factor of a linear layer; expected are names like "
+            f"tensor {shown(name)} is not a LoRA factor of a linear layer; expected are names like "
             "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
         )
     factor: Factor = "A" if match["factor"] == "A" else "B"
-    place = _LAYER_MODULE.fullmatch(match["module"])
-    if place is None:
+    found = _LAYER_MODULE.fullmatch(match["module"])
+    if found is None:
         return ModuleTensor(match["module"], factor, None, None)
-    return ModuleTensor(match["module"], factor, int(place["layer"]), place["suffix"])
+    return ModuleTensor(match["module"], factor, int(found["layer"]), found["suffix"])
 
 
 def layer_of(module: str) -> int | None:
     """The layer that a module's full path names; None if it is not part of one."""
-    place = _LAYER_MODULE.fullmatch(module)
-    return None if place is None else int(place["layer"])
+    found = _LAYER_MODULE.fullmatch(module)
+    return None if found is None else int(found["layer"])
 
 
 def tensor_name(module: str, factor: Factor) -> str:

@@ -69,8 +69,8 @@ def read_header(file: BinaryIO, max_header_bytes: int) -> SafetensorsHeader:
     if len(prefix) < _LENGTH_BYTES or length > size - _LENGTH_BYTES:
         _refuse_pickle(prefix)
         raise MalformedFile(
-            "adapter_model.safetensors is truncated or no safetensors file: its header would end "
-            f"at byte {length + _LENGTH_BYTES} of {size}"
+            "adapter_model.safetensors is truncated or not a safetensors file: its header would "
+            f"end at byte {length + _LENGTH_BYTES} of {size}"
         )
     if length > max_header_bytes:
         raise TooLarge(

@@ -23,7 +23,7 @@ def parse_json_object(data: bytes, what: str) -> dict[str, object]:
 
     Args:
         data: UTF-8 text.
-        what: How messages name the source.
+        what: how messages name the source.
 
     Raises:
         MalformedFile: it is not UTF-8, not JSON, not an object, nested too deeply, repeats a key

@@ -102,21 +102,25 @@ def _check(weights: Mapping[Path, float], rule: Rule, out: Path) -> None:
     if len(weights) < _LEAST:
         raise CannotMerge("name two adapters or more")
     if out.exists():
-        raise CannotMerge(f"{out} is there already; name another --out")
+        raise CannotMerge(f"{out} already exists; choose another --out")
     if rule.combination in PRUNING and rule.density is None:
         raise CannotMerge(
-            f"{rule.combination} leaves entries out: --density says which share it keeps, as 0.7"
+            f"{rule.combination} drops entries and needs --density, the share that it keeps, such "
+            "as 0.7"
         )
     if rule.combination not in PRUNING and rule.density is not None:
-        raise CannotMerge(f"{rule.combination} keeps every entry; leave --density out")
+        raise CannotMerge(f"{rule.combination} keeps every entry; leave out --density")
     if rule.density is not None and not 0 < rule.density <= 1:
         raise CannotMerge(f"a density is a share above 0 and up to 1, not {rule.density}")
     if rule.rank is not None and not rule.combination.endswith("svd"):
-        raise CannotMerge(f"--rank is for the svd combinations, and not for {rule.combination}")
+        raise CannotMerge(
+            f"--rank works with the svd combinations only, not with {rule.combination}"
+        )
     negative = [folder for folder, weight in weights.items() if weight < 0]
     if negative and rule.combination not in ("cat", "svd"):
         raise CannotMerge(
-            f"{rule.combination} takes the root of a weight, and {negative[0]}'s is below 0"
+            f"{rule.combination} takes the square root of each weight, and that of {negative[0]} "
+            "is below 0"
         )
 
 
@@ -153,21 +157,21 @@ def _loaded(factors: Mapping[Path, Mapping[str, Factors]]) -> LoraModel:
 def _add_linear(skeleton: nn.Module, path: str, module: Factors, folder: Path) -> None:
     """A linear layer of the module's shape at its path, whose weight takes no memory."""
     *parents, last = path.split(".")
-    place = skeleton
+    parent = skeleton
     for part in parents:
-        if not hasattr(place, part):
-            place.add_module(part, nn.Module())
-        place = place.get_submodule(part)
+        if not hasattr(parent, part):
+            parent.add_module(part, nn.Module())
+        parent = parent.get_submodule(part)
     shape = (module.b.shape[0], module.a.shape[1])
-    there = getattr(place, last, None)
-    if there is None:
+    known = getattr(parent, last, None)
+    if known is None:
         linear = nn.Linear(shape[1], shape[0], bias=False, device="meta")
         linear.weight = nn.Parameter(torch.zeros(()).expand(shape), requires_grad=False)
-        place.add_module(last, linear)
-    elif tuple(there.weight.shape) != shape:
+        parent.add_module(last, linear)
+    elif tuple(known.weight.shape) != shape:
         raise CannotMerge(
             f"{folder}: {path} is {shape[1]} to {shape[0]} wide, and in another adapter "
-            f"{there.weight.shape[1]} to {there.weight.shape[0]}: they are of different base models"
+            f"{known.weight.shape[1]} to {known.weight.shape[0]}: they are of different base models"
         )
 
 

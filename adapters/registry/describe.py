@@ -1,4 +1,4 @@
-"""What is told of an adapter that has just been stored."""
+"""The adapter that has just been stored, as the registry shows it."""
 
 import time
 

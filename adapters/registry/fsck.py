@@ -80,18 +80,18 @@ def check(storage: Storage, *, repair: bool = False) -> Report:
     Raises:
         StorageFailed: the database or the store refused, or a server is storing an adapter now.
     """
-    ledger, store = AdapterRows(storage.database), storage.store
-    store.claim(ledger.key)
-    with ledger.collecting() as alone:
+    rows, store = AdapterRows(storage.database), storage.store
+    store.claim(rows.key)
+    with rows.collecting() as alone:
         if not alone:
             raise StorageFailed(
                 "could not check: another server on this database is storing an adapter; try again"
             )
-        versions, names, sizes = ledger.inventory(), ledger.names(), store.sizes()
+        versions, names, sizes = rows.inventory(), rows.names(), store.sizes()
         findings = [
             *_contents(versions, store, repair=repair),
-            *_records(versions, names, ledger, store),
-            *_unneeded(versions, ledger, store, repair=repair),
+            *_records(versions, names, rows, store),
+            *_unneeded(versions, rows, store, repair=repair),
         ]
     return Report(len(names), len(versions), len(sizes), sum(sizes.values()), tuple(findings))
 
@@ -103,12 +103,12 @@ def _contents(
     users: dict[str, list[VersionRow]] = {}
     for version in versions:
         users.setdefault(version.digest, []).append(version)
-    for digest, rows in users.items():
+    for digest, its_versions in users.items():
         kind: Kind = "damaged" if store.has(digest) else "missing"
         if store.is_intact(digest):
             continue
-        told = ", ".join(f"{row.name} (version {row.number})" for row in rows)
-        finding = Finding(kind, digest, told)
+        detail = ", ".join(f"{one.name} (version {one.number})" for one in its_versions)
+        finding = Finding(kind, digest, detail)
         yield _repaired(finding, store) if repair else finding
 
 
@@ -123,7 +123,7 @@ def _repaired(finding: Finding, store: AdapterStore) -> Finding:
 def _records(
     versions: list[VersionRow],
     names: list[tuple[str, int]],
-    ledger: AdapterRows,
+    rows: AdapterRows,
     store: AdapterStore,
 ) -> Iterator[Finding]:
     """Rows that do not belong together, or make no sense."""
@@ -134,7 +134,7 @@ def _records(
     for name, number in names:
         if (name, number) not in numbers:
             yield Finding("unrecorded", name, f"there is no version {number} of it")
-    for row in ledger.rows():
+    for row in rows.current():
         try:
             record_of(row, store.path)
         except MalformedFile as error:
@@ -142,7 +142,7 @@ def _records(
 
 
 def _unneeded(
-    versions: list[VersionRow], ledger: AdapterRows, store: AdapterStore, *, repair: bool
+    versions: list[VersionRow], rows: AdapterRows, store: AdapterStore, *, repair: bool
 ) -> Iterator[Finding]:
     """What nobody will miss."""
     used = {version.digest for version in versions}
@@ -150,7 +150,7 @@ def _unneeded(
     leftovers = store.leftovers()
     if repair:
         store.clear_leftovers()
-        store.remove_all_except(ledger.digests())
+        store.remove_all_except(rows.digests())
     done = _REMOVED if repair else None
     for digest in unreferenced:
         yield Finding("unreferenced", digest, repair=done, is_solved=repair)

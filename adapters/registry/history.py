@@ -9,23 +9,23 @@ from adapters.errors import VersionNotFound, shown
 from adapters.store import AdapterStore
 
 MIN_DIGEST_CHARACTERS: Final = 8
-"""Of a digest that names a version."""
+"""So many characters of a digest, or more, name a version."""
 
 
-def earlier(now: Adapter, digest: str, ledger: AdapterRows, store: AdapterStore) -> Record:
+def earlier(now: Adapter, digest: str, rows: AdapterRows, store: AdapterStore) -> Record:
     """A version of a name that is not the one of now, with that one's routing data.
 
     Args:
         now: the name's adapter.
         digest: the version's digest, or its beginning.
-        ledger: where versions are kept.
+        rows: where versions are kept.
         store: where contents are.
 
     Raises:
         VersionNotFound: no version fits, or several do.
     """
-    version = _found(now.name, digest, ledger.history(now.name))
-    row = ledger.content(version.digest)
+    version = _found(now.name, digest, rows.history(now.name))
+    row = rows.content(version.digest)
     if row is None:
         raise VersionNotFound(f"the content of adapter {now.name!r} {shown(digest)} is gone")
     values = {

@@ -17,33 +17,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapters.adapter import Adapter, RoutingData
-from adapters.database.records import Record, fit_key
+from adapters.adapter import Adapter, RoutingData, Version
+from adapters.database.records import Problem, Record, fit_key
 from adapters.database.rows import AdapterRows
 from adapters.errors import AdapterExists, VersionConflict
 from adapters.limits import Limits
 from adapters.names import Reserved, check_name
 from adapters.registry.describe import described
-from adapters.registry.lookup import AdapterLookup
+from adapters.registry.history import MIN_DIGEST_CHARACTERS, earlier
 from adapters.registry.refresh import Refreshed, refreshed
-from adapters.registry.restart import SetAside, load_names
+from adapters.registry.restart import SetAside, check_still_fits, load_names
 from adapters.registry.snapshot import Snapshot
 from adapters.registry.storage import Locations, Storage, open_storage
 from adapters.routing_data import check_routing
+from adapters.store import AdapterStore
 from adapters.validation.base_model import BaseModelShapes
 from adapters.validation.validate import validate
 
 
-class AdapterRegistry(AdapterLookup):
+class AdapterRegistry:
     """Named adapters for one base model; safe to use from several threads.
 
     Args:
-        root: The data folder, made if absent. One registry at a time may own it.
-        base: The base model that every adapter must fit.
-        limits: Bounds on uploads.
-        reserved: Names that adapters may not take, fixed or asked for each time. The base model's
+        root: the data folder, made if absent. One registry at a time may own it.
+        base: the base model that every adapter must fit.
+        limits: bounds on uploads.
+        reserved: names that adapters may not take, fixed or asked for each time. The base model's
             name is always reserved.
-        storage: Where names and contents are kept; in the data folder by default.
+        storage: where names and contents are kept; in the data folder by default.
 
     Raises:
         StorageFailed: the store or the database refused.
@@ -63,14 +64,85 @@ class AdapterRegistry(AdapterLookup):
         self._writing = threading.RLock()
         storage = storage or open_storage(Locations(root))
         self._store = storage.store
-        self._ledger = AdapterRows(storage.database)
-        self._store.claim(self._ledger.key)
-        changes, sizes = self._ledger.changes(-1), self._store.sizes()
+        self._rows = AdapterRows(storage.database)
+        self._store.claim(self._rows.key)
+        changes, sizes = self._rows.changes(-1), self._store.sizes()
         found, self._set_aside = self._taken_up(changes.rows, sizes.get)
         self._revision = changes.revision
         self._snapshot = Snapshot.of(found)
         # Before anything runs nobody can need what an upload that was cut off has left.
         self.collect_garbage()
+
+    @property
+    def store(self) -> AdapterStore:
+        """Where the content is kept; uploads are best staged there too."""
+        return self._store
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may change the same names."""
+        return self._rows.is_shared
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Names whose records could not be taken up at start; they are skipped, not lost."""
+        return self._set_aside.problems
+
+    def get(self, name: str) -> Adapter:
+        """The adapter of a name.
+
+        Raises:
+            AdapterNotFound: there is none.
+        """
+        return self._snapshot.named(name)
+
+    def all(self) -> list[Adapter]:
+        """All adapters, by name."""
+        return list(self._snapshot.by_name.values())
+
+    def now(self, name: str, expected: str | None) -> Adapter:
+        """The adapter of a name, which must still have the expected digest, if one is expected.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+            VersionConflict: its digest is another one.
+        """
+        now = self.get(name)
+        if expected is not None and now.digest != expected:
+            raise VersionConflict(
+                f"adapter {name!r} has digest {now.digest}, not the one expected; look at it "
+                "again, then repeat the change"
+            )
+        return now
+
+    def versions(self, name: str) -> list[Version]:
+        """The versions of a name that are kept, the latest first.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+        """
+        self.get(name)
+        return self._rows.history(name)
+
+    def version(self, name: str, digest: str) -> Adapter:
+        """One version of a name, by its digest or the digest's beginning.
+
+        Raises:
+            AdapterNotFound: the name is not taken.
+            VersionNotFound: no version fits, or several do.
+            InvalidAdapter: its content does not fit the base model or the limits of now.
+        """
+        now = self.get(name)
+        if now.digest.startswith(digest) and len(digest) >= MIN_DIGEST_CHARACTERS:
+            return now
+        record = earlier(now, digest, self._rows, self._store)
+        size_bytes = self._store.size_bytes(record.adapter.digest)
+        check_still_fits(record, size_bytes, self._store, self._base, self._limits)
+        return record.adapter
+
+    def only_of(self, name: str) -> set[str]:
+        """Digests of all versions of a name that no version of another name shares."""
+        return self._rows.only_of(name)
 
     def add(
         self, name: str, folder: Path, routing: RoutingData | None = None
@@ -91,7 +163,7 @@ class AdapterRegistry(AdapterLookup):
         check_name(name, (self._base.name,))
         routing = check_routing(routing or RoutingData(), self._limits)
         facts = validate(folder, self._base, self._limits)
-        with self._writing, self._ledger.publishing():
+        with self._writing, self._rows.publishing():
             digest, is_new_content = self._store.put(folder, facts)
             existing = self._snapshot.by_name.get(name)
             if existing is not None and existing.digest == digest:
@@ -100,7 +172,7 @@ class AdapterRegistry(AdapterLookup):
             holder = existing or aside
             if holder is None or holder.digest == digest:
                 if name in self._set_aside.unreadable:
-                    self._ledger.remove(name)
+                    self._rows.remove(name)
                 adapter = described(name, digest, facts, routing, self._store)
                 if aside is None:
                     self._put(adapter, None)
@@ -133,11 +205,13 @@ class AdapterRegistry(AdapterLookup):
         Raises:
             AdapterNotFound: the name is not taken.
             VersionConflict: its digest is not the expected one.
-            InvalidAdapter: as :meth:`add`; the old content then stays.
+            InvalidAdapter: the new content cannot be served, or its routing data not be used; the
+                old content then stays.
+            StorageFailed: the file system or the database refused.
         """
         self.now(name, expected)
         facts = validate(folder, self._base, self._limits)
-        with self._writing, self._ledger.publishing():
+        with self._writing, self._rows.publishing():
             now = self.now(name, expected)
             kept = check_routing(routing or now.routing, self._limits)
             digest, _ = self._store.put(folder, facts)
@@ -154,7 +228,7 @@ class AdapterRegistry(AdapterLookup):
         Args:
             name: a name that is taken.
             digest: of the version to go back to, or the digest's beginning.
-            expected: as for :meth:`replace`.
+            expected: the digest that the name must have now; None for any.
 
         Raises:
             AdapterNotFound: the name is not taken.
@@ -162,7 +236,7 @@ class AdapterRegistry(AdapterLookup):
             VersionConflict: its digest is not the expected one.
             InvalidAdapter: that content does not fit the base model or the limits of now.
         """
-        with self._writing, self._ledger.publishing():
+        with self._writing, self._rows.publishing():
             now = self.now(name, expected)
             earlier = self.version(name, digest)
             if earlier.digest == now.digest:
@@ -174,7 +248,12 @@ class AdapterRegistry(AdapterLookup):
             return adapter
 
     def set_routing(self, name: str, routing: RoutingData, expected: str | None = None) -> Adapter:
-        """Replace what the router may know of an adapter; ``expected`` as for :meth:`replace`.
+        """Replace what the router may know of an adapter.
+
+        Args:
+            name: a name that is taken.
+            routing: all of it; nothing of the old is kept.
+            expected: the digest that the name must have now; None for any.
 
         Raises:
             AdapterNotFound: there is no such adapter.
@@ -184,7 +263,7 @@ class AdapterRegistry(AdapterLookup):
         check_routing(routing, self._limits)
         with self._writing:
             adapter = replace(self.now(name, expected), routing=routing)
-            self._ledger.set_routing(name, adapter.version, routing)
+            self._rows.set_routing(name, adapter.version, routing)
             self._show(adapter)
             return adapter
 
@@ -192,8 +271,8 @@ class AdapterRegistry(AdapterLookup):
         """Take a name away with all its versions, also one that was set aside at start.
 
         Args:
-            name: The adapter's name.
-            keep_blob: Leave the contents for requests that still use them, until
+            name: the adapter's name.
+            keep_blob: leave the contents for requests that still use them, until
                 ``collect_garbage``. Without it, what no other version shares goes at once.
 
         Raises:
@@ -201,8 +280,8 @@ class AdapterRegistry(AdapterLookup):
         """
         with self._writing:
             adapter = self._set_aside.adapters.get(name) or self.get(name)
-            digests = self._ledger.only_of(name)
-            self._ledger.remove(name)
+            digests = self._rows.only_of(name)
+            self._rows.remove(name)
             self._snapshot = self._snapshot.without(name)
             self._set_aside.settle(name)
         if not keep_blob:
@@ -214,10 +293,10 @@ class AdapterRegistry(AdapterLookup):
 
         Nothing goes while another server on the same database stores an adapter.
         """
-        with self._writing, self._ledger.collecting() as alone:
+        with self._writing, self._rows.collecting() as alone:
             if not alone:
                 return []
-            return self._store.remove_all_except(self._ledger.digests() | set(in_use))
+            return self._store.remove_all_except(self._rows.digests() | set(in_use))
 
     def refresh(self) -> Refreshed:
         """Take up what other servers on the same database have changed since the last look.
@@ -226,7 +305,7 @@ class AdapterRegistry(AdapterLookup):
             StorageFailed: the store or the database refused; the next look takes it up.
         """
         with self._writing:
-            changes = self._ledger.changes(self._revision)
+            changes = self._rows.changes(self._revision)
             self._snapshot, seen = refreshed(
                 changes,
                 self._snapshot,
@@ -236,19 +315,9 @@ class AdapterRegistry(AdapterLookup):
             self._revision = changes.revision
             return seen
 
-    def now(self, name: str, expected: str | None) -> Adapter:
-        """The adapter of a name. Arguments and errors as for :meth:`replace`."""
-        now = self.get(name)
-        if expected is not None and now.digest != expected:
-            raise VersionConflict(
-                f"adapter {name!r} has digest {now.digest}, not the one expected; look at it "
-                "again, then repeat the change"
-            )
-        return now
-
     def close(self) -> None:
         """Close the connections to the database."""
-        self._ledger.close()
+        self._rows.close()
 
     def _taken_up(
         self, rows: Iterable[Mapping[str, Any]], size_of: Callable[[str], int | None]
@@ -257,16 +326,16 @@ class AdapterRegistry(AdapterLookup):
 
     def _drop(self, digests: Collection[str]) -> None:
         """Remove contents, but for those that a version stands for by now."""
-        with self._writing, self._ledger.collecting() as alone:
+        with self._writing, self._rows.collecting() as alone:
             if alone:
-                for digest in set(digests) - self._ledger.digests():
+                for digest in set(digests) - self._rows.digests():
                     self._store.remove(digest)
 
     def _put(self, adapter: Adapter, before: int | None) -> None:
         """Write the record, then show the adapter: what can be seen is kept."""
         record = Record(adapter, fit_key(self._base))
         try:
-            self._ledger.put(record, before, self._limits.max_versions)
+            self._rows.put(record, before, self._limits.max_versions)
         except VersionConflict as conflict:
             if before is None:
                 raise AdapterExists(_taken(adapter.name, is_served=True)) from conflict
@@ -275,8 +344,8 @@ class AdapterRegistry(AdapterLookup):
 
     def _renew(self, adapter: Adapter) -> None:
         """Take up again a name that was set aside, under its old version."""
-        self._ledger.renew(Record(adapter, fit_key(self._base)))
-        self._ledger.set_routing(adapter.name, adapter.version, adapter.routing)
+        self._rows.renew(Record(adapter, fit_key(self._base)))
+        self._rows.set_routing(adapter.name, adapter.version, adapter.routing)
         self._show(adapter)
 
     def _show(self, adapter: Adapter) -> None:

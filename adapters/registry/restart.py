@@ -17,9 +17,9 @@ class SetAside:
     """Names that could not be taken up at start; they are skipped, not lost.
 
     Attributes:
-        adapters: Name → adapter whose content is missing or does not fit the base model now.
-        unreadable: Names whose records are damaged.
-        problems: One per such name.
+        adapters: name → adapter whose content is missing or does not fit the base model now.
+        unreadable: names whose records are damaged.
+        problems: one per such name.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ def load_names(
     """Take up names; no single record is fatal.
 
     Args:
-        rows: as the ledger has them.
+        rows: as :meth:`AdapterRows.changes` gives them.
         size_of: digest → bytes of its stored content; None if it is not there.
         store: where contents are.
         base: the base model of this start.

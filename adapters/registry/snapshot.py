@@ -1,4 +1,4 @@
-"""All adapters at one moment, by name and by digest."""
+"""All adapters at one moment, by name."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from adapters.errors import AdapterNotFound, shown
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Never changes once made, so that readers need no lock."""
+    """Never changes once made, so that readers need no lock.
+
+    Attributes:
+        by_name: name → adapter, in the order of names.
+    """
 
     by_name: Mapping[str, Adapter] = field(default_factory=dict)
-    by_digest: Mapping[str, Adapter] = field(default_factory=dict)
 
     @classmethod
     def of(cls, adapters: Iterable[Adapter]) -> "Snapshot":
-        """Order by name; of several names for one digest the first counts."""
+        """Order by name."""
         ordered = sorted(adapters, key=lambda adapter: adapter.name)
-        return cls(
-            {adapter.name: adapter for adapter in ordered},
-            {adapter.digest: adapter for adapter in reversed(ordered)},
-        )
+        return cls({adapter.name: adapter for adapter in ordered})
 
     def including(self, adapter: Adapter) -> "Snapshot":
         """The same with an adapter added, or put in its namesake's place."""
@@ -42,18 +42,7 @@ class Snapshot:
             raise unknown(name)
         return adapter
 
-    def of_digest(self, digest: str) -> Adapter:
-        """The adapter of a digest.
-
-        Raises:
-            AdapterNotFound: there is none.
-        """
-        adapter = self.by_digest.get(digest)
-        if adapter is None:
-            raise AdapterNotFound(f"there is no adapter with the digest {shown(digest)}")
-        return adapter
-
 
 def unknown(name: str) -> AdapterNotFound:
-    """What is said of a name that stands for no adapter."""
+    """The error for a name that stands for no adapter."""
     return AdapterNotFound(f"there is no adapter named {shown(name)}")

@@ -46,45 +46,45 @@ class Storage:
     store: AdapterStore
 
 
-def check_locations(places: Locations) -> None:
+def check_locations(locations: Locations) -> None:
     """Let URLs through that can be opened, before anything is.
 
     Raises:
         StorageFailed: one is not understood. Messages do not repeat the database's.
     """
-    if places.database_url is not None:
-        check_database_url(places.database_url)
-    if places.store_url is not None:
-        _bucket_path(places.store_url)
+    if locations.database_url is not None:
+        check_database_url(locations.database_url)
+    if locations.store_url is not None:
+        _bucket_path(locations.store_url)
 
 
-def open_storage(places: Locations, *, tidy: bool = True) -> Storage:
+def open_storage(locations: Locations, *, tidy: bool = True) -> Storage:
     """Open both; the tables are made or brought up to date.
 
     Args:
-        places: where they are.
+        locations: where they are.
         tidy: throw away what uploads that were cut off have left on this machine.
 
     Raises:
         StorageFailed: one of them refuses, or a URL is not understood.
     """
-    check_locations(places)
+    check_locations(locations)
     store: AdapterStore
-    if places.store_url is None:
-        store = LocalStore(places.root, tidy=tidy)
+    if locations.store_url is None:
+        store = LocalStore(locations.root, tidy=tidy)
     else:
-        store = _open_remote(places, _bucket_path(places.store_url), tidy=tidy)
-    return Storage(open_names(places), store)
+        store = _open_remote(locations, _bucket_path(locations.store_url), tidy=tidy)
+    return Storage(open_names(locations), store)
 
 
-def open_names(places: Locations) -> Engine:
+def open_names(locations: Locations) -> Engine:
     """Open the database alone.
 
     Raises:
         StorageFailed: it refuses, or its URL is not understood.
     """
-    default = sqlite_url(places.root.resolve() / DATABASE_FILE)
-    return open_database(places.database_url or default)
+    default = sqlite_url(locations.root.resolve() / DATABASE_FILE)
+    return open_database(locations.database_url or default)
 
 
 def _bucket_path(url: str) -> str:
@@ -102,7 +102,7 @@ def _bucket_path(url: str) -> str:
     return f"{parts.netloc}{parts.path}".rstrip("/")
 
 
-def _open_remote(places: Locations, path: str, *, tidy: bool) -> AdapterStore:
+def _open_remote(locations: Locations, path: str, *, tidy: bool) -> AdapterStore:
     # Loaded here alone: most servers need no object store.
     from s3fs import S3FileSystem
 
@@ -111,8 +111,8 @@ def _open_remote(places: Locations, path: str, *, tidy: bool) -> AdapterStore:
 
     with object_errors("open the adapter store"):
         files = S3FileSystem(
-            **places.store_options,
+            **locations.store_options,
             use_listings_cache=False,
             config_kwargs={"connect_timeout": _CONNECT_S, "read_timeout": _ANSWER_S},
         )
-    return RemoteStore(files, path, places.root, places.cache_bytes, tidy=tidy)
+    return RemoteStore(files, path, locations.root, locations.cache_bytes, tidy=tidy)

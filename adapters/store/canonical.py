@@ -52,9 +52,9 @@ def write_canonical(source: Path, facts: AdapterFacts, destination: Path) -> str
     """Write the canonical form of a validated adapter into an empty folder, flushed to disk.
 
     Args:
-        source: The folder that ``facts`` were found out from.
-        facts: What ``validate`` returned.
-        destination: An existing empty folder.
+        source: the folder that ``facts`` were found out from.
+        facts: what ``validate`` returned.
+        destination: an existing empty folder.
 
     Returns:
         The digest: SHA-256 (hex) over both files, each preceded by its length.

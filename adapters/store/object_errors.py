@@ -31,5 +31,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return error.strerror
     lines = str(error).strip().splitlines()
-    told = _URL.sub("(address)", lines[0]) if lines else type(error).__name__
-    return told[:_MAX_CHARACTERS]
+    reason = _URL.sub("(address)", lines[0]) if lines else type(error).__name__
+    return reason[:_MAX_CHARACTERS]

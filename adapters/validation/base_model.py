@@ -36,11 +36,11 @@ class BaseModelShapes:
     """The linear layers of a decoder whose layers are all alike.
 
     Attributes:
-        name: The name it is served under.
-        architecture: Class name, such as ``LlamaForCausalLM``.
-        num_layers: Layers are numbered from 0 to ``num_layers - 1``.
-        linears: Module suffix, such as ``self_attn.q_proj`` → (out_features, in_features).
-        aliases: Other names it goes by, such as its folder's.
+        name: the name it is served under.
+        architecture: class name, such as ``LlamaForCausalLM``.
+        num_layers: layers are numbered from 0 to ``num_layers - 1``.
+        linears: module suffix, such as ``self_attn.q_proj`` → (out_features, in_features).
+        aliases: other names it goes by, such as its folder's.
     """
 
     name: str
@@ -55,7 +55,7 @@ def read_base_model(folder: Path, name: str) -> BaseModelShapes:
 
     Args:
         folder: A checkpoint in Hugging Face's layout.
-        name: The name it is served under.
+        name: the name it is served under.
 
     Raises:
         UnsupportedBaseModel: there is no usable config.json, or the family is not known.

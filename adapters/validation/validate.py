@@ -54,7 +54,16 @@ _PICKLED_WEIGHTS = ("adapter_model.bin", "adapter_model.pt")
 
 @dataclass(frozen=True, slots=True)
 class LoraPair:
-    """Both factors of one module, with the rank and lora_alpha that apply to it."""
+    """Both factors of one module, with the rank and lora_alpha that apply to it.
+
+    Attributes:
+        suffix: of the module's path, such as ``self_attn.q_proj``.
+        rank: r.
+        alpha: lora_alpha.
+        scaling: s in s·B·A, from both.
+        a: A [r, in].
+        b: B [out, r].
+    """
 
     suffix: str
     rank: int
@@ -68,8 +77,10 @@ class LoraPair:
 class AdapterFacts:
     """What validation found out about an adapter.
 
-    ``pairs`` maps the full module path to its factors; ``data_start`` says where in the weights
-    file their bytes begin.
+    Attributes:
+        config: its adapter_config.json.
+        pairs: full module path → its factors.
+        data_start: byte of the weights file at which their data begin.
     """
 
     config: LoraConfigFacts
@@ -133,19 +144,19 @@ def check_structure(
             f"the adapter has rank {config.max_rank}; this server takes ranks up to "
             f"{limits.max_lora_rank}"
         )
-    places = [(parse_tensor_name(name), spec) for name, spec in header.tensors.items()]
-    if not places:
+    tensors = [(parse_tensor_name(name), spec) for name, spec in header.tensors.items()]
+    if not tensors:
         raise EmptyAdapter("adapter_model.safetensors holds no LoRA factors at all")
-    for place, _ in places:
-        _check_place(place, base)
-    targeted = targeted_modules(config, (place for place, _ in places))
-    for place, _ in places:
-        if place.module not in targeted:
+    for tensor, _ in tensors:
+        _check_module(tensor, base)
+    targeted = targeted_modules(config, (tensor for tensor, _ in tensors))
+    for tensor, _ in tensors:
+        if tensor.module not in targeted:
             raise TargetMismatch(
-                f"the weights hold {shown(place.module)}, which target_modules of "
+                f"the weights hold {shown(tensor.module)}, which target_modules of "
                 "adapter_config.json does not select; PEFT would ignore it"
             )
-    return AdapterFacts(config, _pairs(config, places, base), header.data_start)
+    return AdapterFacts(config, _pairs(config, tensors, base), header.data_start)
 
 
 def _open_checked(folder: Path, limits: Limits) -> BinaryIO:
@@ -163,39 +174,39 @@ def _open_checked(folder: Path, limits: Limits) -> BinaryIO:
     return file
 
 
-def _check_place(place: ModuleTensor, base: BaseModelShapes) -> None:
+def _check_module(tensor: ModuleTensor, base: BaseModelShapes) -> None:
     served = ", ".join(base.linears)
-    if place.layer is None or place.suffix is None:
+    if tensor.layer is None or tensor.suffix is None:
         reason = "the embedding and the output head are shared by all requests"
         raise UnsupportedModule(
-            f"the adapter touches {shown(place.module)}; served are {served} of "
+            f"the adapter touches {shown(tensor.module)}; served are {served} of "
             f"model.layers.0 … {base.num_layers - 1}"
-            + (f" ({reason})" if place.module.endswith(("embed_tokens", "lm_head")) else "")
+            + (f" ({reason})" if tensor.module.endswith(("embed_tokens", "lm_head")) else "")
         )
-    if place.suffix not in base.linears:
+    if tensor.suffix not in base.linears:
         raise UnsupportedModule(
-            f"the adapter touches {shown(place.module)}; served modules are {served}"
+            f"the adapter touches {shown(tensor.module)}; served modules are {served}"
         )
-    if place.layer >= base.num_layers:
+    if tensor.layer >= base.num_layers:
         raise LayerOutOfRange(
-            f"the adapter touches layer {place.layer}; the base model {base.name!r} has "
+            f"the adapter touches layer {tensor.layer}; the base model {base.name!r} has "
             f"{base.num_layers} layers, numbered from 0"
         )
 
 
 def _pairs(
     config: LoraConfigFacts,
-    places: list[tuple[ModuleTensor, TensorSpec]],
+    tensors: list[tuple[ModuleTensor, TensorSpec]],
     base: BaseModelShapes,
 ) -> dict[str, LoraPair]:
     """Bring the factors together, in the order of module names, and check their shapes."""
     factors: dict[str, dict[Factor, TensorSpec]] = {}
     suffixes: dict[str, str] = {}
-    for place, spec in places:
-        if place.factor in factors.setdefault(place.module, {}):
-            raise MalformedFile(f"lora_{place.factor} of {place.module} is given twice")
-        factors[place.module][place.factor] = spec
-        suffixes[place.module] = place.suffix or ""
+    for tensor, spec in tensors:
+        if tensor.factor in factors.setdefault(tensor.module, {}):
+            raise MalformedFile(f"lora_{tensor.factor} of {tensor.module} is given twice")
+        factors[tensor.module][tensor.factor] = spec
+        suffixes[tensor.module] = tensor.suffix or ""
     resolved = resolve_ranks_and_alphas(config, factors)
     strengths = scalings(config, factors)
     pairs: dict[str, LoraPair] = {}

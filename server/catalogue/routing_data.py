@@ -16,12 +16,11 @@ from typing import Any
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import InvalidRouting
 from adapters.format.strict_json import parse_json_object
-from adapters.routing_data import Vectors, parse_vectors
+from adapters.routing_data import CENTROID_FIELDS, Vectors, parse_vectors
 from router.centroids.centroid import Vector, centroid_of
 from router.encoders import Encoder
 from router.errors import RoutingError
 from router.fit import read_fitted
-from server.catalogue.routing_fields import CENTROID_FIELDS
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
 
+from adapters.errors import AdapterError
+from adapters.upload_form import routing_document, upload_form
 from server.cli import client
 from server.cli.fsck import fsck
 from server.cli.imports import import_adapter
@@ -19,14 +20,6 @@ adapters = typer.Typer(
     help="The adapters of a running server; check a stopped one's.",
     no_args_is_help=True,
 )
-
-_CONFIG, _WEIGHTS, _ROUTING = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "router.json",
-)
-_ROUTING_FIELDS = ("examples", "description", "centroids", "centroid", "encoder")
-
 
 _NAME = typer.Argument(..., help="The adapter's name.")
 _PATH = typer.Argument(..., help="A PEFT folder, or a .zip or .tar.gz of one.", exists=True)
@@ -92,7 +85,7 @@ def push_adapter(
     too.
     """
     with _form(path, examples, {"name": name, "description": description}) as form:
-        _tell(client.Client(url, key).post("/v1/adapters", **form))
+        _report(client.Client(url, key).post("/v1/adapters", **form))
 
 
 @adapters.command("replace")
@@ -111,7 +104,7 @@ def replace_adapter(  # noqa: PLR0913, PLR0917 - one for each option
     """
     with _form(path, examples, {"description": description}) as form:
         server = client.Client(url, key)
-        _tell(server.send("PUT", _path(name), headers=_match(expect), **form))
+        _report(server.send("PUT", _path(name), headers=client.if_match(expect), **form))
 
 
 @adapters.command("versions")
@@ -136,7 +129,7 @@ def restore_adapter(
 ) -> None:
     """Make an earlier content of an adapter its next version."""
     path, body = f"{_path(name)}/restore", {"digest": digest}
-    _tell(client.Client(url, key).send("POST", path, headers=_match(expect), json=body))
+    _report(client.Client(url, key).send("POST", path, headers=client.if_match(expect), json=body))
 
 
 @adapters.command("describe")
@@ -152,19 +145,22 @@ def describe_adapter(  # noqa: PLR0913, PLR0917 - one for each option
     key: str | None = client.KEY,
 ) -> None:
     """Tell the router what an adapter is for; its content stays. An empty text takes away."""
-    told: dict[str, Any] = {} if router is None else _routing_document(router)
+    fields: dict[str, Any] = {}
+    if router is not None:
+        with _one_line():
+            fields = routing_document(router)
     if examples is not None:
-        told["examples"] = _text(examples)
+        fields["examples"] = _text(examples)
     if description is not None:
-        told["description"] = description
-    if not told:
-        raise CommandError("say what changes: --examples, --description or --router")
+        fields["description"] = description
+    if not fields:
+        raise CommandError("nothing to change: give --examples, --description or --router")
     server = client.Client(url, key)
-    _tell(server.send("PATCH", _path(name), headers=_match(expect), json=told))
+    _report(server.send("PATCH", _path(name), headers=client.if_match(expect), json=fields))
 
 
-def _tell(adapter: Mapping[str, Any]) -> None:
-    """Say what an adapter is by now."""
+def _report(adapter: Mapping[str, Any]) -> None:
+    """Print what an adapter is by now."""
     routed = "routed to" if adapter["routing"]["has_centroid"] else "not routed to: no examples"
     console().print(
         f"{adapter['id']}: version {adapter['version']}, rank {adapter['rank']}, "
@@ -189,24 +185,28 @@ def remove_adapter(
 def _form(
     path: Path, examples: Path | None, given: Mapping[str, str | None]
 ) -> Iterator[dict[str, Any]]:
-    """The form of an upload: a folder's own routing data, and over them what is given."""
-    fields = {field: value for field, value in given.items() if value is not None}
+    """The form of an upload as httpx takes it; its files stay open while the block runs."""
+    with _one_line():
+        form = upload_form(path, given, examples)
     with ExitStack() as stack:
         files = {
             field: (file.name, stack.enter_context(file.open("rb")))
-            for field, file in _files(path, examples).items()
+            for field, file in form.files.items()
         }
-        if path.is_dir() and (path / _ROUTING).is_file():
-            fields = {**_routing_fields(path / _ROUTING), **fields}
-        yield {"data": fields, "files": files}
+        yield {"data": form.texts, "files": files}
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Files that cannot be used end the command with one line."""
+    try:
+        yield
+    except AdapterError as error:
+        raise CommandError(str(error)) from None
 
 
 def _path(name: str) -> str:
-    return f"/v1/adapters/{quote(name, safe='')}"
-
-
-def _match(digest: str | None) -> dict[str, str]:
-    return {} if digest is None else {"If-Match": f'"{digest}"'}
+    return client.path_of("/v1/adapters", name)
 
 
 def _text(path: Path) -> str:
@@ -214,39 +214,6 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
         raise CommandError(f"{path} is not UTF-8 text") from None
-
-
-def _files(path: Path, examples: Path | None) -> dict[str, Path]:
-    files = {"archive": path}
-    if path.is_dir():
-        files = {"config": path / _CONFIG, "file": path / _WEIGHTS}
-        for file in files.values():
-            if not file.is_file():
-                raise CommandError(f"{path} has no {file.name}; is it a PEFT adapter's folder?")
-    return files if examples is None else {**files, "examples": examples}
-
-
-def _routing_fields(path: Path) -> dict[str, str]:
-    """The fields of a folder's routing data, as the form wants them."""
-    import json
-
-    return {
-        field: value if isinstance(value, str) else json.dumps(value)
-        for field, value in _routing_document(path).items()
-    }
-
-
-def _routing_document(path: Path) -> dict[str, Any]:
-    """What a router.json says, without what it leaves empty."""
-    import json
-
-    try:
-        document: Any = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise CommandError(f"{path} is not valid JSON") from None
-    if not isinstance(document, dict):
-        raise CommandError(f"{path} must hold a JSON object")
-    return {field: value for field in _ROUTING_FIELDS if (value := document.get(field))}
 
 
 def _size(size: int) -> str:

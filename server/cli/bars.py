@@ -40,5 +40,5 @@ def mixture_line(mixture: Mapping[str, Any]) -> str:
     parts = [f"{name} {weight:.2f}" for name, weight in mixture["adapters"].items()]
     if mixture["base_share"]:
         parts.append(f"base model {mixture['base_share']:.2f}")
-    told = " + ".join(parts)
-    return told if mixture["policy"] is None else f"{told}  by {mixture['policy']}"
+    text = " + ".join(parts)
+    return text if mixture["policy"] is None else f"{text}  by {mixture['policy']}"

@@ -76,7 +76,7 @@ def parse_weights(text: str) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise CommandError(f"{part!r} is no weight; write --mixture maths=0.7,code=0.3")
+            raise CommandError(f"{part!r} is not a weight; write --mixture maths=0.7,code=0.3")
     return weights
 
 
@@ -108,18 +108,18 @@ class Talk:
         """Read and answer until the end of the input."""
         while True:
             try:
-                said = self.console.input(Text("> ", style="bold green")).strip()
+                line = self.console.input(Text("> ", style="bold green")).strip()
             except EOFError:
                 self.console.print()
                 return
-            if said in ("/quit", "/exit"):
+            if line in ("/quit", "/exit"):
                 return
-            if said:
-                self._react(said)
+            if line:
+                self._react(line)
 
-    def say(self, said: str) -> None:
+    def say(self, question: str) -> None:
         """Ask, print the answer as it comes, and remember both."""
-        messages = [*self._messages, {"role": "user", "content": said}]
+        messages = [*self._messages, {"role": "user", "content": question}]
         body = {
             **self._body,
             "messages": messages,
@@ -150,18 +150,18 @@ class Talk:
         else:
             self._painter.show(piece, chunk["mixture"], len(chunk.get("mixtures", [None])))
 
-    def _react(self, said: str) -> None:
-        command, _, rest = said.partition(" ")
+    def _react(self, line: str) -> None:
+        command, _, rest = line.partition(" ")
         if command == "/new":
             self._messages = list(self._start)
         elif command == "/model" and rest.strip():
             self._body = {**self._body, "model": rest.strip(), "mixture": None}
         elif command == "/mixture" and rest.strip():
             self._attempt(lambda: self._set_mixture(rest))
-        elif said.startswith("/"):
+        elif line.startswith("/"):
             self.console.print(_HELP, style="dim", highlight=False)
         else:
-            self._attempt(lambda: self.say(said))
+            self._attempt(lambda: self.say(line))
 
     def _set_mixture(self, text: str) -> None:
         self._body = {**self._body, "model": None, "mixture": {"adapters": parse_weights(text)}}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import typer
 
@@ -21,6 +22,16 @@ URL = typer.Option(DEFAULT_URL, "--url", envvar="LORALLOY_URL", help="Address of
 KEY = typer.Option(
     None, "--api-key", envvar="LORALLOY_API_KEY", help="API key, if the server wants one."
 )
+
+
+def path_of(collection: str, name: str) -> str:
+    """The path of one thing of a collection, such as ``/v1/adapters``."""
+    return f"{collection}/{quote(name, safe='')}"
+
+
+def if_match(version: str | None) -> dict[str, str]:
+    """The header that binds a change to the digest or version that was seen; None binds nothing."""
+    return {} if version is None else {"If-Match": f'"{version}"'}
 
 
 class Client:
@@ -55,7 +66,7 @@ class Client:
         ):
             if response.status_code >= _FIRST_ERROR:
                 response.read()
-                raise CommandError(_told(response))
+                raise CommandError(_message(response))
             for line in response.iter_lines():
                 data = line.removeprefix("data: ")
                 if data == line or data == "[DONE]":
@@ -69,7 +80,7 @@ class Client:
         with self._session() as session:
             response = session.request(method, self._url + path, **body)
             if response.status_code >= _FIRST_ERROR:
-                raise CommandError(_told(response))
+                raise CommandError(_message(response))
             return response.json()
 
     @contextmanager
@@ -90,7 +101,7 @@ class Client:
             raise CommandError(f"{self._url}: {error or type(error).__name__}") from None
 
 
-def _told(response: "httpx.Response") -> str:
+def _message(response: "httpx.Response") -> str:
     """The message of an error answer."""
     try:
         error = response.json()["error"]

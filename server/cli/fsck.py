@@ -95,5 +95,7 @@ def _show(report: "Report", *, repair: bool) -> None:
         table.add_row(finding.kind, what, finding.detail, finding.repair or "")
     out.print(table)
     open_ones = sum(not finding.is_solved for finding in report.findings)
-    told = f"{len(report.findings)} problems, {open_ones} of them open"
-    out.print(told if repair else f"{told}; --repair puts right what can be", highlight=False)
+    summary = f"{len(report.findings)} problems, {open_ones} of them open"
+    out.print(
+        summary if repair else f"{summary}; --repair fixes what can be fixed", highlight=False
+    )

@@ -31,7 +31,7 @@ def interference(
         raise CommandError("name two adapters or more")
     if picture is not None and picture.suffix.lower() not in _PICTURES:
         raise CommandError(
-            f"{picture} has no suffix of a picture; there are {', '.join(_PICTURES)}"
+            f"{picture} cannot be drawn: its name must end in one of {', '.join(_PICTURES)}"
         )
     import torch
 

@@ -66,7 +66,7 @@ def create_key(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if note is not None and (not note.isprintable() or len(note) > _MAX_NOTE):
         raise CommandError(f"a note is one line of at most {_MAX_NOTE} characters")
     checked = _role(role)
-    told = ApiKey(
+    kept = ApiKey(
         new_id(),
         checked,
         time.time(),
@@ -76,10 +76,10 @@ def create_key(  # noqa: PLR0913, PLR0917 - each is an option of the command
         quota=Quota(requests_per_minute, max_concurrent),
     )
     key = new_key()
-    with _ledger(data_dir, config) as ledger:
-        ledger.add(key, told, "cli")
+    with _key_rows(data_dir, config) as rows:
+        rows.add(key, kept, "cli")
     typer.echo(
-        f"{told.id}: role {told.role}, {_adapters(told)}, expires {_time(told.expires)}. "
+        f"{kept.id}: role {kept.role}, {_adapters(kept)}, expires {_time(kept.expires)}. "
         "This is the key; it is not shown again:",
         err=True,
     )
@@ -93,8 +93,8 @@ def list_keys(
     config: Path | None = CONFIG,
 ) -> None:
     """List the keys that were made here, never the keys themselves."""
-    with _ledger(data_dir, config) as ledger:
-        found = [key for key in ledger.all() if revoked or key.revoked is None]
+    with _key_rows(data_dir, config) as rows:
+        found = [key for key in rows.all() if revoked or key.revoked is None]
     out = console()
     if not found:
         out.print("no keys; make one with: loralloy keys create --role admin")
@@ -122,8 +122,8 @@ def revoke_key(
     config: Path | None = CONFIG,
 ) -> None:
     """Take no more requests by a key. Answers that run end as they would have."""
-    with _ledger(data_dir, config) as ledger:
-        if not ledger.revoke(key_id, "cli"):
+    with _key_rows(data_dir, config) as rows:
+        if not rows.revoke(key_id, "cli"):
             raise CommandError(
                 f"there is no key {key_id!r} to revoke; 'loralloy keys list' shows what there is"
             )
@@ -131,7 +131,7 @@ def revoke_key(
 
 
 @contextmanager
-def _ledger(data_dir: Path | None, config: Path | None) -> Iterator["KeyRows"]:
+def _key_rows(data_dir: Path | None, config: Path | None) -> Iterator["KeyRows"]:
     from adapters.errors import AdapterError
     from server.access.rows import KeyRows
     from server.errors import InvalidSettings
@@ -157,7 +157,7 @@ def _role(given: str) -> "Role":
     for role in ROLES:
         if role == given:
             return role
-    raise CommandError(f"there is no role {given!r}; there are {', '.join(ROLES)}")
+    raise CommandError(f"unknown role {given!r}; the roles are {', '.join(ROLES)}")
 
 
 def _patterns(given: list[str] | None, role: "Role") -> tuple[str, ...] | None:
@@ -172,7 +172,7 @@ def _patterns(given: list[str] | None, role: "Role") -> tuple[str, ...] | None:
     for pattern in given:
         if not is_pattern(pattern):
             raise CommandError(
-                f"{pattern!r} can be no adapter's name: names have a-z, 0-9, '.', '_' and '-', "
+                f"{pattern!r} cannot be an adapter's name: names have a-z, 0-9, '.', '_' and '-', "
                 "and '*' stands for any of them"
             )
     return tuple(dict.fromkeys(given))
@@ -187,10 +187,12 @@ def _moment(given: str) -> datetime:
             return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
         moment = datetime.fromisoformat(given)
     except (ValueError, OverflowError):
-        raise CommandError(f"{given!r} is no time; say 90d, 12h, or a date as 2027-01-31") from None
+        raise CommandError(
+            f"{given!r} is not a time; write 90d, 12h, or a date such as 2027-01-31"
+        ) from None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     if moment <= now:
-        raise CommandError(f"{given} has passed already")
+        raise CommandError(f"{given} is in the past")
     return moment
 
 

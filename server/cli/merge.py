@@ -32,7 +32,7 @@ def merge(
 
     if combination not in COMBINATIONS:
         raise CommandError(
-            f"there is no combination {combination!r}; there are {', '.join(COMBINATIONS)}"
+            f"unknown combination {combination!r}; choose one of {', '.join(COMBINATIONS)}"
         )
     rule = Rule(combination, density, rank, seed)
     try:

@@ -31,7 +31,7 @@ def plot_trace(
     try:
         plotted = read_trace(document, choice)
     except ValueError as error:
-        raise CommandError(f"{_named(file)} is no trace that can be drawn: {error}") from None
+        raise CommandError(f"{_named(file)} is not a trace that can be drawn: {error}") from None
     from server.cli.plot.figure import draw
 
     target = out or (Path("trace.svg") if file == _STANDARD_INPUT else file.with_suffix(".svg"))

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
@@ -32,7 +31,7 @@ def _group() -> None:
 
 @policies.command("check")
 def check_policies(file: Path = _FILE) -> None:
-    """Check a file of policies; faults are told with their lines."""
+    """Check a file of policies; faults come with their lines."""
     found = _read(file)
     table = _table("policy", "kind", "version", "description")
     for name, policy in found.items():
@@ -77,8 +76,10 @@ def put_policy(
         raise CommandError(f"{file} has no policy {name!r}; it has {', '.join(sorted(found))}")
     policy = found[name]
     options = policy.model_dump(mode="json", exclude_unset=True) | {"kind": policy.kind}
-    told = client.Client(url, key).send("PUT", _path(name), json=options, headers=_match(expect))
-    console().print(f"{name}: kind {told['kind']}, version {told['version']}", highlight=False)
+    answer = client.Client(url, key).send(
+        "PUT", _path(name), json=options, headers=client.if_match(expect)
+    )
+    console().print(f"{name}: kind {answer['kind']}, version {answer['version']}", highlight=False)
 
 
 @policies.command("remove")
@@ -89,8 +90,8 @@ def remove_policy(
     key: str | None = client.KEY,
 ) -> None:
     """Remove a policy that was put; the server's file may have one of that name."""
-    told = client.Client(url, key).send("DELETE", _path(name), headers=_match(expect))
-    left = told["file_version"]
+    answer = client.Client(url, key).send("DELETE", _path(name), headers=client.if_match(expect))
+    left = answer["file_version"]
     now = "" if left is None else f"; the file's counts again, version {left}"
     console().print(f"{name}: removed{now}", highlight=False)
 
@@ -115,8 +116,4 @@ def _table(*columns: str) -> Table:
 
 
 def _path(name: str) -> str:
-    return f"/v1/policies/{quote(name, safe='')}"
-
-
-def _match(version: str | None) -> dict[str, str]:
-    return {} if version is None else {"If-Match": f'"{version}"'}
+    return client.path_of("/v1/policies", name)

@@ -22,12 +22,12 @@ def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
     key: str | None = client.KEY,
 ) -> None:
     """Show which adapters a text would get, and how much of each. Nothing is generated."""
-    said = sys.stdin.read() if text == "-" else text
-    if not said.strip():
+    prompt = sys.stdin.read() if text == "-" else text
+    if not prompt.strip():
         raise CommandError("there is no text to route")
     routing = {"top_k": top_k, "temperature": temperature}
     changes = {name: value for name, value in routing.items() if value is not None}
-    body = {"input": said, "policy": policy, "routing": changes or None}
+    body = {"input": prompt, "policy": policy, "routing": changes or None}
     answer = client.Client(url, key).post("/v1/route", json=body)
     out = console()
     if as_json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from server.cli.messages import CommandError
+from server.cli.serve_flags import with_flags
 
 if TYPE_CHECKING:
     from server.routes.parts import Parts
@@ -17,62 +18,11 @@ _QUIET = {
     "TORCH_LOGS": "-all",
     "PYTHONWARNINGS": "ignore",
 }
-"""Dozens of lines by which libraries tell at every start what no user can act on."""
+"""Silences dozens of lines that libraries print at every start and no user can act on."""
 
 
-def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
-    host: str | None = typer.Option(None, "--host", help="Address to listen on. [127.0.0.1]"),
-    port: int | None = typer.Option(None, "--port", "-p", help="Port to listen on. [8000]"),
-    model: str | None = typer.Option(
-        None, "--model", help="Base model: a folder or a hub name. [a bundled small model]"
-    ),
-    served_model_name: str | None = typer.Option(
-        None, "--served-model-name", help="The base model's name in requests."
-    ),
-    dtype: str | None = typer.Option(
-        None, "--dtype", help="auto, bfloat16, float16 or float32. [auto]"
-    ),
-    max_model_len: int | None = typer.Option(
-        None, "--max-model-len", help="Longest prompt plus answer, in tokens. [2048]"
-    ),
-    max_loras: int | None = typer.Option(
-        None, "--max-loras", help="Adapters held in the engine at once. [16]"
-    ),
-    max_lora_rank: int | None = typer.Option(
-        None, "--max-lora-rank", help="Largest rank of an adapter. [32]"
-    ),
-    eager: bool = typer.Option(
-        False, "--eager", help="Do not compile the model: a faster start, slower answers."
-    ),
-    policies: Path | None = typer.Option(None, "--policies", help="YAML file, or lori."),
-    encoder: str | None = typer.Option(
-        None, "--encoder", help="SentenceTransformer folder or hub name. [a bundled one]"
-    ),
-    static_encoder: Path | None = typer.Option(
-        None, "--static-encoder", help="Folder made by router.distill. [a bundled one, if it fits]"
-    ),
-    no_demo_adapters: bool = typer.Option(
-        False, "--no-demo-adapters", help="Do not import the demo adapters."
-    ),
-    data_dir: Path | None = typer.Option(
-        None, "--data-dir", help="Where adapters are kept. [~/.local/share/loralloy]"
-    ),
-    api_key: list[str] | None = typer.Option(
-        None, "--api-key", envvar="LORALLOY_API_KEY", help="A key clients must send; repeatable."
-    ),
-    api_key_file: Path | None = typer.Option(
-        None, "--api-key-file", help="File with such keys, one a line."
-    ),
-    config: Path | None = typer.Option(
-        None, "--config", envvar="LORALLOY_CONFIG", help="YAML file of settings."
-    ),
-    log_level: str | None = typer.Option(
-        None, "--log-level", help="debug, info, warning or error. [info]"
-    ),
-    print_config: bool = typer.Option(
-        False, "--print-config", help="Print the settings in effect, and leave."
-    ),
-) -> None:
+@with_flags
+def serve(flags: dict[str, Any], config: Path | None, print_config: bool) -> None:
     """Start the server: an OpenAI-compatible API whose adapters are mixed for each request.
 
     Settings come from these options, then the environment (LORALLOY_PORT, LORALLOY_ENGINE__DTYPE),
@@ -83,31 +33,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     from server.settings import load_settings
     from server.start.preflight import check
 
-    flags: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "policies": policies,
-        "encoder": encoder,
-        "static_encoder": static_encoder,
-        "data_dir": data_dir,
-        "api_keys": tuple(api_key) if api_key else None,
-        "api_key_file": api_key_file,
-        "log_level": log_level,
-        "demo_adapters": False if no_demo_adapters else None,
-    }
-    engine = {
-        "model": model,
-        "served_model_name": served_model_name,
-        "dtype": dtype,
-        "max_model_len": max_model_len,
-        "max_loras": max_loras,
-        "max_lora_rank": max_lora_rank,
-        "compile": False if eager else None,
-    }
-    flags = {name: value for name, value in flags.items() if value is not None}
-    engine = {name: value for name, value in engine.items() if value is not None}
     try:
-        settings = load_settings({**flags, "engine": engine} if engine else flags, config)
+        settings = load_settings(flags, config)
         check(settings)
     except (InvalidSettings, AdapterError) as error:
         raise CommandError(str(error)) from None

@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.adapter import RoutingData
 from adapters.names import check_name
-from adapters.routing_data import check_routing
+from adapters.routing_data import ROUTING_FIELDS, check_routing
 from server.catalogue.routing_data import parse_routing
-from server.catalogue.routing_fields import ROUTING_FIELDS
 from server.errors import InvalidRequest
 from server.routes.adapters import adapter_as_json
 from server.routes.audited import Actor, audited, audited_for

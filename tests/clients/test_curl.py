@@ -102,7 +102,7 @@ def test_every_script_is_run_and_listed():
 def test_every_route_of_the_server_has_a_script(server):
     with server.client() as http:
         paths = http.get("/openapi.json").json()["paths"]
-    served = {(method.upper(), path) for path, told in paths.items() for method in told}
+    served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     scripted_routes = {tuple(route) for routes in ROUTES.values() for route in routes}
     assert served - scripted_routes == WITHOUT_SCRIPT
     assert scripted_routes <= served

@@ -9,15 +9,21 @@ import pytest
 from adapters import errors as adapter_errors
 from loralloy_client import APIError, LoralloyError, errors
 from loralloy_client._replies import BY_CODE, BY_STATUS, error_in_stream, failure_in
-from loralloy_client.adapter_errors import RankTooLarge, TooLarge
-from loralloy_client.errors import BodyTooLarge, InvalidRequest, NotFound, UnexpectedAnswer
+from loralloy_client.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    NotFound,
+    RankTooLarge,
+    TooLarge,
+    UnexpectedAnswer,
+)
 from router import errors as router_errors
 from server import errors as server_errors
 from server.edge import envelope
 from server.engine import errors as engine_errors
 
 MODULES = (adapter_errors, router_errors, server_errors, engine_errors)
-# What docs/api.md says of them: roots that nothing raises, and what only ends a start.
+# What docs/api.md says of them: roots that nothing raises, and what only ends a start or a command.
 NEVER_SENT = {
     *(adapter_errors.AdapterError, router_errors.RoutingError, server_errors.ServerError),
     server_errors.InvalidSettings,
@@ -47,7 +53,7 @@ def answer(status: int, content: object = None, **headers: str) -> httpx.Respons
 def test_every_error_of_the_server_has_its_class(kind):
     assert kind.code in BY_CODE, f"the client lacks {kind.code}"
     ours = BY_CODE[kind.code]
-    if kind is not server_errors.AdapterBeingRemoved:  # told as AdapterNotFound
+    if kind is not server_errors.AdapterBeingRemoved:  # sent as AdapterNotFound
         assert ours.__name__ == kind.__name__
     status, _ = envelope.status_of(kind.__new__(kind))
     assert issubclass(ours, BY_STATUS[status])
@@ -83,8 +89,8 @@ def test_what_the_server_answers_is_raised(kind):
 
 
 def test_an_unknown_code_falls_back_by_status():
-    told = {"error": {"message": "m", "type": "t", "param": "p", "code": "brand_new"}}
-    failure = failure_in(answer(404, told, **{"X-Request-Id": "r1"}))
+    body = {"error": {"message": "m", "type": "t", "param": "p", "code": "brand_new"}}
+    failure = failure_in(answer(404, body, **{"X-Request-Id": "r1"}))
     assert type(failure) is NotFound
     assert (failure.code, failure.param, failure.type) == ("brand_new", "p", "t")
     assert (failure.status, failure.request_id) == (404, "r1")
@@ -143,3 +149,7 @@ def test_an_adapter_that_is_too_large_is_a_body_that_is_too_large():
     assert issubclass(TooLarge, BodyTooLarge)
     assert issubclass(RankTooLarge, InvalidRequest)
     assert all(issubclass(kind, APIError) for kind in BY_CODE.values())
+
+
+def test_every_class_can_be_imported_from_the_package():
+    assert set(errors.__all__) == {kind.__name__ for kind in tree(LoralloyError)}

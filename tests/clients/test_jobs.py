@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from loralloy_client.errors import TimedOut
-from loralloy_client.job_errors import JobCancelled, SourceNotAllowed, SourceUnavailable
-from loralloy_client.request_errors import InvalidSource
+from loralloy_client.errors import (
+    InvalidSource,
+    JobCancelled,
+    SourceNotAllowed,
+    SourceUnavailable,
+    TimedOut,
+)
 from tests.support.both_clients import KINDS, client_of
 from tests.support.cli import loralloy
 from tests.support.scripted_server import refuses, says, scripted
@@ -24,12 +28,12 @@ ADAPTER = {
 
 
 def job(state: str, **changes: object) -> dict[str, object]:
-    told = {
+    fields = {
         **{"id": "job-1", "object": "job", "kind": "import", "name": "sums", "source": "s3://b/a"},
         **{"state": state, "step": "fetching", "created": 1.0, "started": None, "ended": None},
         **{"bytes_done": 0, "bytes_total": None, "adapter": None, "error": None},
     }
-    return {**told, **changes}
+    return {**fields, **changes}
 
 
 def failed(code: str) -> dict[str, object]:
@@ -59,11 +63,11 @@ def test_waiting_tells_how_far_it_is_and_gives_the_adapter(kind):
         says(job("running", bytes_done=5, bytes_total=10)),
         says(job("done", bytes_done=10, bytes_total=10, adapter=ADAPTER)),
     ]
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     with scripted(*answers) as server, client_of(kind, server.url) as client:
-        adapter = client.jobs.wait("job-1", every=0.01, progress=lambda *far: told.append(far))
+        adapter = client.jobs.wait("job-1", every=0.01, progress=lambda *far: reported.append(far))
     assert (adapter.id, adapter.rank) == ("sums", 8)
-    assert told == [(0, 0), (5, 10), (10, 10)]
+    assert reported == [(0, 0), (5, 10), (10, 10)]
 
 
 @pytest.mark.parametrize(
@@ -114,9 +118,9 @@ def test_a_refusal_has_its_class(kind, tmp_path):
 
 def test_the_command_begins_a_job_or_waits_for_its_end():
     answers = [says(job("queued"), 202), says(job("done", bytes_done=9, adapter=ADAPTER))]
-    told = ("adapters", "import", "sums", "s3://b/a", "--description", "adds")
+    command = ("adapters", "import", "sums", "s3://b/a", "--description", "adds")
     with scripted(*answers) as server:
-        begun = loralloy(*told, "--url", server.url)
+        begun = loralloy(*command, "--url", server.url)
     assert begun.returncode == 0, begun.stderr
     assert "job-1 has begun" in begun.stdout
     (_, path, _, body) = server.seen[0]
@@ -126,18 +130,18 @@ def test_the_command_begins_a_job_or_waits_for_its_end():
         "description": "adds",
     }
     with scripted(*answers) as server:
-        waited = loralloy(*told, "--wait", "--url", server.url)
+        waited = loralloy(*command, "--wait", "--url", server.url)
     assert waited.returncode == 0, waited.stderr
     assert waited.stdout == f"sums: rank 8, version 2, sha256 {'d' * 12}\n"
 
 
 @pytest.mark.parametrize(
-    ("end", "told"),
+    ("end", "message"),
     [(failed("source_not_found"), "source_not_found"), (job("cancelled"), "job_cancelled")],
 )
-def test_the_command_tells_a_failure_in_one_line(end, told):
+def test_the_command_tells_a_failure_in_one_line(end, message):
     with scripted(says(job("queued"), 202), says(end)) as server:
         done = loralloy("adapters", "import", "sums", "s3://b/a", "--wait", "--url", server.url)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: sums: ")
-    assert told in done.stderr
+    assert message in done.stderr

@@ -57,16 +57,16 @@ def sparse(folder: Path, size: int) -> Path:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_is_never_whole_in_memory(kind, url, tmp_path):
     file = sparse(tmp_path, LARGE)
-    told: list[int] = []
+    reported: list[int] = []
     tracemalloc.start()
     try:
         with client_of(kind, url) as client, pytest.raises(errors.APIError) as counted:
-            client.adapters.push("a", file, progress=lambda sent, _: told.append(sent))
+            client.adapters.push("a", file, progress=lambda sent, _: reported.append(sent))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert int(counted.value.message) == told[-1] > LARGE
-    assert len(told) > 1000
+    assert int(counted.value.message) == reported[-1] > LARGE
+    assert len(reported) > 1000
     assert peak < LITTLE
 
 

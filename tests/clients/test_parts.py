@@ -12,7 +12,9 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request as StarletteRequest
 
 import loralloy_client
+from adapters import files, routing_data
 from loralloy_client import AsyncLoralloy, Loralloy, Mixture
+from loralloy_client import _adapter_requests as adapter_requests
 from loralloy_client import _async_namespaces as async_namespaces
 from loralloy_client import _namespaces as namespaces
 from loralloy_client import _requests as requests
@@ -20,6 +22,9 @@ from loralloy_client._async_jobs import AsyncJobs
 from loralloy_client._config import Config, timeouts
 from loralloy_client._form import PIECE_BYTES, Form
 from loralloy_client._jobs import Jobs
+from loralloy_client.errors import InvalidRequest
+from tests.support.cli import loralloy
+from tests.support.scripted_server import refuses, scripted
 
 SOURCE = Path(loralloy_client.__file__).parent
 
@@ -39,9 +44,7 @@ except ImportError as error:
 else:
     raise SystemExit("the hook does not work")
 import loralloy_client
-import loralloy_client.adapter_errors
-import loralloy_client.policy_errors
-import loralloy_client.request_errors
+import loralloy_client.errors
 print(loralloy_client.Loralloy("http://127.0.0.1:1").chat.__name__)
 """
 
@@ -89,10 +92,10 @@ def test_arguments_win_over_the_environment(monkeypatch):
     assert "Authorization" not in Config.of(None, None).headers
     monkeypatch.setenv("LORALLOY_URL", "https://there:9/v1/")
     monkeypatch.setenv("LORALLOY_API_KEY", "k1")
-    told = Config.of(None, None)
-    assert (told.url, told.headers["Authorization"]) == ("https://there:9", "Bearer k1")
-    told = Config.of("http://here/", "k2")
-    assert (told.url, told.headers["Authorization"]) == ("http://here", "Bearer k2")
+    config = Config.of(None, None)
+    assert (config.url, config.headers["Authorization"]) == ("https://there:9", "Bearer k1")
+    config = Config.of("http://here/", "k2")
+    assert (config.url, config.headers["Authorization"]) == ("http://here", "Bearer k2")
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "http://x:port", "x"])
@@ -167,9 +170,9 @@ def test_a_slip_of_the_pen_is_refused():
 
 
 def test_names_cannot_lead_elsewhere():
-    assert requests.remove("../a b").path == "/v1/adapters/..%2Fa%20b"
+    assert adapter_requests.remove("../a b").path == "/v1/adapters/..%2Fa%20b"
     with pytest.raises(ValueError, match="needs a name"):
-        requests.remove("")
+        adapter_requests.remove("")
     request = requests.trace("r1", expand=True)
     assert (request.path, request.query) == ("/v1/traces/r1", {"expand": "true"})
 
@@ -179,15 +182,17 @@ def test_names_cannot_lead_elsewhere():
 
 def read_form(form: Form) -> dict[str, object]:
     """The form as the server's own library reads it."""
+    return read_parts(form.content_type, list(form.pieces()))
 
+
+def read_parts(content_type: str, pieces: list[bytes]) -> dict[str, object]:
     async def read() -> dict[str, object]:
-        pieces = list(form.pieces())
 
         async def receive() -> dict[str, object]:
             body = pieces.pop(0) if pieces else b""
             return {"type": "http.request", "body": body, "more_body": bool(pieces)}
 
-        headers = [(b"content-type", form.content_type.encode())]
+        headers = [(b"content-type", content_type.encode())]
         request = StarletteRequest({"type": "http", "headers": headers}, receive)
         async with request.form() as parsed:
             return {
@@ -235,9 +240,9 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_folder_is_sent_with_its_routing_data(folder):
-    told = {"centroids": [[1, 2]], "encoder": "e", "description": "old", "digest": "x"}
-    (folder / "router.json").write_text(json.dumps(told))
-    request = requests.push("a", folder, (None, None), {"description": "new"}, None)
+    beside = {"centroids": [[1, 2]], "encoder": "e", "description": "old", "digest": "x"}
+    (folder / "router.json").write_text(json.dumps(beside))
+    request = adapter_requests.push("a", folder, (None, None), {"description": "new"}, None)
     assert read_form(request.form) == {
         "name": "a",
         "description": "new",
@@ -248,25 +253,66 @@ def test_a_folder_is_sent_with_its_routing_data(folder):
     }
 
 
+ROUTER_FILES = [
+    {"centroids": [[1, 2]], "encoder": "e", "description": "öld", "digest": "x"},
+    {"centroid": [1, 2], "encoder": "e", "examples": ["a", "b"], "description": None},
+    {},
+]
+
+
+@pytest.mark.parametrize("beside", ROUTER_FILES)
+@pytest.mark.parametrize("description", [None, "new"])
+def test_the_command_line_sends_the_same_form(folder, beside, description):
+    (folder / "router.json").write_text(json.dumps(beside))
+    given = [] if description is None else ["--description", description]
+    with scripted(refuses(400, "invalid_request")) as server:
+        loralloy("adapters", "push", "a", str(folder), *given, "--url", server.url)
+        with pytest.raises(InvalidRequest), Loralloy(server.url) as client:
+            client.adapters.push("a", folder, description=description)
+    command, ours = (
+        (method, path, read_parts(headers["Content-Type"], [body]))
+        for method, path, headers, body in server.seen
+    )
+    assert command == ours
+    assert ours[2].keys() >= {"name", "config", "file"}
+
+
+def test_both_read_the_same_files_and_fields():
+    assert adapter_requests.CONFIG_FILE == files.CONFIG_FILE
+    assert adapter_requests.WEIGHTS_FILE == files.WEIGHTS_FILE
+    assert adapter_requests.ROUTING_FILE == files.ROUTING_FILE
+    assert adapter_requests.ROUTING_FIELDS == routing_data.ROUTING_FIELDS
+
+
+def test_centroids_that_are_given_stand_in_for_the_folders_one(folder):
+    (folder / "router.json").write_text('{"centroid": [1, 2], "encoder": "e"}')
+    routing = {"centroids": [[3, 4]], "encoder": "f"}
+    sent = read_form(adapter_requests.push("a", folder, (None, None), routing, None).form)
+    assert "centroid" not in sent
+    assert (sent["centroids"], sent["encoder"]) == ("[[3, 4]]", "f")
+
+
 def test_examples_are_texts_or_a_file(folder):
     file = folder / "examples.jsonl"
     file.write_text('"x"\n')
     routing = {"examples": file}
     pair = (str(folder / "adapter_config.json"), folder / "adapter_model.safetensors")
-    sent = read_form(requests.push("a", None, pair, routing, None).form)
+    sent = read_form(adapter_requests.push("a", None, pair, routing, None).form)
     assert sent["examples"] == ("examples.jsonl", b'"x"\n')
-    sent = read_form(requests.push("a", folder, (None, None), {"examples": ["x", "y"]}, None).form)
+    sent = read_form(
+        adapter_requests.push("a", folder, (None, None), {"examples": ["x", "y"]}, None).form
+    )
     assert sent["examples"] == '["x", "y"]'
 
 
 def test_an_upload_needs_one_source(folder, tmp_path):
     with pytest.raises(ValueError, match="both 'config' and 'weights'"):
-        requests.push("a", None, (folder, None), {}, None)
+        adapter_requests.push("a", None, (folder, None), {}, None)
     with pytest.raises(ValueError, match="not both"):
-        requests.push("a", folder, (folder, folder), {}, None)
+        adapter_requests.push("a", folder, (folder, folder), {}, None)
     with pytest.raises(FileNotFoundError, match=r"has no adapter_config\.json"):
-        requests.push("a", tmp_path, (None, None), {}, None)
+        adapter_requests.push("a", tmp_path, (None, None), {}, None)
     with pytest.raises(FileNotFoundError):
-        requests.push("a", tmp_path / "none.zip", (None, None), {}, None)
+        adapter_requests.push("a", tmp_path / "none.zip", (None, None), {}, None)
     with pytest.raises(TypeError, match="'centroid'"):
-        requests.push("a", folder, (None, None), {"centroid": [1]}, None)
+        adapter_requests.push("a", folder, (None, None), {"centroid": [1]}, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import loralloy_client
-from loralloy_client import Loralloy, adapter_errors, errors, request_errors
+from loralloy_client import Loralloy, errors
 from tests.engine.test_readme import DEMOS
 from tests.support.archives import tar_gz_of, zip_of
 from tests.support.both_clients import KINDS, client_of
@@ -21,7 +21,7 @@ TWO = {"r8-a": 0.75, "r16": 0.25}
 FOLLOW = {"scope": "token", "stride": 2}
 ASK = {"max_tokens": 6, "temperature": 0.0, "ignore_eos": True}
 
-TOLD = {
+PRINTED = {
     "wait_until_ready": ["\nauto {", "{'r8-c': 0.7, 'r8-d': 0.3}", "\nmixed by auto\n"],
     "client.trace": ["from token 0 {", "}\n"],
     "adapters.push": ["100%", " sums 8 True", "'auto'", "refused: ", "404 adapter_not_found "],
@@ -90,18 +90,18 @@ def test_a_given_mixture_is_applied_and_can_be_given_again(client):
 
 
 def test_policies_are_asked_and_changed_for_one_request(client):
-    said = "computer programs and cooking recipes"
+    text = "computer programs and cooking recipes"
     options = {"top_k": 1}
-    answer = client.complete(said, policy="nearest", **ASK)
+    answer = client.complete(text, policy="nearest", **ASK)
     assert answer.mixture.policy == "nearest"
-    one = client.complete(said, policy="auto", routing=options, **ASK).mixture
+    one = client.complete(text, policy="auto", routing=options, **ASK).mixture
     assert len(one.adapters) == 1
-    routed = client.route(said, policy="auto", routing=options)
+    routed = client.route(text, policy="auto", routing=options)
     assert routed.mixture.adapters == one.adapters
     assert [member.name for member in routed.members] == list(one.adapters)
-    assert routed.text_window == said
+    assert routed.text_window == text
     assert routed.total_ms >= routed.weigh_ms
-    spoken = client.route([{"role": "user", "content": said}], policy="nearest")
+    spoken = client.route([{"role": "user", "content": text}], policy="nearest")
     assert spoken.policy == "nearest"
 
 
@@ -151,9 +151,9 @@ def test_weights_that_follow_the_answer_are_told_and_traced(client):
     with client.complete(
         "one two three", policy="auto", routing=FOLLOW, stream=True, **ASK
     ) as stream:
-        told = [chunk.mixture.token for chunk in stream]
-    assert told == sorted(told)
-    assert told[0] == 0
+        tokens = [chunk.mixture.token for chunk in stream]
+    assert tokens == sorted(tokens)
+    assert tokens[0] == 0
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "tar.gz", "files"])
@@ -163,18 +163,18 @@ def test_an_upload_serves_at_once_and_tells_its_progress(client, good, fresh, tm
     archive.write_bytes(tar_gz_of(members) if form == "tar.gz" else zip_of(members))
     pair = {"config": good / "adapter_config.json", "weights": good / "adapter_model.safetensors"}
     source = {"path": good if form == "folder" else archive} if form != "files" else pair
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     adapter = client.adapters.push(
         fresh,
         **source,
         description="sailing boats on the sea",
-        progress=lambda sent, total: told.append((sent, total)),
+        progress=lambda sent, total: reported.append((sent, total)),
     )
     assert (adapter.id, adapter.rank, adapter.parent) == (fresh, 8, "tiny-llama")
     assert adapter.routing.description == "sailing boats on the sea"
-    sizes = [sent for sent, _ in told]
+    sizes = [sent for sent, _ in reported]
     assert sizes == sorted(set(sizes))
-    assert (sizes[0], sizes[-1]) == (0, told[0][1])
+    assert (sizes[0], sizes[-1]) == (0, reported[0][1])
     assert sizes[-1] > sum(file.stat().st_size for file in source.values() if file.is_file())
     assert client.adapters.get(fresh).digest == adapter.digest
     assert client.models.get(fresh).kind == "adapter"
@@ -228,21 +228,21 @@ def test_the_server_tells_what_it_holds(client, server):
         (lambda c: c.chat("x", model="nope"), errors.ModelNotFound, "model"),
         (
             lambda c: c.chat("x", mixture={"r8-a": -1.0}, stream=True),
-            request_errors.InvalidWeight,
+            errors.InvalidWeight,
             "mixture.adapters.r8-a",
         ),
-        (lambda c: c.complete("x", mixture={}), request_errors.EmptyMixture, "mixture.adapters"),
+        (lambda c: c.complete("x", mixture={}), errors.EmptyMixture, "mixture.adapters"),
         (
             lambda c: c.complete("word " * 600),
-            request_errors.ContextLengthExceeded,
+            errors.ContextLengthExceeded,
             None,
         ),
         (lambda c: c.policies.get("nope"), errors.UnknownPolicy, None),
         (lambda c: c.trace("nope"), errors.TraceNotFound, None),
         (lambda c: c.models.get("nope/../x"), errors.ModelNotFound, "model"),
-        (lambda c: c.route("x", routing={"top_k": 0}), request_errors.InvalidPolicy, None),
-        (lambda c: c.adapters.push("Bad Name", __file__), adapter_errors.InvalidName, None),
-        (lambda c: c.adapters.push("bad", __file__), adapter_errors.MalformedFile, None),
+        (lambda c: c.route("x", routing={"top_k": 0}), errors.InvalidPolicy, None),
+        (lambda c: c.adapters.push("Bad Name", __file__), errors.InvalidName, None),
+        (lambda c: c.adapters.push("bad", __file__), errors.MalformedFile, None),
     ],
 )
 def test_refusals_have_their_class(client, ask, kind, param):
@@ -277,7 +277,7 @@ def test_the_examples_work_as_printed(number, server, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    (expected,) = [told for mark, told in TOLD.items() if mark in text]
+    (expected,) = [line for mark, line in PRINTED.items() if mark in text]
     for one in expected:
         assert one in done.stdout
 

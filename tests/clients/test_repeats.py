@@ -93,20 +93,20 @@ def test_a_removal_is_not_repeated_once_it_was_sent(kind):
 def test_an_upload_is_sent_anew_after_a_refusal(kind, tmp_path):
     archive = tmp_path / "a.zip"
     archive.write_bytes(b"z" * 200_000)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     with (
         scripted(refuses(503, "adapters_busy"), refuses(400, "adapter_malformed")) as server,
         client_of(kind, server.url, retries=FAST) as client,
     ):
         with pytest.raises(errors.InvalidRequest):
-            client.adapters.push("a", archive, progress=lambda *now: told.append(now))
+            client.adapters.push("a", archive, progress=lambda *now: reported.append(now))
         bodies = [body for *_, body in server.seen]
     assert len(bodies) == 2
-    totals = {total for _, total in told}
+    totals = {total for _, total in reported}
     assert totals == {len(bodies[0])} == {len(bodies[1])}
-    assert [sent for sent, _ in told].count(0) == 2
-    assert told[-1][0] == told[-1][1]
-    assert len(told) > 8
+    assert [sent for sent, _ in reported].count(0) == 2
+    assert reported[-1][0] == reported[-1][1]
+    assert len(reported) > 8
     assert "Transfer-Encoding" not in server.seen[0][2]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loralloy_client import Retries, errors
 from loralloy_client._events import ChunkReader, EventReader
 from loralloy_client._retry import Repeat, may_become_ready
-from loralloy_client.models import ChatChunk
+from loralloy_client.generations import ChatChunk
 
 # Streams.
 

@@ -12,9 +12,9 @@ from transformers import AutoTokenizer
 
 from adapters.training.data.templates import TEMPLATES
 from tests.engine.test_exactness import assert_equal
+from tests.reference.peft_mixture import Reference
 from tests.support import running_server
 from tests.support.generation import Ask, generate
-from tests.support.peft_reference import Reference
 from tests.support.running_server import RunningServer
 from tests.support.tiny_llama import BASE_NAME
 

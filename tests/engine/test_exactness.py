@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.reference.peft_mixture import Reference
 from tests.support.generation import Ask, Generated, generate
-from tests.support.peft_reference import Reference
 from tests.support.running_server import RunningServer
 
 TOLERANCE = 1e-4

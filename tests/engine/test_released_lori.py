@@ -9,9 +9,9 @@ import pytest
 
 from adapters.training.methods.lori import extract
 from tests.engine.test_exactness import PROMPT, assert_equal
+from tests.reference.peft_mixture import Reference
 from tests.support.cli import loralloy
 from tests.support.generation import Ask, generate
-from tests.support.peft_reference import Reference
 from tests.support.running_server import RunningServer
 from tests.support.tiny_llama import BASE_NAME, LINEARS, make_adapter
 

@@ -18,7 +18,7 @@ from router.window import RoutingInput
 from server.engine.bank.gates import bank_update
 from tests.reference.decoding import generate, text_of, weigh_by
 from tests.reference.merged import MergedModel
-from tests.support.peft_reference import Reference
+from tests.reference.peft_mixture import Reference
 from tests.support.tiny_llama import TOPICS
 
 NAMES = ("r8-a", "r8-b", "r8-c", "r8-d")

@@ -22,15 +22,18 @@ with atheris.instrument_imports(include=["adapters", "tarfile", "zipfile"]):
     import tarfile
     import zipfile
 
-    from adapters import AdapterError, Limits, place_files, unpack_archive, validate
+    from adapters.archive import place_files, unpack_archive
+    from adapters.errors import AdapterError
     from adapters.files import CONFIG_FILE, WEIGHTS_FILE
     from adapters.format.peft_config import parse_config
     from adapters.format.safetensors_header import read_header
     from adapters.format.strict_json import parse_json_object
+    from adapters.limits import Limits
     from adapters.validation.base_model import read_base_model
+    from adapters.validation.validate import validate
 
 from tests.support import archives
-from tests.support.tiny_llama import BASE_NAME
+from tests.support.tiny_llama import BASE_NAME, small_config
 
 __all__ = ["tarfile", "zipfile"]
 
@@ -48,10 +51,9 @@ class Uploads:
 
     def __init__(self, folder: Path) -> None:
         from peft import LoraConfig, get_peft_model
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import LlamaForCausalLM
 
-        config = LlamaConfig(
-            architectures=["LlamaForCausalLM"],
+        config = small_config(
             hidden_size=8,
             intermediate_size=8,
             num_hidden_layers=1,
@@ -156,7 +158,7 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(uploads.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    told = {
+    settings = {
         "max_total_time": round(60 * options.minutes),
         "max_len": MAX_LENGTH,
         "timeout": HANG_S,
@@ -164,7 +166,7 @@ def main() -> None:
         "print_final_stats": 1,
         "artifact_prefix": f"{corpus}/",
     }
-    flags = [f"-{name}={value}" for name, value in told.items()]
+    flags = [f"-{name}={value}" for name, value in settings.items()]
     atheris.Setup([sys.argv[0], *flags, *options.options, str(corpus)], uploads.take)
     atheris.Fuzz()
 

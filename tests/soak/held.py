@@ -1,4 +1,4 @@
-"""What a name may hold, told from what the server has acknowledged and what it was asked."""
+"""What a name may hold, known from what the server has acknowledged and what it was asked."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Name:
     Attributes:
         name: the name.
         tried: every content that was acknowledged or asked for, the latest last.
-        acknowledged: place in ``tried`` of the latest content that was acknowledged.
+        acknowledged: position in ``tried`` of the latest content that was acknowledged.
     """
 
     name: str
@@ -41,6 +41,6 @@ class Name:
         """What it may hold now: what was acknowledged, or what has been asked for since."""
         return self.since(self.acknowledged)
 
-    def since(self, place: int) -> set[Content]:
-        """All that it may have held since ``acknowledged`` was ``place``."""
-        return set(self.tried[place:])
+    def since(self, position: int) -> set[Content]:
+        """All that it may have held since ``acknowledged`` was ``position``."""
+        return set(self.tried[position:])

@@ -26,17 +26,17 @@ class Reader:
             )
 
     async def _ask(self, name: Name) -> None:
-        place, prompt = name.acknowledged, self._world.random.randrange(len(PROMPTS))
+        position, prompt = name.acknowledged, self._world.random.randrange(len(PROMPTS))
         answer = await self._world.complete(prompt, {"model": name.name})
-        self._judge(answer, name.since(place), prompt, name.name)
+        self._judge(answer, name.since(position), prompt, name.name)
 
     async def _ask_pinned(self, name: Name) -> None:
-        place, prompt = name.acknowledged, self._world.random.randrange(len(PROMPTS))
+        position, prompt = name.acknowledged, self._world.random.randrange(len(PROMPTS))
         if (held := name.content) is None:
             return
         pinned = f"{name.name}@{self._world.digests[held]}"
         answer = await self._world.complete(prompt, {"model": pinned})
-        gone = {None} & name.since(place)
+        gone = {None} & name.since(position)
         self._judge(answer, {held, *gone}, prompt, pinned)
 
     async def _ask_mixture(self, name: Name) -> None:
@@ -44,9 +44,9 @@ class Reader:
         if other is name:
             return
         mixture = {"adapters": {name.name: 0.5, other.name: 0.5}}
-        places = name.acknowledged, other.acknowledged
+        positions = name.acknowledged, other.acknowledged
         answer = await self._world.complete(0, {"model": BASE_NAME, "mixture": mixture})
-        either = name.since(places[0]) | other.since(places[1])
+        either = name.since(positions[0]) | other.since(positions[1])
         expect(answer, 200, 503, *((404,) if None in either else ()))
 
     async def _leave(self, name: Name) -> None:

@@ -2,7 +2,7 @@
 
     python -m tests.support.dying_upload
 
-Reads jobs from standard input, one JSON a line: ``places``, ``base``, ``folders``,
+Reads jobs from standard input, one JSON a line: ``locations``, ``base``, ``folders``,
 ``acknowledged`` and ``step``. Each is done by a fork, which sends itself SIGKILL before the step of
 that number: a file operation, a commit, a change in the object store, or a statement to SQLite.
 What the registry has acknowledged is written to the file ``acknowledged``. Answers with the signal
@@ -22,8 +22,10 @@ from botocore.loaders import create_loader
 from s3fs import S3FileSystem
 from sqlalchemy import Engine, event
 
-from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
+from adapters.validation.base_model import read_base_model
 
 
 def main() -> None:
@@ -49,19 +51,19 @@ def main() -> None:
 
 
 def _upload(job: dict[str, Any]) -> int:
-    places = Locations(**{**job["places"], "root": Path(job["places"]["root"])})
+    locations = Locations(**{**job["locations"], "root": Path(job["locations"]["root"])})
     base = read_base_model(Path(job["base"]), "tiny-llama")
-    registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
+    registry = AdapterRegistry(locations.root, base, Limits(), storage=open_storage(locations))
     # What PostgreSQL does between a statement and its commit is its own affair, and tested there.
-    moments = ("commit",) if places.database_url else ("before_cursor_execute", "commit")
+    moments = ("commit",) if locations.database_url else ("before_cursor_execute", "commit")
     # A copy of what lies in S3 is checked at its next use, whatever of it was flushed.
-    calls = ("rename",) if places.store_url else ("fsync", "rename", "replace")
+    calls = ("rename",) if locations.store_url else ("fsync", "rename", "replace")
     steps = _count_steps(job["step"], moments, calls)
-    with Path(job["acknowledged"]).open("w") as told:
+    with Path(job["acknowledged"]).open("w") as journal:
         for change, folder in zip((registry.add, registry.replace), job["folders"], strict=True):
             adapter, _ = change("sums", Path(folder))
-            told.write(adapter.digest + "\n")
-            told.flush()
+            journal.write(adapter.digest + "\n")
+            journal.flush()
     return steps.made
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import torch
+import transformers
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 
 BASE_NAME = "tiny-llama"
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -15,6 +16,21 @@ CHAT_TEMPLATE = (
     "+ (message['content'] or '') + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+
+def small_config(architecture: str = "LlamaForCausalLM", **sizes: object) -> PreTrainedConfig:
+    """The config of a two-layer decoder with grouped-query attention; ``sizes`` change it."""
+    values: dict[str, object] = {
+        "architectures": [architecture],
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 128,
+        **sizes,
+    }
+    return getattr(transformers, architecture).config_class(**values)
 
 
 def make_base(folder: Path) -> Path:
@@ -37,13 +53,11 @@ def make_base(folder: Path) -> Path:
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
     torch.manual_seed(11)
-    config = LlamaConfig(
+    config = small_config(
         vocab_size=len(fast),
         hidden_size=128,
         intermediate_size=192,
         num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=1024,
         initializer_range=0.08,
         eos_token_id=fast.eos_token_id,

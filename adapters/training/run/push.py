@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 
-from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.training.errors import TrainingError
 from adapters.training.run.run import Finished
+from adapters.upload_form import adapter_files
 
 EXAMPLES = 50
 """So many prompts of the training data go along, for the server to make the centroid from."""
@@ -37,10 +37,7 @@ def push(folder: Path, finished: Finished, title: str, url: str, key: str | None
         "description": f"{title}, {card.task}: {card.data.name}",
         "examples": "\n".join(texts),
     }
-    files = {
-        "config": (folder / CONFIG_FILE).read_bytes(),
-        "file": (folder / WEIGHTS_FILE).read_bytes(),
-    }
+    files = {field: file.read_bytes() for field, file in adapter_files(folder).items()}
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         answer = httpx.post(

@@ -31,7 +31,7 @@ def draw(plotted: Plotted, suffix: str) -> bytes:
     # The last step reaches to the end of the last token.
     edges = [*plotted.starts, plotted.tokens]
     below = [0.0] * len(edges)
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         line = plotted.weights[name]
         above = [low + high for low, high in zip(below, [*line, line[-1]], strict=True)]
         axes.fill_between(
@@ -41,7 +41,7 @@ def draw(plotted: Plotted, suffix: str) -> bytes:
             step="post",
             label=name,
             facecolor=palette[name],
-            hatch="" if name == BASE else _HATCHES[place // len(COLOURS) % len(_HATCHES)],
+            hatch="" if name == BASE else _HATCHES[position // len(COLOURS) % len(_HATCHES)],
             edgecolor="white",
             linewidth=0.5,
         )

@@ -15,5 +15,5 @@ BASE = "base model"
 def colours(names: Iterable[str]) -> dict[str, str]:
     """A colour for each name; after the seventh they come again. The base model is grey."""
     others = [name for name in dict.fromkeys(names) if name != BASE]
-    found = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(others)}
+    found = {name: COLOURS[position % len(COLOURS)] for position, name in enumerate(others)}
     return {**found, BASE: GREY}

@@ -39,7 +39,7 @@ def read_trace(document: object, choice: int) -> Plotted:
         choice: number of the choice.
 
     Raises:
-        ValueError: it is no trace, or has no such choice; the message names the place.
+        ValueError: it is no trace, or has no such choice; the message names the field.
     """
     trace = _object(document, "it")
     if "trace" in trace:
@@ -47,17 +47,17 @@ def read_trace(document: object, choice: int) -> Plotted:
     choices = _list(trace.get("choices"), "'choices'")
     if choice >= len(choices):
         raise ValueError(f"there is no choice {choice}; it has {len(choices)}")
-    place = f"choices[{choice}]"
-    chosen = _object(choices[choice], place)
+    field = f"choices[{choice}]"
+    chosen = _object(choices[choice], field)
     steps = [
-        _step(value, f"{place}.steps[{number}]")
-        for number, value in enumerate(_list(chosen.get("steps"), f"'{place}.steps'"))
+        _step(value, f"{field}.steps[{number}]")
+        for number, value in enumerate(_list(chosen.get("steps"), f"'{field}.steps'"))
     ]
     starts = tuple(start for start, _ in steps)
     if not starts or starts[0] != 0 or any(b <= a for a, b in pairwise(starts)):
-        raise ValueError(f"'{place}.steps' must begin at token 0 and rise")
+        raise ValueError(f"'{field}.steps' must begin at token 0 and rise")
     tokens = chosen.get("tokens")
-    end = starts[-1] + 1 if tokens is None else _count(tokens, f"{place}.tokens")
+    end = starts[-1] + 1 if tokens is None else _count(tokens, f"{field}.tokens")
     kept = [(start, weights) for start, weights in steps if start < end] or steps[:1]
     return _plotted(trace, max(1, end), kept)
 
@@ -97,47 +97,47 @@ def _title(trace: Mapping[str, Any]) -> str:
     return ", ".join(facts)
 
 
-def _step(value: object, place: str) -> tuple[int, dict[str, float]]:
+def _step(value: object, field: str) -> tuple[int, dict[str, float]]:
     """A step's token and its weights, the base model's share among them."""
-    step = _object(value, f"'{place}'")
+    step = _object(value, f"'{field}'")
     weights = {
-        _name(name, f"{place}.weights"): _weight(weight, f"{place}.weights.{name}")
-        for name, weight in _object(step.get("weights"), f"'{place}.weights'").items()
+        _name(name, f"{field}.weights"): _weight(weight, f"{field}.weights.{name}")
+        for name, weight in _object(step.get("weights"), f"'{field}.weights'").items()
     }
-    share = _weight(step.get("base_share", 0.0), f"{place}.base_share")
+    share = _weight(step.get("base_share", 0.0), f"{field}.base_share")
     named = {**weights, BASE: share} if share else weights
-    return _count(step.get("token"), f"{place}.token"), named
+    return _count(step.get("token"), f"{field}.token"), named
 
 
-def _object(value: object, place: str) -> Mapping[str, Any]:
+def _object(value: object, field: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{place} must be an object")
+        raise ValueError(f"{field} must be an object")
     return value
 
 
-def _list(value: object, place: str) -> list[Any]:
+def _list(value: object, field: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{place} must be a list that is not empty")
+        raise ValueError(f"{field} must be a list that is not empty")
     return value
 
 
-def _count(value: object, place: str) -> int:
+def _count(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
-        raise ValueError(f"'{place}' must be a whole number from 0 to {MAX_TOKENS}")
+        raise ValueError(f"'{field}' must be a whole number from 0 to {MAX_TOKENS}")
     return value
 
 
-def _weight(value: object, place: str) -> float:
+def _weight(value: object, field: str) -> float:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not 0 <= value <= MAX_WEIGHT
     ):
-        raise ValueError(f"'{place}' must be a number from 0 to {MAX_WEIGHT}")
+        raise ValueError(f"'{field}' must be a number from 0 to {MAX_WEIGHT}")
     return float(value)
 
 
-def _name(value: object, place: str) -> str:
+def _name(value: object, field: str) -> str:
     if not isinstance(value, str) or NAME_PATTERN.fullmatch(value) is None:
-        raise ValueError(f"'{place}' has something else than a name: {str(value)[:64]!r}")
+        raise ValueError(f"'{field}' holds something other than a name: {str(value)[:64]!r}")
     return value

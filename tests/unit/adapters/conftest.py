@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters import AdapterRegistry, BaseModelShapes, Limits, read_base_model
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
+from adapters.validation.base_model import BaseModelShapes, read_base_model
 
 BASE_NAME = "tiny-llama"
 
@@ -18,33 +20,25 @@ OpenRegistry = Callable[..., AdapterRegistry]
 KINDS = ("sqlite+local", "postgres+local", "sqlite+s3", "postgres+s3")
 
 
-def new_places(storage_kind: str, root: Path, request: pytest.FixtureRequest) -> Locations:
-    """Empty places of one of KINDS; only what they need is started."""
+def new_locations(storage_kind: str, root: Path, request: pytest.FixtureRequest) -> Locations:
+    """Empty locations of one of KINDS; only what they need is started."""
     database, store = storage_kind.split("+")
-    places = Locations(root)
+    locations = Locations(root)
     if database == "postgres":
         url = request.getfixturevalue("postgres").new_database()
-        places = replace(places, database_url=url)
+        locations = replace(locations, database_url=url)
     if store == "s3":
         s3 = request.getfixturevalue("s3")
         url = f"s3://{s3.new_bucket()}/some/prefix"
-        places = replace(places, store_url=url, store_options=s3.options)
-    return places
+        locations = replace(locations, store_url=url, store_options=s3.options)
+    return locations
 
 
 @pytest.fixture(scope="session")
 def tiny_config() -> Any:
-    from transformers import LlamaConfig
+    from tests.support.tiny_llama import small_config
 
-    return LlamaConfig(
-        architectures=["LlamaForCausalLM"],
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=128,
-    )
+    return small_config()
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +93,9 @@ def storage_kind() -> str:
 
 
 @pytest.fixture
-def places(storage_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Locations:
-    """Empty places of that kind."""
-    return new_places(storage_kind, tmp_path / "data", request)
+def locations(storage_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Locations:
+    """Empty locations of that kind."""
+    return new_locations(storage_kind, tmp_path / "data", request)
 
 
 @pytest.fixture
@@ -110,10 +104,10 @@ def open_registry(base: BaseModelShapes) -> Iterator[OpenRegistry]:
     opened: list[AdapterRegistry] = []
 
     def make(
-        places: Locations, base: BaseModelShapes = base, limits: Limits | None = None
+        locations: Locations, base: BaseModelShapes = base, limits: Limits | None = None
     ) -> AdapterRegistry:
-        storage = open_storage(places)
-        opened.append(AdapterRegistry(places.root, base, limits or Limits(), {"auto"}, storage))
+        storage = open_storage(locations)
+        opened.append(AdapterRegistry(locations.root, base, limits or Limits(), {"auto"}, storage))
         return opened[-1]
 
     yield make
@@ -122,16 +116,16 @@ def open_registry(base: BaseModelShapes) -> Iterator[OpenRegistry]:
 
 
 @pytest.fixture
-def registry(places: Locations, open_registry: OpenRegistry) -> AdapterRegistry:
-    return open_registry(places)
+def registry(locations: Locations, open_registry: OpenRegistry) -> AdapterRegistry:
+    return open_registry(locations)
 
 
 @pytest.fixture
 def reopen(
-    places: Locations, open_registry: OpenRegistry, base: BaseModelShapes
+    locations: Locations, open_registry: OpenRegistry, base: BaseModelShapes
 ) -> Callable[..., AdapterRegistry]:
     def make(base: BaseModelShapes = base, limits: Limits | None = None) -> AdapterRegistry:
-        return open_registry(places, base, limits)
+        return open_registry(locations, base, limits)
 
     return make
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from adapters import RESERVED_NAMES, InvalidName, check_name
+from adapters.errors import InvalidName
+from adapters.names import RESERVED_NAMES, check_name
 
 
 @pytest.mark.parametrize("name", ["a", "0", "maths", "my-lora_v1.2", "a" * 64, "a..b"])

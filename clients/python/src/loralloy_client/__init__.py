@@ -18,7 +18,7 @@ from loralloy_client._options import ChatOptions, CompletionOptions, RoutingData
 from loralloy_client._retry import Retries
 from loralloy_client._version import __version__
 from loralloy_client.errors import APIError, LoralloyError
-from loralloy_client.models import (
+from loralloy_client.generations import (
     AppliedMixture,
     ChatChunk,
     ChatCompletion,

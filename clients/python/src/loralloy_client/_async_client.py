@@ -18,7 +18,13 @@ from loralloy_client._config import TIMEOUT_S, Config
 from loralloy_client._options import ChatOptions, CompletionOptions
 from loralloy_client._retry import Retries, may_become_ready
 from loralloy_client.errors import LoralloyError, TimedOut
-from loralloy_client.models import ChatChunk, ChatCompletion, Completion, CompletionChunk, Trace
+from loralloy_client.generations import (
+    ChatChunk,
+    ChatCompletion,
+    Completion,
+    CompletionChunk,
+    Trace,
+)
 from loralloy_client.resources import AuditPage, Health, Ready, Route
 
 if TYPE_CHECKING:

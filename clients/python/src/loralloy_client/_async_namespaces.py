@@ -6,6 +6,7 @@ import asyncio
 import builtins
 from typing import TYPE_CHECKING
 
+from loralloy_client import _adapter_requests as adapter_requests
 from loralloy_client import _policy_requests as policy_requests
 from loralloy_client import _requests as requests
 from loralloy_client._async_connection import AsyncConnection
@@ -47,10 +48,10 @@ class AsyncAdapters:
     async def push(
         self,
         name: str,
-        path: requests.PathOrText | None = None,
+        path: adapter_requests.PathOrText | None = None,
         *,
-        config: requests.PathOrText | None = None,
-        weights: requests.PathOrText | None = None,
+        config: adapter_requests.PathOrText | None = None,
+        weights: adapter_requests.PathOrText | None = None,
         progress: Progress | None = None,
         **routing: Unpack[RoutingData],
     ) -> Adapter:
@@ -72,17 +73,17 @@ class AsyncAdapters:
             InvalidAdapter: it cannot be served; the subclasses say why.
         """
         request = await asyncio.to_thread(
-            requests.push, name, path, (config, weights), routing, progress
+            adapter_requests.push, name, path, (config, weights), routing, progress
         )
         return await self._connection.send(request, Adapter)
 
     async def replace(
         self,
         name: str,
-        path: requests.PathOrText | None = None,
+        path: adapter_requests.PathOrText | None = None,
         *,
-        config: requests.PathOrText | None = None,
-        weights: requests.PathOrText | None = None,
+        config: adapter_requests.PathOrText | None = None,
+        weights: adapter_requests.PathOrText | None = None,
         expected: str | None = None,
         progress: Progress | None = None,
         **routing: Unpack[RoutingData],
@@ -103,7 +104,7 @@ class AsyncAdapters:
             VersionConflict: it has another digest than the expected one.
         """
         request = await asyncio.to_thread(
-            requests.replacement, name, path, (config, weights), routing, progress, expected
+            adapter_requests.replacement, name, path, (config, weights), routing, progress, expected
         )
         return await self._connection.send(request, Adapter)
 
@@ -124,7 +125,7 @@ class AsyncAdapters:
             VersionNotFound: it has no such version.
             VersionConflict: it has another digest than the expected one.
         """
-        request = requests.restoration(name, digest, expected)
+        request = adapter_requests.restoration(name, digest, expected)
         return await self._connection.send(request, Adapter)
 
     async def describe(
@@ -142,12 +143,12 @@ class AsyncAdapters:
             InvalidRouting: ``param`` is the field at fault.
             VersionConflict: it has another digest than the expected one.
         """
-        request = requests.description(name, routing, expected)
+        request = adapter_requests.description(name, routing, expected)
         return await self._connection.send(request, Adapter)
 
     async def remove(self, name: str) -> RemovedAdapter:
         """Remove an adapter, once running requests are done with it."""
-        return await self._connection.send(requests.remove(name), RemovedAdapter)
+        return await self._connection.send(adapter_requests.remove(name), RemovedAdapter)
 
 
 class AsyncPolicies:

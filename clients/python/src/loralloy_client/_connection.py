@@ -18,7 +18,7 @@ from loralloy_client._requests import Request
 from loralloy_client._retry import Retries
 from loralloy_client._wire import arguments
 from loralloy_client.errors import LoralloyError
-from loralloy_client.models import Chunk, Record
+from loralloy_client.generations import Chunk, Record
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -127,8 +127,8 @@ class Connection:
 
     def _try(self, request: Request, *, stream: bool) -> httpx.Response:
         content = None if request.form is None else _pieces(request.form)
-        told = arguments(request, self._config, self._timeout)
-        built = self._http.build_request(**told, content=content)
+        fields = arguments(request, self._config, self._timeout)
+        built = self._http.build_request(**fields, content=content)
         response = self._http.send(built, stream=True)
         if not (stream and response.is_success):
             try:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from loralloy_client._replies import error_in_stream, parsed, record_of
 from loralloy_client.errors import StreamBroken
-from loralloy_client.models import Chunk
+from loralloy_client.generations import Chunk
 
 C = TypeVar("C", bound=Chunk)
 
@@ -46,7 +46,7 @@ class ChunkReader(Generic[C]):
 
     Args:
         kind: what they are.
-        request_id: what each of them is told to belong to.
+        request_id: of the request that each of them answers.
     """
 
     def __init__(self, kind: type[C], request_id: str | None) -> None:
@@ -66,10 +66,10 @@ class ChunkReader(Generic[C]):
             if data == _DONE:
                 self._is_complete = True
                 continue
-            told = parsed(data)
-            if isinstance(told, dict) and "error" in told:
-                raise error_in_stream(told["error"], self._request_id)
-            yield record_of(self._kind, told, self._request_id)
+            event = parsed(data)
+            if isinstance(event, dict) and "error" in event:
+                raise error_in_stream(event["error"], self._request_id)
+            yield record_of(self._kind, event, self._request_id)
 
     def end(self) -> None:
         """The stream has ended.

@@ -10,8 +10,7 @@ from loralloy_client._options import RoutingData
 from loralloy_client._replies import error_in_stream
 from loralloy_client._requests import Request, check_known, get, path_of
 from loralloy_client._retry import Repeat
-from loralloy_client.errors import UnexpectedAnswer
-from loralloy_client.job_errors import JobCancelled
+from loralloy_client.errors import JobCancelled, UnexpectedAnswer
 from loralloy_client.resources import Adapter, Job
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING
 
+from loralloy_client import _adapter_requests as adapter_requests
 from loralloy_client import _policy_requests as policy_requests
 from loralloy_client import _requests as requests
 from loralloy_client._connection import Connection
@@ -46,10 +47,10 @@ class Adapters:
     def push(
         self,
         name: str,
-        path: requests.PathOrText | None = None,
+        path: adapter_requests.PathOrText | None = None,
         *,
-        config: requests.PathOrText | None = None,
-        weights: requests.PathOrText | None = None,
+        config: adapter_requests.PathOrText | None = None,
+        weights: adapter_requests.PathOrText | None = None,
         progress: Progress | None = None,
         **routing: Unpack[RoutingData],
     ) -> Adapter:
@@ -70,16 +71,16 @@ class Adapters:
             AdapterExists: the name has other content.
             InvalidAdapter: it cannot be served; the subclasses say why.
         """
-        request = requests.push(name, path, (config, weights), routing, progress)
+        request = adapter_requests.push(name, path, (config, weights), routing, progress)
         return self._connection.send(request, Adapter)
 
     def replace(
         self,
         name: str,
-        path: requests.PathOrText | None = None,
+        path: adapter_requests.PathOrText | None = None,
         *,
-        config: requests.PathOrText | None = None,
-        weights: requests.PathOrText | None = None,
+        config: adapter_requests.PathOrText | None = None,
+        weights: adapter_requests.PathOrText | None = None,
         expected: str | None = None,
         progress: Progress | None = None,
         **routing: Unpack[RoutingData],
@@ -99,7 +100,9 @@ class Adapters:
             ValueError, OSError, InvalidAdapter: as for ``push``.
             VersionConflict: it has another digest than the expected one.
         """
-        request = requests.replacement(name, path, (config, weights), routing, progress, expected)
+        request = adapter_requests.replacement(
+            name, path, (config, weights), routing, progress, expected
+        )
         return self._connection.send(request, Adapter)
 
     def versions(self, name: str) -> builtins.list[AdapterVersion]:
@@ -119,7 +122,7 @@ class Adapters:
             VersionNotFound: it has no such version.
             VersionConflict: it has another digest than the expected one.
         """
-        request = requests.restoration(name, digest, expected)
+        request = adapter_requests.restoration(name, digest, expected)
         return self._connection.send(request, Adapter)
 
     def describe(
@@ -137,12 +140,12 @@ class Adapters:
             InvalidRouting: ``param`` is the field at fault.
             VersionConflict: it has another digest than the expected one.
         """
-        request = requests.description(name, routing, expected)
+        request = adapter_requests.description(name, routing, expected)
         return self._connection.send(request, Adapter)
 
     def remove(self, name: str) -> RemovedAdapter:
         """Remove an adapter, once running requests are done with it."""
-        return self._connection.send(requests.remove(name), RemovedAdapter)
+        return self._connection.send(adapter_requests.remove(name), RemovedAdapter)
 
 
 class Policies:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from loralloy_client.models import Mixture
+from loralloy_client.generations import Mixture
 
 
 class GenerationOptions(TypedDict, total=False):

@@ -11,9 +11,9 @@ from typing import TypeVar
 import httpx
 from pydantic import ValidationError
 
-from loralloy_client import adapter_errors, errors, job_errors, policy_errors, request_errors
+from loralloy_client import errors
 from loralloy_client.errors import APIError, ConnectionFailed, LoralloyError, UnexpectedAnswer
-from loralloy_client.models import Generated, Record
+from loralloy_client.generations import Generated, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -23,8 +23,7 @@ _FIRST_CLIENT_ERROR, _FIRST_SERVER_ERROR, _BEYOND = 400, 500, 600
 
 BY_CODE: Mapping[str, type[APIError]] = {
     kind.code: kind
-    for module in (errors, request_errors, adapter_errors, policy_errors, job_errors)
-    for kind in vars(module).values()
+    for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, APIError) and kind.code is not None
 }
 
@@ -68,9 +67,9 @@ def record_of(kind: type[R], value: object, request_id: str | None) -> R:
         return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         raise UnexpectedAnswer(
-            f"the answer is no {kind.__name__}: {place or 'all of it'}: {first['msg']}",
+            f"the answer is no {kind.__name__}: {field or 'all of it'}: {first['msg']}",
             request_id=request_id,
         ) from error
 
@@ -83,8 +82,8 @@ def record_in(kind: type[R], response: httpx.Response) -> R:
 def failure_in(response: httpx.Response) -> LoralloyError:
     """The error that a whole answer stands for."""
     status = response.status_code
-    told = parsed(response.content)
-    inside = told.get("error") if isinstance(told, dict) else None
+    body = parsed(response.content)
+    inside = body.get("error") if isinstance(body, dict) else None
     fields = inside if isinstance(inside, dict) else {}
     code = _text(fields.get("code"))
     message = _text(fields.get("message"))
@@ -115,17 +114,17 @@ def error_in_stream(inside: object, request_id: str | None) -> LoralloyError:
 
 def failure_from(error: httpx.RequestError) -> ConnectionFailed | UnexpectedAnswer:
     """Our error for what went wrong on the way, with httpx's as its cause."""
-    place = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
-    said = str(error) or type(error).__name__
+    address = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
+    reason = str(error) or type(error).__name__
     failure: ConnectionFailed | UnexpectedAnswer
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        failure = errors.NotConnected(f"no server answers at {place}: {said}")
+        failure = errors.NotConnected(f"no server answers at {address}: {reason}")
     elif isinstance(error, httpx.TimeoutException):
-        failure = errors.TimedOut(f"{place} took too long: {said}")
+        failure = errors.TimedOut(f"{address} took too long: {reason}")
     elif isinstance(error, httpx.TransportError):
-        failure = errors.ConnectionLost(f"the connection to {place} broke: {said}")
+        failure = errors.ConnectionLost(f"the connection to {address} broke: {reason}")
     else:
-        failure = UnexpectedAnswer(f"the answer of {place} cannot be read: {said}")
+        failure = UnexpectedAnswer(f"the answer of {address} cannot be read: {reason}")
     failure.__cause__ = error
     return failure
 

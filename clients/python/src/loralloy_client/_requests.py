@@ -1,34 +1,28 @@
-"""What each method of the clients sends, as plain values; nothing is sent here."""
+"""What each method of the clients sends, as plain values; nothing is sent here.
+
+The parts that all share, and what is asked of models and of the server itself. Adapters, policies
+and jobs have files of their own.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from os import PathLike
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from loralloy_client._form import Form, Progress
-from loralloy_client._options import ChatOptions, CompletionOptions, RoutingData
+from loralloy_client._form import Form
+from loralloy_client._options import ChatOptions, CompletionOptions
 from loralloy_client._replies import REQUEST_ID
 from loralloy_client._retry import Repeat
-from loralloy_client.models import Mixture
+from loralloy_client.generations import Mixture
 
 READY_S, MIN_WAIT_S = 10.0, 0.1
-CONFIG_FILE, WEIGHTS_FILE, ROUTING_FILE = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "router.json",
-)
 
 Json = Mapping[str, Any]
 Messages = Sequence[Json]
-PathOrText = str | PathLike[str]
 
 _OUTSIDE_THE_BODY = frozenset({"mixture", "extra_body", "request_id", "timeout"})
-_ROUTING_FIELDS = ("description", "examples", "centroids", "encoder")
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,9 @@ def audit(limit: int, before: int | None) -> Request:
 def chat(messages: str | Messages, options: ChatOptions, *, stream: bool) -> Request:
     """A chat; a text stands for one message of the user."""
     check_known(options, ChatOptions.__optional_keys__)
-    said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-    return _generation("/v1/chat/completions", {"messages": said}, options, stream)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    return _generation("/v1/chat/completions", {"messages": list(messages)}, options, stream)
 
 
 def complete(
@@ -91,104 +86,19 @@ def complete(
 ) -> Request:
     """A completion of one text, of several, or of one text's token ids."""
     check_known(options, CompletionOptions.__optional_keys__)
-    said = prompt if isinstance(prompt, str) else list(prompt)
-    return _generation("/v1/completions", {"prompt": said}, options, stream)
+    texts = prompt if isinstance(prompt, str) else list(prompt)
+    return _generation("/v1/completions", {"prompt": texts}, options, stream)
 
 
-def route(said: str | Messages, policy: str | None, routing: Json | None) -> Request:
+def route(text: str | Messages, policy: str | None, routing: Json | None) -> Request:
     """The dry run of a policy."""
     body = {
-        "input": said if isinstance(said, str) else list(said),
+        "input": text if isinstance(text, str) else list(text),
         "policy": policy,
         "routing": None if routing is None else dict(routing),
     }
     given = {name: value for name, value in body.items() if value is not None}
     return Request("POST", "/v1/route", body=given)
-
-
-Pair = tuple[PathOrText | None, PathOrText | None]
-
-
-def push(
-    name: str,
-    path: PathOrText | None,
-    pair: Pair,
-    routing: RoutingData,
-    progress: Progress | None,
-) -> Request:
-    """The upload of a folder, an archive, or a config with its weights.
-
-    Raises:
-        ValueError: both a path and a pair of files are given, or neither.
-        FileNotFoundError: a file is missing.
-    """
-    form = _upload({"name": name}, path, pair, routing, progress)
-    return Request("POST", "/v1/adapters", form=form, repeat=Repeat.UNLESS_SENT)
-
-
-def replacement(
-    name: str,
-    path: PathOrText | None,
-    pair: Pair,
-    routing: RoutingData,
-    progress: Progress | None,
-    expected: str | None,
-) -> Request:
-    """New content for an adapter; errors as in :func:`push`."""
-    form = _upload({}, path, pair, routing, progress)
-    place, headers = path_of("/v1/adapters", name), if_match(expected)
-    return Request("PUT", place, form=form, headers=headers, repeat=Repeat.UNLESS_SENT)
-
-
-def description(name: str, routing: RoutingData, expected: str | None) -> Request:
-    """New routing data for an adapter; None takes away what there was.
-
-    Raises:
-        OSError: the file of examples cannot be read.
-    """
-    check_known(routing, RoutingData.__optional_keys__)
-    body = {
-        key: value.read_text("utf-8") if isinstance(value, Path) else value
-        for key, value in routing.items()
-    }
-    place, headers = path_of("/v1/adapters", name), if_match(expected)
-    return Request("PATCH", place, body=body, headers=headers, repeat=Repeat.UNLESS_SENT)
-
-
-def restoration(name: str, digest: str, expected: str | None) -> Request:
-    """An adapter's way back to an earlier content."""
-    return Request(
-        "POST",
-        path_of("/v1/adapters", name, "restore"),
-        body={"digest": digest},
-        headers=if_match(expected),
-        repeat=Repeat.UNLESS_SENT,
-    )
-
-
-def _upload(
-    texts: dict[str, str],
-    path: PathOrText | None,
-    pair: Pair,
-    routing: RoutingData,
-    progress: Progress | None,
-) -> Form:
-    check_known(routing, RoutingData.__optional_keys__)
-    files = _adapter_files(path, pair)
-    if path is not None and (beside := Path(path) / ROUTING_FILE).is_file():
-        texts |= _routing_beside(beside)
-    for key, value in routing.items():
-        if isinstance(value, Path):
-            texts.pop(key, None)
-            files[key] = value
-        elif value is not None:
-            texts[key] = _as_text(value)
-    return Form(texts, files, progress)
-
-
-def remove(name: str) -> Request:
-    """The removal of an adapter."""
-    return Request("DELETE", path_of("/v1/adapters", name), repeat=Repeat.UNLESS_SENT)
 
 
 def if_match(expected: str | None) -> dict[str, str]:
@@ -217,10 +127,10 @@ def check_known(given: Mapping[str, object], known: frozenset[str]) -> None:
 
 
 def _generation(
-    path: str, said: Json, options: ChatOptions | CompletionOptions, stream: bool
+    path: str, prompt: Json, options: ChatOptions | CompletionOptions, stream: bool
 ) -> Request:
     body = {
-        **said,
+        **prompt,
         **{
             name: value
             for name, value in options.items()
@@ -248,34 +158,3 @@ def _mixture(given: Mixture | Mapping[str, float]) -> Json:
     if isinstance(given, Mixture):
         return {"adapters": given.adapters, "combination": given.combination}
     return {"adapters": dict(given)}
-
-
-def _adapter_files(path: PathOrText | None, pair: Pair) -> dict[str, Path]:
-    config, weights = pair
-    if path is None:
-        if config is None or weights is None:
-            raise ValueError("give a folder or an archive, or both 'config' and 'weights'")
-        return {"config": Path(config), "file": Path(weights)}
-    if config is not None or weights is not None:
-        raise ValueError("give a folder or an archive, or 'config' and 'weights', not both")
-    place = Path(path)
-    if not place.is_dir():
-        return {"archive": place}
-    files = {"config": place / CONFIG_FILE, "file": place / WEIGHTS_FILE}
-    for file in files.values():
-        if not file.is_file():
-            raise FileNotFoundError(f"{place} has no {file.name}; is it a PEFT adapter's folder?")
-    return files
-
-
-def _routing_beside(path: Path) -> dict[str, str]:
-    """What a folder's own routing data say."""
-    document = json.loads(path.read_text("utf-8"))
-    if not isinstance(document, dict):
-        raise ValueError(f"{path} must hold a JSON object")
-    return {name: _as_text(document[name]) for name in _ROUTING_FIELDS if document.get(name)}
-
-
-def _as_text(value: object) -> str:
-    """A field of the form: texts as they are, lists as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)

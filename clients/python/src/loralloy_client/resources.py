@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loralloy_client.models import AppliedMixture, Record
+from loralloy_client.generations import AppliedMixture, Record
 
 
 class Routing(Record):
@@ -60,7 +60,7 @@ class AdapterVersion(Record):
 
 
 class RemovedAdapter(Record):
-    """What is said of an adapter that is gone."""
+    """What the server answers of an adapter that is gone."""
 
     id: str
     digest: str
@@ -93,7 +93,7 @@ class PolicyVersion(Record):
 
 
 class RemovedPolicy(Record):
-    """What is said of a policy that is gone.
+    """What the server answers of a policy that is gone.
 
     Attributes:
         file_version: version of the file's policy of that name, which counts again; None if there

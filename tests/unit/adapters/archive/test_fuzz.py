@@ -13,9 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters import AdapterError, BaseModelShapes, Limits, place_files, unpack_archive, validate
+from adapters.archive import place_files, unpack_archive
+from adapters.errors import AdapterError
 from adapters.format.peft_config import LoraConfigFacts, parse_config
 from adapters.format.safetensors_header import read_header
+from adapters.limits import Limits
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 from tests.support import archives
 from tests.support.broken_adapters import GoodAdapter
 from tests.support.safetensors_bytes import with_header

@@ -6,20 +6,19 @@ from typing import Any
 
 import pytest
 
-from adapters import (
-    AdapterRegistry,
-    BaseModelShapes,
-    InvalidConfig,
-    Limits,
-    RankMismatch,
-    TargetMismatch,
-    UnknownTensor,
-    module_scalings,
-    scalings,
-    validate,
-)
+from adapters.errors import InvalidConfig, RankMismatch, TargetMismatch, UnknownTensor
 from adapters.format.peft_config import LoraConfigFacts
-from adapters.format.peft_format import parse_tensor_name, read_config, targeted_modules
+from adapters.format.peft_format import (
+    module_scalings,
+    parse_tensor_name,
+    read_config,
+    scalings,
+    targeted_modules,
+)
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]
 
@@ -112,8 +111,8 @@ def test_peft_reads_the_stored_form_to_the_same_update(
     ],
 )
 def test_tensor_names(name: str, module: str, factor: str, layer: Any, suffix: Any) -> None:
-    place = parse_tensor_name(name)
-    assert (place.module, place.factor, place.layer, place.suffix) == (
+    tensor = parse_tensor_name(name)
+    assert (tensor.module, tensor.factor, tensor.layer, tensor.suffix) == (
         module,
         factor,
         layer,
@@ -165,12 +164,12 @@ def test_an_order_of_patterns_that_saving_lost_is_refused_rather_than_misread(
 
 
 def test_layers_restrict_suffixes_but_not_full_names_or_regexes() -> None:
-    places = [parse_tensor_name(f"model.layers.{n}.mlp.up_proj.lora_A.weight") for n in (0, 1)]
+    tensors = [parse_tensor_name(f"model.layers.{n}.mlp.up_proj.lora_A.weight") for n in (0, 1)]
 
     def targeted(targets: Any) -> list[int]:
         config = LoraConfigFacts(8, 8, targets, layers_to_transform=(1,))
-        found = targeted_modules(config, places)
-        return [place.layer or 0 for place in places if place.module in found]
+        found = targeted_modules(config, tensors)
+        return [tensor.layer or 0 for tensor in tensors if tensor.module in found]
 
     assert targeted(("up_proj",)) == [1]
     assert targeted(("model.layers.0.mlp.up_proj",)) == [0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters import AdapterRegistry
+from adapters.registry.registry import AdapterRegistry
 
 peft_helper = pytest.importorskip("vllm.lora.peft_helper")
 

@@ -137,8 +137,8 @@ def test_the_table_has_a_line_for_each_pair_and_module() -> None:
 
 def write(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> Path:
     folder.mkdir()
-    told = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], **config}
-    (folder / "adapter_config.json").write_text(json.dumps(told))
+    content = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], **config}
+    (folder / "adapter_config.json").write_text(json.dumps(content))
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
 

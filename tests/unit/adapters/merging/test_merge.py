@@ -107,10 +107,10 @@ def test_a_merge_is_a_valid_adapter_that_tells_what_is_in_it(tmp_path, tiny_base
     ("count", "rule", "message"),
     [
         (1, Rule(), "two adapters or more"),
-        (2, Rule("ties"), "--density says which share"),
+        (2, Rule("ties"), "needs --density, the share that it keeps"),
         (2, Rule("cat", density=0.5), "keeps every entry"),
         (2, Rule("ties", density=1.5), "not 1.5"),
-        (2, Rule("linear", rank=4), "not for linear"),
+        (2, Rule("linear", rank=4), "not with linear"),
     ],
 )
 def test_rules_that_do_not_hold_together_are_refused(tmp_path, three, count, rule, message):
@@ -130,7 +130,7 @@ def test_adapters_that_do_not_fit_each_other_are_refused(tmp_path, tiny_base, th
             merge(weights, rule, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
     (tmp_path / "merged").mkdir()
-    with pytest.raises(CannotMerge, match="is there already"):
+    with pytest.raises(CannotMerge, match="already exists"):
         merge(dict.fromkeys(three, 0.5), Rule(), tmp_path / "merged")
 
 
@@ -156,7 +156,7 @@ def test_the_command_merges(tmp_path, three):
         (["one", "two=0.5"], "write FOLDER=WEIGHT"),
         (["one=nan", "two=0.5"], "write FOLDER=WEIGHT"),
         (["one=1", "one=2"], "one is named twice"),
-        (["one=1", "two=2", "--combination", "average"], "there is no combination 'average'"),
+        (["one=1", "two=2", "--combination", "average"], "unknown combination 'average'"),
         (["one=1", "two=2"], "one: "),
     ],
 )

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters import (
-    AdapterExists,
-    AdapterNotFound,
-    AdapterRegistry,
-    BaseModelShapes,
-    Limits,
-    RoutingData,
-    StorageFailed,
-    VersionConflict,
-    validate,
-)
+from adapters.adapter import RoutingData
+from adapters.errors import AdapterExists, AdapterNotFound, StorageFailed, VersionConflict
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, Storage, open_storage
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 pytestmark = pytest.mark.parametrize("storage_kind", ["postgres+s3"])
 
@@ -26,12 +21,12 @@ pytestmark = pytest.mark.parametrize("storage_kind", ["postgres+s3"])
 @pytest.fixture
 def second(
     registry: AdapterRegistry,
-    places: Locations,
+    locations: Locations,
     open_registry: Callable[..., AdapterRegistry],
     tmp_path: Path,
 ) -> AdapterRegistry:
-    """Another server, on the places of ``registry``."""
-    return open_registry(replace(places, root=tmp_path / "second"))
+    """Another server, on the locations of ``registry``."""
+    return open_registry(replace(locations, root=tmp_path / "second"))
 
 
 def test_what_one_server_changes_the_other_takes_up(
@@ -150,13 +145,13 @@ def test_uploads_of_one_content_under_many_names_at_once(
 
 def test_a_store_belongs_to_one_registry(
     registry: AdapterRegistry,
-    places: Locations,
+    locations: Locations,
     base: BaseModelShapes,
     good_folder: Path,
     tmp_path: Path,
 ) -> None:
     registry.add("sums", good_folder)
-    stranger = replace(places, root=tmp_path / "stranger", database_url=None)
+    stranger = replace(locations, root=tmp_path / "stranger", database_url=None)
     storage: Storage = open_storage(stranger)
     with pytest.raises(StorageFailed, match="another registry"):
         AdapterRegistry(stranger.root, base, Limits(), storage=storage)
@@ -171,7 +166,7 @@ def test_a_database_that_breaks_while_a_content_is_stored_writes_no_record(
     good_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     postgres: object,
-    places: Locations,
+    locations: Locations,
 ) -> None:
     """The lock has gone with the connection, so the content may be collected."""
     put = registry.store.put
@@ -181,7 +176,7 @@ def test_a_database_that_breaks_while_a_content_is_stored_writes_no_record(
         with postgres.connect() as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                [str(places.database_url).rpartition("/")[2]],
+                [str(locations.database_url).rpartition("/")[2]],
             )
         return result
 

@@ -8,11 +8,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from adapters import AdapterRegistry, StorageFailed
 from adapters.database.connection import open_database, sqlite_url
 from adapters.database.tables import metadata
+from adapters.errors import StorageFailed
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations
 from server.access import tables as access_tables
+from server.policies import tables as policy_tables
 
 
 def test_a_database_that_is_none_is_refused_in_one_line(
@@ -36,10 +38,11 @@ def test_tables_of_a_newer_version_are_refused(
 
 @pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+local"])
 def test_the_migrations_make_the_tables_that_are_declared(
-    registry: AdapterRegistry, places: Locations
+    registry: AdapterRegistry, locations: Locations
 ) -> None:
-    assert access_tables.metadata is metadata, "every package's tables stand in one database"
-    engine = open_database(places.database_url or sqlite_url(places.root / "registry.db"))
+    for declared in (access_tables.metadata, policy_tables.metadata):
+        assert declared is metadata, "every package's tables stand in one database"
+    engine = open_database(locations.database_url or sqlite_url(locations.root / "registry.db"))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()

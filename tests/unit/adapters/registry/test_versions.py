@@ -5,15 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters import (
-    AdapterExists,
-    AdapterNotFound,
-    AdapterRegistry,
-    Limits,
-    RoutingData,
-    VersionConflict,
-    VersionNotFound,
-)
+from adapters.adapter import RoutingData
+from adapters.errors import AdapterExists, AdapterNotFound, VersionConflict, VersionNotFound
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 
 EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
 ROUTING = RoutingData(description="sums", centroids=((0.1, -1e-30, 3.0),), encoder="all-minilm")
@@ -115,7 +110,7 @@ def test_old_versions_go(
     assert [version.number for version in registry.versions("sums")] == [4, 3]
     latest = registry.replace("sums", third_folder)[0]
     registry.replace("sums", other_folder)
-    first = registry.by_digest(registry.get("sums").digest)
+    first = registry.get("sums")
     assert {version.digest for version in registry.versions("sums")} == {
         latest.digest,
         first.digest,

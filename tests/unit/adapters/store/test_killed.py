@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.limits import Limits
 from adapters.registry.fsck import check
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
-from tests.unit.adapters.conftest import new_places
+from adapters.validation.base_model import read_base_model
+from tests.unit.adapters.conftest import new_locations
 
 ROOT = Path(__file__).resolve().parents[4]
 pytestmark = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
@@ -40,37 +42,37 @@ def uploader() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def job(places: Locations, base: Path, folders: list[Path], step: int, told: Path) -> str:
+def job(locations: Locations, base: Path, folders: list[Path], step: int, journal: Path) -> str:
     values = {
-        "places": {**asdict(places), "root": str(places.root)},
+        "locations": {**asdict(locations), "root": str(locations.root)},
         "base": str(base),
         "folders": list(map(str, folders)),
         "step": step,
-        "acknowledged": str(told),
+        "acknowledged": str(journal),
     }
     return json.dumps(values) + "\n"
 
 
 def look(
-    places: Locations, base_folder: Path, folders: list[Path], told: Path, postgres: Any
+    locations: Locations, base_folder: Path, folders: list[Path], journal: Path, postgres: Any
 ) -> int:
     """Check what a killed process has left; returns how many of the two changes are there."""
     if postgres is not None:
-        postgres.wait_until_left(places.database_url)
-    acknowledged = told.read_text().split() if told.exists() else []
-    storage = open_storage(places, tidy=False)
+        postgres.wait_until_left(locations.database_url)
+    acknowledged = journal.read_text().split() if journal.exists() else []
+    storage = open_storage(locations, tidy=False)
     left = {finding.kind for finding in check(storage).findings}
     storage.database.dispose()
     assert left <= {"leftover", "unreferenced"}, "nothing that has a name is missing or damaged"
 
     base = read_base_model(base_folder, "tiny-llama")
-    registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
+    registry = AdapterRegistry(locations.root, base, Limits(), storage=open_storage(locations))
     assert registry.problems == []
     versions = [one.digest for one in registry.versions("sums")[::-1]] if registry.all() else []
     assert versions[: len(acknowledged)] == acknowledged, "what was acknowledged is kept"
     assert sorted(registry.store.digests()) == sorted(versions)
     registry.close()
-    storage = open_storage(places, tidy=False)
+    storage = open_storage(locations, tidy=False)
     report = check(storage)
     assert report.findings == (), "every content is whole, and the start has tidied up"
     storage.database.dispose()
@@ -90,12 +92,12 @@ def test_killed_before_any_step(
     postgres = request.getfixturevalue("postgres") if "postgres" in storage_kind else None
     seen: list[int] = []
     for step in itertools.count(1):
-        places = new_places(storage_kind, tmp_path / str(step), request)
-        told = tmp_path / f"told {step}"
-        uploader.stdin.write(job(places, base_folder, folders, step, told))
+        locations = new_locations(storage_kind, tmp_path / str(step), request)
+        journal = tmp_path / f"journal {step}"
+        uploader.stdin.write(job(locations, base_folder, folders, step, journal))
         uploader.stdin.flush()
         answer = json.loads(uploader.stdout.readline())
-        seen.append(look(places, base_folder, folders, told, postgres))
+        seen.append(look(locations, base_folder, folders, journal, postgres))
         if not answer["killed_by"]:
             break
         assert answer["killed_by"] == signal.SIGKILL
@@ -107,28 +109,30 @@ def test_killed_before_any_step(
 LOOP = """
 import json, sys
 from pathlib import Path
-from adapters import AdapterRegistry, Limits, read_base_model
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import read_base_model
 from adapters.registry.storage import Locations, open_storage
 
 job = json.loads(sys.stdin.readline())
-places = Locations(**{**job["places"], "root": Path(job["places"]["root"])})
+locations = Locations(**{**job["locations"], "root": Path(job["locations"]["root"])})
 base = read_base_model(Path(job["base"]), "tiny-llama")
-registry = AdapterRegistry(places.root, base, Limits(), storage=open_storage(places))
+registry = AdapterRegistry(locations.root, base, Limits(), storage=open_storage(locations))
 first, second = map(Path, job["folders"])
-with Path(job["acknowledged"]).open("a") as told:
-    told.write("begun\\n")
-    told.flush()
+with Path(job["acknowledged"]).open("a") as journal:
+    journal.write("begun\\n")
+    journal.flush()
     while True:
         for change, folder in ((registry.replace, second), (registry.replace, first)):
             adapter, _ = change("sums", folder)
-            told.write(f"{adapter.version} {adapter.digest}\\n")
-            told.flush()
+            journal.write(f"{adapter.version} {adapter.digest}\\n")
+            journal.flush()
 """
 
 
 def test_killed_at_random(
     storage_kind: str,
-    places: Locations,
+    locations: Locations,
     base_folder: Path,
     good_folder: Path,
     other_folder: Path,
@@ -137,24 +141,26 @@ def test_killed_at_random(
     request: pytest.FixtureRequest,
 ) -> None:
     base = read_base_model(base_folder, "tiny-llama")
-    open_registry(places, base).add("sums", good_folder)
+    open_registry(locations, base).add("sums", good_folder)
     chance = random.Random(4)
     for turn in range(2):
-        told = tmp_path / f"told {turn}"
+        journal = tmp_path / f"journal {turn}"
         with subprocess.Popen(
             [sys.executable, "-c", LOOP], stdin=subprocess.PIPE, text=True, cwd=ROOT
         ) as process:
-            process.stdin.write(job(places, base_folder, [good_folder, other_folder], 0, told))
+            process.stdin.write(
+                job(locations, base_folder, [good_folder, other_folder], 0, journal)
+            )
             process.stdin.flush()
-            while not told.exists() or not told.read_text():
+            while not journal.exists() or not journal.read_text():
                 assert process.poll() is None
                 time.sleep(0.02)
             time.sleep(chance.random())
             process.kill()
-        registry = open_registry(replace(places, root=places.root), base)
+        registry = open_registry(replace(locations, root=locations.root), base)
         assert registry.problems == []
         now = registry.get("sums")
-        lines = told.read_text().splitlines()
+        lines = journal.read_text().splitlines()
         last = int(lines[-1].split()[0]) if len(lines) > 1 else 0
         assert now.version in ({last, last + 1} if last else {now.version})
         if now.version == last:

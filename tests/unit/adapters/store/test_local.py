@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters import BaseModelShapes, Limits, validate
+from adapters.limits import Limits
 from adapters.store import LocalStore
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 
 def test_the_same_content_is_kept_once_and_left_alone(

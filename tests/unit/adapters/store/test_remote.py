@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from adapters import AdapterRegistry, BaseModelShapes, Limits, MissingFile, StorageFailed, validate
+from adapters.errors import MissingFile, StorageFailed
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
 from adapters.store import AdapterStore
 from adapters.store.remote import RemoteStore
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 
 pytestmark = pytest.mark.parametrize("storage_kind", ["sqlite+s3"])
 WEIGHTS = "adapter_model.safetensors"
@@ -19,25 +23,25 @@ WEIGHTS = "adapter_model.safetensors"
 
 @pytest.fixture
 def digests(
-    places: Locations,
+    locations: Locations,
     base: BaseModelShapes,
     good_folder: Path,
     other_folder: Path,
     third_folder: Path,
 ) -> list[str]:
     """Three contents, put by another machine."""
-    store = open_storage(replace(places, root=places.root.parent / "elsewhere")).store
+    store = open_storage(replace(locations, root=locations.root.parent / "elsewhere")).store
     folders = (good_folder, other_folder, third_folder)
     return [store.put(folder, validate(folder, base, Limits()))[0] for folder in folders]
 
 
 @pytest.fixture
-def bucket(places: Locations, s3: Any) -> Any:
+def bucket(locations: Locations, s3: Any) -> Any:
     """The objects, by their names under the prefix."""
 
     class Objects:
         files = s3.files()
-        prefix = str(places.store_url).removeprefix("s3://")
+        prefix = str(locations.store_url).removeprefix("s3://")
 
         def names(self) -> list[str]:
             return [path.removeprefix(f"{self.prefix}/") for path in self.files.find(self.prefix)]
@@ -51,14 +55,14 @@ def bucket(places: Locations, s3: Any) -> Any:
     return Objects()
 
 
-def opened(places: Locations, **options: Any) -> AdapterStore:
-    return open_storage(replace(places, **options)).store
+def opened(locations: Locations, **options: Any) -> AdapterStore:
+    return open_storage(replace(locations, **options)).store
 
 
 def test_a_content_is_there_once_its_manifest_is(
-    places: Locations, digests: list[str], bucket: Any
+    locations: Locations, digests: list[str], bucket: Any
 ) -> None:
-    store = opened(places)
+    store = opened(locations)
     digest = digests[0]
     assert sorted(digests) == store.digests()
     assert f"blobs/{digest}/manifest.json" in bucket.names()
@@ -77,30 +81,30 @@ def test_a_content_is_there_once_its_manifest_is(
 
 
 def test_what_was_damaged_on_the_way_or_there_is_not_used(
-    places: Locations, digests: list[str], bucket: Any, good_folder: Path, base: BaseModelShapes
+    locations: Locations, digests: list[str], bucket: Any, good_folder: Path, base: BaseModelShapes
 ) -> None:
     digest = digests[0]
     bucket.write(f"blobs/{digest}/{WEIGHTS}", b"something else")
-    store = opened(places)
+    store = opened(locations)
     assert store.has(digest)
     assert not store.is_intact(digest)
     with pytest.raises(MissingFile, match="is damaged"), store.held(digest):
         pass
     assert not store.path(digest).exists()
-    assert list((places.root / "staging").iterdir()) == []
+    assert list((locations.root / "staging").iterdir()) == []
     assert store.put(good_folder, validate(good_folder, base, Limits()))[0] == digest
     assert store.is_intact(digest)
 
 
 def test_copies_are_bounded_and_the_least_recently_used_goes_first(
-    places: Locations, digests: list[str]
+    locations: Locations, digests: list[str]
 ) -> None:
     a, b, c = digests
-    sizes = opened(places).sizes()
-    store = opened(places, cache_bytes=sum(sizes.values()) - 1)
+    sizes = opened(locations).sizes()
+    store = opened(locations, cache_bytes=sum(sizes.values()) - 1)
 
     def copies() -> set[str]:
-        return {entry.name for entry in (places.root / "cache").iterdir()}
+        return {entry.name for entry in (locations.root / "cache").iterdir()}
 
     for digest in (a, b):
         with store.held(digest) as folder:
@@ -112,34 +116,34 @@ def test_copies_are_bounded_and_the_least_recently_used_goes_first(
         pass
     assert copies() == {a, c}
 
-    again = opened(places, cache_bytes=sizes[c])
+    again = opened(locations, cache_bytes=sizes[c])
     with again.held(a) as held, again.held(b):
         assert held.is_dir(), "who uses a copy keeps it, whatever the bound"
         assert copies() == {a, b}
     assert len(copies()) == 1
-    nothing = opened(places, cache_bytes=0)
+    nothing = opened(locations, cache_bytes=0)
     with nothing.held(a) as folder:
         assert (folder / WEIGHTS).is_file()
     assert copies() == set()
 
 
 def test_a_copy_that_was_damaged_here_is_fetched_again(
-    places: Locations, digests: list[str]
+    locations: Locations, digests: list[str]
 ) -> None:
     digest = digests[0]
-    with opened(places).held(digest) as folder:
+    with opened(locations).held(digest) as folder:
         weights = folder / WEIGHTS
         good = weights.read_bytes()
     weights.chmod(0o644)
     weights.write_bytes(b"\0" * len(good))
-    with opened(places).held(digest) as folder:
+    with opened(locations).held(digest) as folder:
         assert (folder / WEIGHTS).read_bytes() == good
 
 
 def test_many_threads_fetch_a_content_once(
-    places: Locations, digests: list[str], monkeypatch: pytest.MonkeyPatch
+    locations: Locations, digests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = opened(places)
+    store = opened(locations)
     fetched: list[str] = []
     download = RemoteStore._download
 
@@ -166,14 +170,14 @@ def test_many_threads_fetch_a_content_once(
 
 
 def test_refusals_of_the_object_store_are_told_in_one_line_without_secrets(
-    places: Locations, s3: Any, good_folder: Path, open_registry: Callable[..., AdapterRegistry]
+    locations: Locations, s3: Any, good_folder: Path, open_registry: Callable[..., AdapterRegistry]
 ) -> None:
-    missing = replace(places, store_url="s3://there-is-no-such-bucket/prefix")
+    missing = replace(locations, store_url="s3://there-is-no-such-bucket/prefix")
     with pytest.raises(StorageFailed, match="bucket"):
         open_registry(missing)
     options = {**s3.options, "endpoint_url": "http://127.0.0.1:1"}
     with pytest.raises(StorageFailed, match="could not open the adapter store") as caught:
-        open_registry(replace(places, store_options=options))
+        open_registry(replace(locations, store_options=options))
     assert s3.options["secret"] not in str(caught.value)
     assert "127.0.0.1" not in str(caught.value)
 

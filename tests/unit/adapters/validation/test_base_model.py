@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapters import KNOWN_ARCHITECTURES, UnsupportedBaseModel, read_base_model
+from adapters.errors import UnsupportedBaseModel
+from adapters.validation.base_model import KNOWN_ARCHITECTURES, read_base_model
 
 
 @pytest.mark.parametrize("architecture", KNOWN_ARCHITECTURES)
@@ -17,20 +18,12 @@ def test_shapes_are_those_of_the_model_itself(
     import torch
     import transformers
 
-    model_class = getattr(transformers, architecture)
-    config = model_class.config_class(
-        architectures=[architecture],
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=128,
-        **sizes,
-    )
+    from tests.support.tiny_llama import small_config
+
+    config = small_config(architecture, num_hidden_layers=3, **sizes)
     config.save_pretrained(tmp_path)
     with torch.device("meta"):
-        model = model_class(config)
+        model = getattr(transformers, architecture)(config)
     shapes = read_base_model(tmp_path, "m")
     assert shapes.num_layers == 3
     assert shapes.architecture == architecture

@@ -9,17 +9,12 @@ from typing import Any
 import pytest
 
 import adapters.errors
-from adapters import (
-    AdapterRegistry,
-    BaseModelShapes,
-    InvalidAdapter,
-    Limits,
-    TooLarge,
-    UnsafeFile,
-    place_files,
-    unpack_archive,
-    validate,
-)
+from adapters.archive import place_files, unpack_archive
+from adapters.errors import InvalidAdapter, TooLarge, UnsafeFile
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 from tests.support import archives
 from tests.support.broken_adapters import BrokenUpload, Files, GoodAdapter, broken_uploads
 

@@ -7,17 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters import (
-    AdapterRegistry,
-    BaseModelShapes,
-    ExtremeWeights,
-    IncompatibleBase,
-    Limits,
-    NonFiniteWeights,
-    RankTooLarge,
-    validate,
-)
+from adapters.errors import ExtremeWeights, IncompatibleBase, NonFiniteWeights, RankTooLarge
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
 from adapters.store.canonical import digest_of
+from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.validate import validate
 from tests.support.safetensors_bytes import RawTensor, parse, serialise
 
 MakeAdapter = Callable[..., tuple[Path, dict[str, float]]]

@@ -1,4 +1,4 @@
-"""``loralloy adapters`` against a server: what is sent, and what is said of the answer."""
+"""``loralloy adapters`` against a server: what is sent, and what is printed of the answer."""
 
 import json
 
@@ -8,11 +8,11 @@ from tests.support.scripted_server import says, scripted
 from tests.unit.server.cli.test_command import fault, loralloy
 
 DIGEST = "0123456789abcdef" * 4
-TOLD = {
+ADAPTER = {
     **{"id": "mine", "version": 2, "rank": 16, "size_bytes": 2048, "digest": DIGEST},
     "routing": {"has_centroid": True},
 }
-SAID = f"mine: version 2, rank 16, 2 KiB, sha256 {DIGEST[:12]}, routed to\n"
+PRINTED = f"mine: version 2, rank 16, 2 KiB, sha256 {DIGEST[:12]}, routed to\n"
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def folder(tmp_path):
 
 
 def test_new_content_is_sent_bound_to_what_was_seen(folder):
-    with scripted(says(TOLD)) as server:
+    with scripted(says(ADAPTER)) as server:
         done = loralloy(
             *("adapters", "replace", "mine", str(folder), "--description", "new"),
             *("--expect", DIGEST, "--url", server.url),
         )
-    assert (done.returncode, done.stdout) == (0, SAID), done.stderr
+    assert (done.returncode, done.stdout) == (0, PRINTED), done.stderr
     ((method, path, headers, body),) = server.seen
     assert (method, path, headers["If-Match"]) == ("PUT", "/v1/adapters/mine", f'"{DIGEST}"')
     assert b"new" in body
@@ -41,9 +41,9 @@ def test_new_content_is_sent_bound_to_what_was_seen(folder):
 
 def test_a_piped_list_cuts_nothing_short():
     name, description = "n" * 64, " ".join(["a long description"] * 10)
-    told = TOLD | {"id": name, "resident": True}
-    told["routing"] = {"has_centroid": True, "description": description}
-    with scripted(says({"data": [told]})) as server:
+    adapter = ADAPTER | {"id": name, "resident": True}
+    adapter["routing"] = {"has_centroid": True, "description": description}
+    with scripted(says({"data": [adapter]})) as server:
         done = loralloy("adapters", "list", "--url", server.url)
     assert done.stdout.splitlines()[1].split() == [
         *(name, "16", "2", "KiB", "yes", "yes"),
@@ -56,14 +56,14 @@ def test_versions_are_listed_and_gone_back_to():
         {"number": 2, "digest": DIGEST, "created": 0},
         {"number": 1, "digest": "f" * 64, "created": 0},
     ]
-    with scripted(says({"data": versions}), says(TOLD)) as server:
+    with scripted(says({"data": versions}), says(ADAPTER)) as server:
         table = loralloy("adapters", "versions", "mine", "--url", server.url).stdout
         done = loralloy("adapters", "restore", "mine", "ffffffff", "--url", server.url)
     assert [row.split() for row in table.splitlines()[1:]] == [
         ["2", "1970-01-01", "00:00", DIGEST],
         ["1", "1970-01-01", "00:00", "f" * 64],
     ]
-    assert done.stdout == SAID
+    assert done.stdout == PRINTED
     listed, restored = server.seen
     assert listed[:2] == ("GET", "/v1/adapters/mine/versions")
     assert restored[:2] == ("POST", "/v1/adapters/mine/restore")
@@ -73,12 +73,12 @@ def test_versions_are_listed_and_gone_back_to():
 def test_routing_data_are_sent_alone(folder, tmp_path):
     examples = tmp_path / "examples.txt"
     examples.write_text("one\ntwo\n")
-    with scripted(says(TOLD)) as server:
+    with scripted(says(ADAPTER)) as server:
         base = ("adapters", "describe", "mine", "--url", server.url)
         loralloy(*base, "--examples", str(examples), "--description", "")
         done = loralloy(*base, "--router", str(folder / "router.json"), "--description", "new")
         nothing = fault(*base)
-    assert done.stdout == SAID
+    assert done.stdout == PRINTED
     assert "--examples" in nothing
     first, second = server.seen
     assert first[:2] == ("PATCH", "/v1/adapters/mine")

@@ -52,9 +52,9 @@ def test_settings_in_effect_are_printed_without_keys(tmp_path):
         *("serve", "--print-config", "--config", str(config), "--api-key", "sesame", "--eager"),
         LORALLOY_LIMITS__MAX_PROMPTS="7",
     )
-    told = json.loads(done.stdout)
-    assert (told["port"], told["limits"]["max_prompts"]) == (9000, 7)
-    assert (told["engine"]["max_loras"], told["engine"]["compile"]) == (5, False)
+    settings = json.loads(done.stdout)
+    assert (settings["port"], settings["limits"]["max_prompts"]) == (9000, 7)
+    assert (settings["engine"]["max_loras"], settings["engine"]["compile"]) == (5, False)
     assert "sesame" not in done.stdout
 
 
@@ -63,7 +63,7 @@ def test_a_server_for_others_needs_a_key():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--dtype", "int3"), "engine.dtype"),
         (("--port", "99999"), "port"),
@@ -74,8 +74,8 @@ def test_a_server_for_others_needs_a_key():
         (("--encoder", "./nonexistent"), "there is no folder"),
     ],
 )
-def test_a_wrong_setting_takes_one_line(tmp_path, arguments, told):
-    assert told in fault("serve", "--port", "0", "--data-dir", str(tmp_path), *arguments)[:400]
+def test_a_wrong_setting_takes_one_line(tmp_path, arguments, message):
+    assert message in fault("serve", "--port", "0", "--data-dir", str(tmp_path), *arguments)[:400]
 
 
 def test_a_taken_port_is_told_before_anything_slow(tmp_path):
@@ -83,16 +83,16 @@ def test_a_taken_port_is_told_before_anything_slow(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        told = fault("serve", "--port", port, "--data-dir", str(tmp_path))
-    assert f"cannot listen on 127.0.0.1:{port}" in told
+        message = fault("serve", "--port", port, "--data-dir", str(tmp_path))
+    assert f"cannot listen on 127.0.0.1:{port}" in message
 
 
 def test_a_data_folder_has_one_server(tmp_path):
     from filelock import FileLock
 
     with FileLock(tmp_path / ".lock"):
-        told = fault("serve", "--port", "0", "--data-dir", str(tmp_path))
-    assert "another server uses the data folder" in told
+        message = fault("serve", "--port", "0", "--data-dir", str(tmp_path))
+    assert "another server uses the data folder" in message
 
 
 def test_policies_are_checked_with_their_lines(tmp_path):

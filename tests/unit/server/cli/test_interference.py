@@ -24,8 +24,8 @@ def test_it_prints_a_line_for_each_pair_and_writes_both_files(tmp_path: Path) ->
         modules = {line["module"] for line in csv.DictReader(lines)}
     assert len(modules) == 1 + 30 * 4
     drawn = picture.read_text()
-    for told in ("maths, code", "updates: |cosine|", "layer"):
-        assert told in drawn
+    for text in ("maths, code", "updates: |cosine|", "layer"):
+        assert text in drawn
     assert "masks of B" not in drawn, "no adapter here is sparse"
 
 
@@ -38,7 +38,9 @@ def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
 
 def test_faults_take_one_line(tmp_path: Path) -> None:
     assert "two adapters or more" in fault("interference", MATHS)
-    assert "no suffix of a picture" in fault("interference", MATHS, CODE, "--plot", "x.txt")
+    assert "x.txt cannot be drawn: its name must end in one of" in fault(
+        "interference", MATHS, CODE, "--plot", "x.txt"
+    )
     assert str(tmp_path) in fault("interference", MATHS, str(tmp_path))
     missing = str(tmp_path / "none" / "x.csv")
     assert "cannot be written" in fault("interference", MATHS, CODE, "--csv", missing)

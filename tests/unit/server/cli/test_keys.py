@@ -17,11 +17,11 @@ def data(tmp_path):
 
 
 def test_a_key_is_printed_once_and_kept_with_what_it_may_do(data):
-    told = (
+    options = (
         *("--adapter", "maths", "--adapter", "team-*", "--note", "for Ann", "--expires", "12h"),
         *("--requests-per-minute", "60", "--max-concurrent", "4"),
     )
-    done = loralloy("keys", "create", *told, "--data-dir", str(data))
+    done = loralloy("keys", "create", *options, "--data-dir", str(data))
     assert done.returncode == 0, done.stderr
     key = done.stdout.strip()
     assert key.startswith(PREFIX)
@@ -50,19 +50,19 @@ def test_keys_are_listed_until_they_are_revoked(data):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("--role", "root"), "no role 'root'"),
-        (("--adapter", "A/b"), "'A/b' can be no adapter's name"),
+        (("--role", "root"), "unknown role 'root'"),
+        (("--adapter", "A/b"), "'A/b' cannot be an adapter's name"),
         (("--role", "admin", "--adapter", "maths"), "cannot be limited"),
-        (("--expires", "soon"), "'soon' is no time"),
-        (("--expires", "999999w"), "is no time"),
-        (("--expires", "2020-01-01"), "has passed"),
+        (("--expires", "soon"), "'soon' is not a time"),
+        (("--expires", "999999w"), "is not a time"),
+        (("--expires", "2020-01-01"), "is in the past"),
         (("--note", "a\nb"), "one line"),
     ],
 )
-def test_a_slip_is_told_in_one_line_and_makes_no_key(data, arguments, told):
-    assert told in fault("keys", "create", *arguments, "--data-dir", str(data))
+def test_a_slip_takes_one_line_and_makes_no_key(data, arguments, message):
+    assert message in fault("keys", "create", *arguments, "--data-dir", str(data))
     assert "no keys" in keys_command(data, "list")
 
 

@@ -68,16 +68,16 @@ BROKEN = [
     (broken(lambda t, c, s: s[1].update(weights={"a": -1})), "steps[1].weights.a"),
     (broken(lambda t, c, s: s[1].update(weights={"a": float("nan")})), "steps[1].weights.a"),
     (broken(lambda t, c, s: s[1].update(weights={"a": 10**400})), "steps[1].weights.a"),
-    (broken(lambda t, c, s: s[1].update(weights={"$x": 1})), "something else than a name"),
+    (broken(lambda t, c, s: s[1].update(weights={"$x": 1})), "something other than a name"),
     (broken(lambda t, c, s: s[1].update(base_share=None)), "steps[1].base_share"),
     (broken(lambda t, c, s: t.update(policy="a\nb")), "policy"),
     (broken(lambda t, c, s: t.update(stride="2")), "stride"),
 ]
 
 
-@pytest.mark.parametrize(("document", "told"), BROKEN, ids=[told for _, told in BROKEN])
-def test_what_is_no_trace_is_told_with_its_place(document, told):
-    with pytest.raises(ValueError, match=re.escape(told)):
+@pytest.mark.parametrize(("document", "message"), BROKEN, ids=[message for _, message in BROKEN])
+def test_what_is_no_trace_is_refused_with_its_field(document, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         read_trace(document, 0)
 
 
@@ -152,7 +152,7 @@ def refused(file: str, **options) -> str:
     return str(caught.value)
 
 
-def test_faults_are_told_and_leave_no_picture(trace_file, monkeypatch):
+def test_faults_take_one_line_and_leave_no_picture(trace_file, monkeypatch):
     folder = trace_file.parent
     monkeypatch.chdir(folder)
     Path("text.json").write_text("{")
@@ -165,7 +165,7 @@ def test_faults_are_told_and_leave_no_picture(trace_file, monkeypatch):
         assert "cannot be read" in refused(unreadable)
     for name in ("text.json", "binary.json", "deep.json"):
         assert refused(name) == f"{name} is not valid JSON"
-    assert "no trace that can be drawn: 'choices' must be" in refused("other.json")
+    assert "not a trace that can be drawn: 'choices' must be" in refused("other.json")
     assert "no choice 7" in refused("trace.json", choice=7)
     for out in ("picture.gif", "picture", ".svg"):
         assert "there are .svg, .png, .pdf" in refused("trace.json", out=Path(out))
@@ -181,6 +181,6 @@ def test_a_fault_takes_one_line():
 
 def test_help_tells_of_traces():
     assert "plot-trace" in loralloy("--help").stdout
-    told = loralloy("chat", "--help").stdout
+    shown = loralloy("chat", "--help").stdout
     for option in ("--trace", "--scope", "--stride"):
-        assert option in told
+        assert option in shown

@@ -1,4 +1,4 @@
-"""``loralloy policies`` against a server: what is sent, and what is said of the answer."""
+"""``loralloy policies`` against a server: what is sent, and what is printed of the answer."""
 
 import json
 
@@ -10,13 +10,13 @@ policies:
   auto: {kind: nearest}
   blend: {kind: softmax, temperature: 0.2, candidates: {exclude: [code]}, window: tail}
 """
-TOLD = {"id": "blend", "kind": "softmax", "version": "1a2b3c4d5e6f"}
+POLICY = {"id": "blend", "kind": "softmax", "version": "1a2b3c4d5e6f"}
 
 
 def test_one_policy_of_a_file_is_sent(tmp_path):
     file = tmp_path / "policies.yaml"
     file.write_text(FILE)
-    with scripted(says(TOLD)) as server:
+    with scripted(says(POLICY)) as server:
         done = loralloy(
             *("policies", "put", "blend", str(file), "--expect", "0123456789ab"),
             *("--url", server.url, "--api-key", "sesame"),
@@ -36,7 +36,7 @@ def test_one_policy_of_a_file_is_sent(tmp_path):
 def test_faults_are_told_before_anything_is_sent(tmp_path):
     file = tmp_path / "policies.yaml"
     file.write_text("policies:\n  blend: {kind: softmax, topk: 2}\n")
-    with scripted(says(TOLD)) as server:
+    with scripted(says(POLICY)) as server:
         wrong = loralloy("policies", "put", "blend", str(file), "--url", server.url)
         file.write_text(FILE)
         missing = loralloy("policies", "put", "blond", str(file), "--url", server.url)
@@ -47,15 +47,15 @@ def test_faults_are_told_before_anything_is_sent(tmp_path):
 
 
 def test_what_is_there_is_listed_and_shown():
-    listed = {"data": [{**TOLD, "source": "api", "description": None}]}
-    with scripted(says(listed), says(TOLD)) as server:
+    listed = {"data": [{**POLICY, "source": "api", "description": None}]}
+    with scripted(says(listed), says(POLICY)) as server:
         table = loralloy("policies", "list", "--url", server.url).stdout
         shown = loralloy("policies", "show", "blend", "--url", server.url).stdout
         loralloy("policies", "show", "blend", "--versions", "--url", server.url)
     assert ["blend", "softmax", "1a2b3c4d5e6f", "api"] in [
         row.split() for row in table.splitlines()
     ]
-    assert json.loads(shown) == TOLD
+    assert json.loads(shown) == POLICY
     assert [path for _, path, _, _ in server.seen[1:]] == [
         "/v1/policies/blend",
         "/v1/policies/blend/versions",
@@ -65,8 +65,8 @@ def test_what_is_there_is_listed_and_shown():
 def test_a_removal_says_what_counts_again():
     answers = ({"file_version": None}, {"file_version": "aabbccddeeff"})
     with scripted(*map(says, answers), refuses(409, "policy_not_removable")) as server:
-        said = [loralloy("policies", "remove", "blend", "--url", server.url) for _ in range(3)]
-    assert said[0].stdout == "blend: removed\n"
-    assert said[1].stdout == "blend: removed; the file's counts again, version aabbccddeeff\n"
-    assert (said[2].returncode, said[2].stderr) == (1, "error: no (policy_not_removable)\n")
+        done = [loralloy("policies", "remove", "blend", "--url", server.url) for _ in range(3)]
+    assert done[0].stdout == "blend: removed\n"
+    assert done[1].stdout == "blend: removed; the file's counts again, version aabbccddeeff\n"
+    assert (done[2].returncode, done[2].stderr) == (1, "error: no (policy_not_removable)\n")
     assert {method for method, *_ in server.seen} == {"DELETE"}

@@ -54,11 +54,11 @@ def painted(terminal: bool, *pieces: tuple[str, dict, int]) -> tuple[str, str]:
 
 
 def test_each_piece_has_its_leaders_colour_and_the_text_is_whole():
-    said = ["  Two", " and [bold]\n", "\n", "", "three" * 10, "."]
+    texts = ["  Two", " and [bold]\n", "\n", "", "three" * 10, "."]
     led = [MATHS, CODE, CODE, MATHS, MATHS, CODE]
-    pieces = [(text, mixture(weights), 1) for text, weights in zip(said, led, strict=True)]
+    pieces = [(text, mixture(weights), 1) for text, weights in zip(texts, led, strict=True)]
     raw, legend = painted(True, *pieces)
-    assert re.sub(r"\x1b\[[\d;]*m", "", raw) == "".join(said)
+    assert re.sub(r"\x1b\[[\d;]*m", "", raw) == "".join(texts)
     colour = {
         name: "38;2;" + ";".join(str(int(code[i : i + 2], 16)) for i in (1, 3, 5))
         for name, code in zip(("maths", "code"), COLOURS[:2], strict=True)
@@ -88,10 +88,10 @@ def test_without_colours_names_stand_in_the_text():
 
 
 def chunk(text: str, *weights: dict[str, float], start: int = 0) -> dict:
-    told = {"mixture": {**mixture(weights[0]), "policy": None, "token": start}}
+    fields = {"mixture": {**mixture(weights[0]), "policy": None, "token": start}}
     if len(weights) > 1:
-        told["mixtures"] = [step(start + n, each) for n, each in enumerate(weights)]
-    return {**told, "choices": [{"index": 0, "delta": {"content": text}}]}
+        fields["mixtures"] = [step(start + n, each) for n, each in enumerate(weights)]
+    return {**fields, "choices": [{"index": 0, "delta": {"content": text}}]}
 
 
 CHUNKS = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from adapters import read_base_model
 from adapters.limits import Limits
+from adapters.validation.base_model import read_base_model
 from router.encoders import make_encoder
 from server.sources.address import parse_source
 from server.sources.download import open_web

@@ -8,7 +8,9 @@ import httpx
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from adapters import AdapterRegistry, BaseModelShapes, Limits
+from adapters.limits import Limits
+from adapters.registry.registry import AdapterRegistry
+from adapters.validation.base_model import BaseModelShapes
 from router.centroids.index import CentroidIndex
 from router.encoders import Encoder
 from router.policies.config import default_policies

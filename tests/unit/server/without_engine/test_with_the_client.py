@@ -3,14 +3,16 @@
 import pytest
 
 from loralloy_client import Loralloy
-from loralloy_client.adapter_errors import InvalidRouting
-from loralloy_client.errors import UnknownPolicy, VersionConflict, VersionNotFound
-from loralloy_client.policy_errors import (
+from loralloy_client.errors import (
+    InvalidPolicy,
+    InvalidRouting,
     PolicyNameTaken,
     PolicyNotRemovable,
     PolicyVersionConflict,
+    UnknownPolicy,
+    VersionConflict,
+    VersionNotFound,
 )
-from loralloy_client.request_errors import InvalidPolicy
 from tests.support.bare_server import ADMIN
 
 BLEND = {"kind": "softmax", "temperature": 0.2}

@@ -14,7 +14,7 @@ Unavailable
 └── TooManyJobs              as many jobs as are kept have not ended
 """
 
-from loralloy_client.errors import Conflict, NotFound, PermissionDenied, Unavailable
+from loralloy_client.errors.base import Conflict, NotFound, PermissionDenied, Unavailable
 
 
 class SourceNotAllowed(PermissionDenied):

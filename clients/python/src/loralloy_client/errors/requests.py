@@ -10,7 +10,7 @@ InvalidRequest
 └── all others of this module
 """
 
-from loralloy_client.errors import InvalidRequest
+from loralloy_client.errors.base import InvalidRequest
 
 
 class MalformedJson(InvalidRequest):

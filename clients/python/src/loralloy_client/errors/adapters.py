@@ -9,7 +9,7 @@ InvalidRequest
     └── all others of this module
 """
 
-from loralloy_client.errors import BodyTooLarge, InvalidRequest
+from loralloy_client.errors.base import BodyTooLarge, InvalidRequest
 
 
 class InvalidName(InvalidRequest):

@@ -1,32 +1,4 @@
-"""What can go wrong with a request, as one tree of errors.
-
-    LoralloyError
-    ├── ConnectionFailed         no answer came
-    │   ├── NotConnected             no connection: nothing was sent
-    │   ├── ConnectionLost           it broke while sending or receiving
-    │   └── TimedOut                 it took too long
-    ├── UnexpectedAnswer         an answer that no Loralloy server gives
-    ├── StreamBroken             a stream ended before its end
-    └── APIError                 the server refused, or failed
-        ├── InvalidRequest           400: a field has no sensible value; more of it in
-        │                            loralloy_client.request_errors and .adapter_errors;
-        │                            of sources and jobs all are in .job_errors
-        ├── Unauthorized             401
-        ├── PermissionDenied         403: ActionDenied, CrossOrigin
-        ├── NotFound                 404: model, adapter, policy, trace
-        ├── MethodNotAllowed         405
-        ├── BodyTooSlow              408
-        ├── Conflict                 409: AdapterExists; more in loralloy_client.policy_errors
-        ├── PreconditionFailed       412: somebody else has changed it: VersionConflict
-        ├── BodyTooLarge             413
-        ├── UnsupportedMediaType     415
-        ├── ServerFailed             500
-        ├── NotSupported             501
-        └── Unavailable              503: try again later
-
-Classes have the names that the server gives them. Which one an error gets is decided by its
-``code``, which is stable; of a code that this version does not know, by its status.
-"""
+"""The root of all errors, one class for each status, and the general ones below it."""
 
 
 class LoralloyError(Exception):

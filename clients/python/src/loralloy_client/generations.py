@@ -1,4 +1,4 @@
-"""What the server says, as typed values.
+"""What was generated, and by which mixture, as typed values.
 
 Keys that this version does not know are kept, and can be read as attributes too.
 """
@@ -117,7 +117,7 @@ class ToolCall(Record):
 
 
 class Message(Record):
-    """What the model said."""
+    """What the model wrote."""
 
     role: str
     content: str | None = None

@@ -1,4 +1,4 @@
-"""The reference: transformers and PEFT on the same weights, one forward pass over the whole text.
+"""Mixtures as transformers and PEFT compute them: one forward pass over the whole text.
 
 Nothing of the engine's arithmetic is used here. ``cat`` and ``linear`` are PEFT's own
 ``add_weighted_adapter``; ``linear_peft04`` (PEFT up to 0.6, which today's PEFT no longer has) is

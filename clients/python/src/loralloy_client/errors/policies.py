@@ -6,10 +6,10 @@ Conflict
 PreconditionFailed
 └── PolicyVersionConflict    somebody else has changed it meanwhile
 
-What can be wrong with its options is InvalidPolicy, in loralloy_client.request_errors.
+What can be wrong with its options is InvalidPolicy, in .requests.
 """
 
-from loralloy_client.errors import Conflict, PreconditionFailed
+from loralloy_client.errors.base import Conflict, PreconditionFailed
 
 
 class PolicyNameTaken(Conflict):
