@@ -108,8 +108,8 @@ class View:
         decide = None if most is None else most + 1
         if len(names) == len(self.snapshot.names):
             return self.snapshot.scores(embedding, most=decide).cosines
-        place = {name: position for position, name in enumerate(self.snapshot.names)}
-        among = [place[name] for name in names]
+        positions = {name: position for position, name in enumerate(self.snapshot.names)}
+        among = [positions[name] for name in names]
         return self.snapshot.scores(embedding, among, decide).cosines
 
 

@@ -54,11 +54,11 @@ class Reweighing:
         to the last bit. A fallback adapter takes one of the places.
         """
         fallback = config.fallback if view.has(config.fallback) else None
-        places = limit if limit is None or fallback is None else max(1, limit - 1)
-        kept = tuple(names[place] for place in heaviest(scores, places))
+        most = limit if limit is None or fallback is None else max(1, limit - 1)
+        kept = tuple(names[position] for position in heaviest(scores, most))
         needed = (*kept, fallback) if fallback is not None and fallback not in kept else kept
         entries = {name: view.snapshot.entries[name] for name in needed}
-        return cls(policy, config, kept, built(entries), places)
+        return cls(policy, config, kept, built(entries), most)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -78,8 +78,8 @@ class Reweighing:
     def mixtures(self, embeddings: Sequence[npt.NDArray[np.floating] | None]) -> list[Mixture]:
         """The mixtures for embeddings [d], each as if it were alone; None for nothing to embed."""
         view = View(self.snapshot)
-        said = [embedding for embedding in embeddings if embedding is not None]
-        chosen = iter(self._chosen(view, np.stack(said)) if said else ())
+        spoken = [embedding for embedding in embeddings if embedding is not None]
+        chosen = iter(self._chosen(view, np.stack(spoken)) if spoken else ())
         return [
             mixture_of(
                 choose(self.config, self.names, None, self.limit) if one is None else next(chosen),

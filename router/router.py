@@ -167,7 +167,7 @@ class Router:
         config = self.policy(policy)
         if overrides is not None:
             config = overridden(config, overrides)
-        said = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
+        prompt = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
         view = View(self.index.snapshot, visible)
         if overrides is not None and overrides.candidates is not None:
             view.require_scored(overrides.candidates.include or (), policy)
@@ -175,7 +175,7 @@ class Router:
         started = perf_counter()
         embedding, text = None, ""
         if names and config.needs == "scores":
-            embedding, text = _embed(said, config, self.encoder_for(config, policy))
+            embedding, text = _embed(prompt, config, self.encoder_for(config, policy))
         embedded = perf_counter()
         most = self._max_members
         scores = None if embedding is None else view.scores(embedding, names, most)
@@ -185,7 +185,7 @@ class Router:
             mixture = mixture_of(choice, view, config, policy)
         else:  # by what the workers weigh with, so that they begin where the server does
             reweighing = Reweighing.over(view, names, scores, config, policy, most)
-            following = Following(reweighing, said)
+            following = Following(reweighing, prompt)
             choice, mixture = reweighing.chosen(embedding)
         return RouteDecision(
             mixture=mixture,
@@ -201,9 +201,9 @@ class Router:
 
 
 def _embed(
-    said: RoutingInput, config: PolicyConfig, encoder: Encoder
+    prompt: RoutingInput, config: PolicyConfig, encoder: Encoder
 ) -> tuple[npt.NDArray[np.float32] | None, str]:
     """The embedding [d] of the policy's window and its text; None if nothing is said."""
-    parts = stretches(said, config.window, encoder)
+    parts = stretches(prompt, config.window, encoder)
     embedding = embedding_of(parts, encoder) if parts else None
     return embedding, "\n".join(parts)

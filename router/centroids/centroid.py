@@ -58,10 +58,10 @@ def centroids(encoder: Encoder, texts: Sequence[str], count: int | None = None) 
 
 def _embedded(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """Embeddings [n, d] of the texts that are not blank."""
-    said = [text for text in texts if text.strip()]
-    if not said:
+    spoken = [text for text in texts if text.strip()]
+    if not spoken:
         raise NoExamples("a centroid needs at least one example text that is not blank")
-    remaining = iter(said)
+    remaining = iter(spoken)
     batches = iter(lambda: list(islice(remaining, BATCH_SIZE)), [])
     return np.concatenate([encoder.encode(batch) for batch in batches])
 

@@ -70,18 +70,18 @@ class _Job:
         ends = np.cumsum([part.shape[1] for part in parts])
         self.result = np.empty(int(ends[-1]), np.float32)
         self.helping = Lock()
-        places = np.split(self.result, ends[:-1])
-        self._left = list(zip(parts, places, strict=True))
+        slices = np.split(self.result, ends[:-1])
+        self._left = list(zip(parts, slices, strict=True))
         self._vector = vector
 
     def work(self) -> None:
         """Do what nobody has begun."""
         while self._left:
             try:
-                part, place = self._left.pop()
+                part, out = self._left.pop()
             except IndexError:  # the other was quicker
                 return
-            np.dot(self._vector, part, out=place)
+            np.dot(self._vector, part, out=out)
 
 
 @cache

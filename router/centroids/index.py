@@ -96,7 +96,7 @@ class IndexSnapshot:
         """
         names, digests = self.names, self.digests
         if among is not None:
-            names, digests = (tuple(of[place] for place in among) for of in (names, digests))
+            names, digests = (tuple(of[position] for position in among) for of in (names, digests))
         if not names or 0 in embedding.shape[:-1]:
             return Scores(names, digests, np.empty((*embedding.shape[:-1], len(names))))
         width = self.width
@@ -122,7 +122,7 @@ class IndexSnapshot:
         if most is not None and most < len(cosines):
             last = np.partition(cosines, -most)[-most]
             near = np.flatnonzero(cosines >= last - 2 * noise(self.width))
-        entries = {names[place]: self.entries[names[place]] for place in near}
+        entries = {names[position]: self.entries[names[position]] for position in near}
         exact = built(entries, few=True).scores(row).as_dict()
         cosines[near] = [exact[name] for name in entries]
 

@@ -79,9 +79,9 @@ def softmax(logits: Vector, most: int | None = None) -> Vector:
     are or where they stand.
     """
     weights: Vector = np.zeros(logits.shape)
-    for place in np.ndindex(logits.shape[:-1]):
-        row = logits[place]
+    for position in np.ndindex(logits.shape[:-1]):
+        row = logits[position]
         kept = heaviest(row, most)
         powers = [math.exp(logit) for logit in (row[kept] - row.max()).tolist()]
-        weights[(*place, kept)] = np.array(powers) / math.fsum(powers)
+        weights[(*position, kept)] = np.array(powers) / math.fsum(powers)
     return weights
