@@ -6,7 +6,7 @@ What serves requests is put together here, and lives on ``app.state.parts``.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -102,7 +102,14 @@ async def create_app(
         decode=decoder(engine.model_path),
         traces=trace_store,
     )
-    app = _layered(settings, access, catalogue, collaborators)
+    app: FastAPI = DocumentedApp(
+        title="Loralloy",
+        version=_version(),
+        description="One base model, many adapters, every request its own mixture.",
+        redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=layers(access, collaborators, lambda: app.router.routes),
+    )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
     for module in OWN_MODULES:
@@ -129,30 +136,28 @@ async def create_app(
     return app
 
 
-def _layered(
-    settings: Settings, access: Access, catalogue: Catalogue, collaborators: Collaborators
-) -> FastAPI:
-    """The app with our layers and no routes yet."""
-    app: FastAPI = DocumentedApp(
-        title="Loralloy",
-        version=_version(),
-        description="One base model, many adapters, every request its own mixture.",
-        redirect_slashes=False,
-        lifespan=lifespan,
-        middleware=[
-            Middleware(
-                Guard,
-                callers=access.callers,
-                limiter=access.limiter,
-                limits=settings.limits,
-                routes=lambda: app.router.routes,
-            ),
-            Middleware(ErrorShape),
-            Middleware(TokeniseMiddleware, catalogue=catalogue),
-            Middleware(GenerationMiddleware, collaborators=collaborators),
-        ],
-    )
-    return app
+def layers(
+    access: Access, collaborators: Collaborators, routes: Callable[[], Iterable[BaseRoute]]
+) -> list[Middleware]:
+    """What stands around the routes, from the outside in.
+
+    Args:
+        access: who may do what.
+        collaborators: what a generation needs.
+        routes: gives the app's routes, once it has them.
+    """
+    return [
+        Middleware(
+            Guard,
+            callers=access.callers,
+            limiter=access.limiter,
+            limits=collaborators.limits,
+            routes=routes,
+        ),
+        Middleware(ErrorShape),
+        Middleware(TokeniseMiddleware, catalogue=collaborators.catalogue),
+        Middleware(GenerationMiddleware, collaborators=collaborators),
+    ]
 
 
 def upload_limits(settings: Settings) -> Limits:

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI, Request
-from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from adapters.limits import Limits
@@ -27,13 +26,12 @@ from server.access.key_refresh import KeyRefresh
 from server.access.keys import Quota
 from server.access.limits import Limiter
 from server.access.rows import KeyRows
+from server.app import layers
 from server.catalogue.catalogue import Catalogue
-from server.edge.error_shape import ErrorShape, handle_errors
-from server.edge.guard import Guard
+from server.edge.error_shape import handle_errors
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import current_plan
-from server.generation.middleware import Collaborators, GenerationMiddleware
-from server.generation.tokenise import TokeniseMiddleware
+from server.generation.middleware import Collaborators
 from server.metrics import Metrics
 from server.policies.catalogue import PolicyCatalogue
 from server.policies.registry import PolicyRegistry
@@ -177,21 +175,9 @@ def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
         await parts.residency.close()
         parts.catalogue.registry.close()
 
-    access = parts.access
     app: FastAPI = FastAPI(
         lifespan=lifespan,
-        middleware=[
-            Middleware(
-                Guard,
-                callers=access.callers,
-                limiter=access.limiter,
-                limits=LimitSettings(),
-                routes=lambda: app.router.routes,
-            ),
-            Middleware(ErrorShape),
-            Middleware(TokeniseMiddleware, catalogue=parts.catalogue),
-            Middleware(GenerationMiddleware, collaborators=collaborators),
-        ],
+        middleware=layers(parts.access, collaborators, lambda: app.router.routes),
     )
     for path in ("/v1/completions", "/tokenize"):
         app.add_api_route(path, _echo, methods=["POST"])

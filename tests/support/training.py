@@ -1,13 +1,16 @@
 """Small runs of the training commands, and what the bundled recipes are for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 
 from adapters.training import command
 from adapters.training.methods import METHODS
 from adapters.training.plan.recipe_file import BUNDLED
+from adapters.training.run import progress
 
 Train = Callable[..., int]
 
@@ -31,6 +34,21 @@ def trainer(base: Path, data: Path) -> Train:
         return command.main(method, [*settings, *fixed, *further])
 
     return run
+
+
+@contextmanager
+def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Press Ctrl-C, within the block, once this step of a run has been logged."""
+    logged = progress.StepReport.on_log
+
+    def then_stop(self, args, state, control, logs=None, **rest):
+        logged(self, args, state, control, logs, **rest)
+        if state.global_step == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.StepReport, "on_log", then_stop)
+        yield
 
 
 def methods_of(recipe: str) -> list[str]:

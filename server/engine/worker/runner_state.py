@@ -3,13 +3,16 @@
 Each is made on first use, so that no moment of vLLM's start has to be hooked for it.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from server.engine.bank.punica import GatedPunica
 from server.engine.worker.gate_log import LOG_ATTRIBUTE
 from server.engine.worker.reweigher import Reweigher
 from server.engine.worker.slot_table import SlotTable
 from server.engine.worker.staging import Staging
+
+Part = TypeVar("Part")
 
 
 def bank_of(runner: Any) -> GatedPunica:
@@ -28,31 +31,27 @@ def bank_of(runner: Any) -> GatedPunica:
 
 def slot_table(runner: Any) -> SlotTable:
     """The runner's slot table."""
-    found = getattr(runner, "loralloy_slots", None)
-    if not isinstance(found, SlotTable):
-        found = SlotTable()
-        runner.loralloy_slots = found
-    return found
+    return _made_once(runner, "loralloy_slots", SlotTable)
 
 
 def staging(runner: Any) -> Staging:
     """The runner's staging."""
-    found = getattr(runner, "loralloy_staging", None)
-    if not isinstance(found, Staging):
-        found = Staging(runner.lora_manager)
-        runner.loralloy_staging = found
-    return found
+    return _made_once(runner, "loralloy_staging", lambda: Staging(runner.lora_manager))
 
 
 def reweigher(runner: Any) -> Reweigher:
     """The runner's reweigher."""
-    found = getattr(runner, "loralloy_reweigher", None)
-    if not isinstance(found, Reweigher):
-        found = Reweigher()
-        runner.loralloy_reweigher = found
-    return found
+    return _made_once(runner, "loralloy_reweigher", Reweigher)
 
 
 def gate_logs(runner: Any) -> int:
     """How many of the runner's requests have a gate log."""
     return sum(hasattr(state, LOG_ATTRIBUTE) for state in runner.requests.values())
+
+
+def _made_once(runner: Any, attribute: str, make: Callable[[], Part]) -> Part:
+    """What the runner has under an attribute, which is ours alone."""
+    if not hasattr(runner, attribute):
+        setattr(runner, attribute, make())
+    part: Part = getattr(runner, attribute)
+    return part

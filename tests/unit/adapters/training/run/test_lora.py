@@ -11,10 +11,10 @@ from adapters.limits import Limits
 from adapters.training.data.examples import encode_all, read_examples
 from adapters.training.data.order import draw_batches
 from adapters.training.evaluation.heldout_loss import response_losses
-from adapters.training.run import progress
 from adapters.training.run.card import Card
 from adapters.validation.base_model import read_base_model
 from adapters.validation.validate import validate
+from tests.support.training import interrupted_at
 
 
 def _log(folder):
@@ -64,15 +64,7 @@ def test_adapter_is_valid_and_carries_its_card(tmp_path, train, tiny_base, maths
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path, train, monkeypatch):
     assert train(tmp_path / "whole") == 0
-    logged = progress.StepReport.on_log
-
-    def stop_at_four(self, args, state, control, logs=None, **rest):
-        logged(self, args, state, control, logs, **rest)
-        if state.global_step == 4:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(progress.StepReport, "on_log", stop_at_four)
+    with interrupted_at(4, monkeypatch):
         assert train(tmp_path / "broken") == 130
     assert not (tmp_path / "broken" / "adapter_model.safetensors").exists()
     assert train(tmp_path / "broken", "--resume") == 0

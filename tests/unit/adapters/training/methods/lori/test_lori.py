@@ -19,11 +19,11 @@ from adapters.training.methods.lori.frozen import freeze_a
 from adapters.training.methods.lori.mask_files import read_masks, write_masks
 from adapters.training.methods.lori.masked import MaskedLinear, mask_b
 from adapters.training.recipe import Recipe
-from adapters.training.run import progress
 from adapters.training.run.base_model import load_base
 from adapters.training.run.card import Card
 from adapters.validation.base_model import read_base_model
 from adapters.validation.validate import validate
+from tests.support.training import interrupted_at
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -156,15 +156,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ):
     settings = {"mask": half} if method == "lori_s" else {}
     assert train(tmp_path / "whole", method=method, **settings) == 0
-    logged = progress.StepReport.on_log
-
-    def stop_at_four(self, args, state, control, logs=None, **rest):
-        logged(self, args, state, control, logs, **rest)
-        if state.global_step == 4:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(progress.StepReport, "on_log", stop_at_four)
+    with interrupted_at(4, monkeypatch):
         assert train(tmp_path / "broken", method=method, **settings) == 130
     assert train(tmp_path / "broken", "--resume", method=method, **settings) == 0
     resumed = weights(tmp_path / "broken")
