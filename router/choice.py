@@ -10,11 +10,8 @@ from router.centroids.index import IndexSnapshot
 from router.errors import NoCandidates, NoCentroid, UnknownAdapterInPolicy
 from router.mixture import Member, Mixture
 from router.policies import PolicyConfig, options
+from router.policies.fallback import BASE, UNIFORM, fallback_weights
 from router.policies.options import Vector
-from router.policies.uniform import UniformPolicy
-
-BASE = "base"
-UNIFORM = "uniform"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +182,5 @@ def _limit(config: PolicyConfig, most: int | None) -> int | None:
     return min((k for k in (config.top_k, most) if k is not None), default=None)
 
 
-def _fallback(name: str, candidates: tuple[str, ...], limit: int | None) -> Choice:
-    if name == BASE:
-        return Choice(fallback=BASE)
-    if name == UNIFORM:
-        weights = UniformPolicy().weigh(np.zeros(len(candidates)), candidates, limit)
-        return Choice(candidates, weights, UNIFORM)
-    return Choice((name,), np.ones(1), name)
+def _fallback(name: str, candidates: tuple[str, ...], most: int | None) -> Choice:
+    return Choice(*fallback_weights(name, candidates, most), name)

@@ -33,8 +33,8 @@ from server.lifespan import lifespan
 from server.metrics import Metrics
 from server.policies.catalogue import PolicyCatalogue
 from server.policies.registry import PolicyRegistry
-from server.residency.fetching import Fetching
 from server.residency.residency import Residency
+from server.residency.slot_loader import Fetching
 from server.routes import (
     adapters,
     audit,

@@ -106,8 +106,8 @@ def _open_remote(locations: Locations, path: str, *, tidy: bool) -> AdapterStore
     # Loaded here alone: most servers need no object store.
     from s3fs import S3FileSystem
 
-    from adapters.store.object_errors import object_errors
-    from adapters.store.remote import RemoteStore
+    from adapters.store.s3 import RemoteStore
+    from adapters.store.s3_errors import object_errors
 
     with object_errors("open the adapter store"):
         files = S3FileSystem(

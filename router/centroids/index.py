@@ -7,8 +7,9 @@ has several; the floor in the denominator is LoRA-TLE's (arXiv 2311.10847). An e
 one value more than the centroids: what lies outside their space, and adds to its length alone.
 
 A score depends on the two of them alone: not on which other adapters there are, what else is
-looked up, or the processor. Sums are exact for that (:mod:`router.centroids.columns`). Among many
-adapters only the scores that can decide are: single precision finds them, and they are taken again.
+looked up, or the processor. Sums are exact for that (:mod:`router.centroids.exact_products`). Among
+many adapters only the scores that can decide are: single precision finds them, and they are taken
+again.
 
 Readers take an immutable snapshot and never wait; writers make the next one and put it in place. A
 server keeps the library behind the products to one thread (:mod:`router.threads`).
@@ -23,7 +24,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from router.centroids.columns import WORTH_SHARING, in_parts, noise, on_grid, product
+from router.centroids.exact_products import WORTH_SHARING, in_parts, noise, on_grid, product
 from router.errors import InvalidCentroid
 
 NORM_FLOOR = 1e-6

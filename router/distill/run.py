@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from router.distill.agreement import Agreement, measured
-from router.distill.first import directions, rarities, token_strings
+from router.distill.first_vectors import directions, rarities, token_strings
 from router.distill.progress import Bars
 from router.distill.teacher import embeddings
 from router.distill.texts import Sample, Topic, drawn, parted, samples_of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from server.access.audit import AuditLog
-from server.access.callers import Callers
+from server.access.authentication import Callers
 from server.access.key_refresh import KeyRefresh
 from server.access.limits import Limiter
 

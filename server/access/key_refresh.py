@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from adapters.errors import StorageFailed
-from server.access.callers import Callers
+from server.access.authentication import Callers
 from server.access.rows import KeyRows
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from router.choice import BASE, UNIFORM
 from router.errors import UnknownAdapterInPolicy
 from router.policies import PolicyConfig
 from router.policies.config import RoutingOverrides
+from router.policies.fallback import BASE, UNIFORM
 from server.access.keys import AdapterRule
 from server.catalogue.names import Names, barred
 

@@ -12,7 +12,7 @@ from server.cli import client
 from server.cli.messages import CommandError
 
 if TYPE_CHECKING:
-    from server.cli.painter import Painter
+    from server.cli.answer_colours import Painter
 
 _HELP = "/model NAME changes the model, /new begins anew, /quit or Ctrl-D leaves"
 
@@ -81,7 +81,7 @@ def parse_weights(text: str) -> dict[str, float]:
 
 
 def _painter(console: Console) -> "Painter":
-    from server.cli.painter import Painter
+    from server.cli.answer_colours import Painter
 
     return Painter(console)
 
@@ -139,7 +139,7 @@ class Talk:
         if self._painter is not None:
             self.console.print(self._painter.legend(), soft_wrap=True)
         elif mixture is not None:
-            from server.cli.bars import mixture_line
+            from server.cli.mixture_bars import mixture_line
 
             self.console.print(f"[{mixture_line(mixture)}]", style="dim", markup=False)
         self._messages = [*messages, {"role": "assistant", "content": answer}]

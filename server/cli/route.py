@@ -33,7 +33,7 @@ def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if as_json:
         out.print_json(data=answer)
         return
-    from server.cli.bars import show_weights
+    from server.cli.mixture_bars import show_weights
 
     show_weights(out, answer["mixture"], answer["scores"])
     fallback = answer["fallback"]

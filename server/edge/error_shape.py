@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.edge.envelope import OURS, error_response, plain_error, translate_body
+from server.edge.error_status import OURS, error_response, plain_error, translate_body
 from server.errors import MalformedJson
 
 logger = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.access.callers import Callers
+from server.access.authentication import Callers
 from server.access.keys import AdapterRule, Caller
 from server.access.limits import Limiter
 from server.access.rights import GRANTED, Right, required
 from server.edge.body_limits import GuardedBody
-from server.edge.envelope import error_response
+from server.edge.error_status import error_response
 from server.edge.settings import LimitSettings
 from server.errors import ActionDenied, CrossOrigin, ServerError
 

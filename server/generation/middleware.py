@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone, unless_gone
-from server.edge.envelope import OURS, error_response
+from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import current_plan

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from server.edge.envelope import translate
+from server.edge.error_status import translate
 from server.generation.token_counts import StreamCounts, as_requested, span_of
 from server.traces.applied import Applied
 from server.traces.recording import Recording

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone
-from server.edge.envelope import OURS, error_response
+from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.generation.named_versions import names_for
 from server.generation.selection import read_model, select_model

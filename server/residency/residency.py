@@ -2,10 +2,10 @@
 
 The slots are a cache over an unbounded registry. A request leases all members of its mixtures at
 once and keeps them until its answer is finished. What is missing is loaded off the request path,
-one adapter at a time; the least recently used adapter that nobody leases makes room.
+one adapter at a time; which adapter makes room, :mod:`server.residency.eviction` says.
 
 Fairness: waiting requests are served in their order. When the first of them finds every slot
-leased, enough adapters are marked as leaving: requests that need one of those wait behind it, and
+leased, enough adapters are set to drain: requests that need one of those wait behind it, and
 requests whose members are all resident pass. So nobody starves, and no slot idles.
 Pinned adapters make room for nobody: the slots that they do not take are what others share.
 """
@@ -17,8 +17,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from server.errors import AdaptersBusy, MixtureTooLarge
-from server.residency.fetching import SlotLoader
+from server.residency.eviction import next_to_drain, next_to_evict
 from server.residency.removals import Removals, adapter_removed
+from server.residency.slot_loader import SlotLoader
 
 
 @dataclass(eq=False, slots=True)
@@ -61,7 +62,7 @@ class Residency:
         self._resident: OrderedDict[str, None] = OrderedDict()
         self._leases: Counter[str] = Counter()
         self._kept: frozenset[str] = frozenset()
-        self._evicting: set[str] = set()
+        self._draining: set[str] = set()
         self._removals = Removals()
         self._queue: deque[_Ticket] = deque()
         self._changed = asyncio.Event()
@@ -155,7 +156,7 @@ class Residency:
                 "members (top_k), or start the server with more --max-loras"
             )
         self._removals.refuse(needed)
-        if any(digest not in self._resident or digest in self._evicting for digest in needed):
+        if any(digest not in self._resident or digest in self._draining for digest in needed):
             return False
         self._grant(needed)
         return True
@@ -220,7 +221,7 @@ class Residency:
             [outcome] = await asyncio.gather(self._serve(ticket), return_exceptions=True)
             if isinstance(outcome, Exception) and not ticket.granted.done():
                 ticket.granted.set_exception(outcome)
-            self._evicting.clear()
+            self._draining.clear()
             self._queue.popleft()
 
     async def _serve(self, ticket: _Ticket) -> None:
@@ -241,14 +242,13 @@ class Residency:
         """Free one slot for a ticket, waiting if need be; False if the ticket was withdrawn."""
         while len(self._resident) >= self.capacity and not ticket.granted.done():
             staying = self._kept.union(ticket.digests)
-            others = [digest for digest in self._resident if digest not in staying]
-            idle = next((digest for digest in others if not self._leases[digest]), None)
+            idle = next_to_evict(self.resident, staying, self._leases)
             if idle is not None:
                 await self._unload(idle)
                 self.evictions += 1
                 continue
             lacking = sum(digest not in self._resident for digest in ticket.digests)
-            self._evicting = set(sorted(others, key=lambda d: self._leases[d])[:lacking])
+            self._draining = next_to_drain(self.resident, staying, self._leases, lacking)
             await self._changed.wait()
         return not ticket.granted.done()
 

@@ -23,8 +23,8 @@ from server.sources.address import (
 from server.sources.allowed import check_allowed
 from server.sources.download import Hops, Web, download, open_web
 from server.sources.folder import Root, copy_adapter
-from server.sources.object_store import fetch_objects
 from server.sources.progress import FetchProgress
+from server.sources.s3 import fetch_objects
 from server.sources.settings import SourceSettings
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from adapters.registry.storage import DATABASE_FILE, open_names
 from server.access.access import Access
 from server.access.audit import AuditLog
-from server.access.callers import Callers
+from server.access.authentication import Callers
 from server.access.key_refresh import KeyRefresh
 from server.access.keys import Quota
 from server.access.limits import Limiter

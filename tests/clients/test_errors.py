@@ -19,7 +19,7 @@ from loralloy_client.errors import (
 )
 from router import errors as router_errors
 from server import errors as server_errors
-from server.edge import envelope
+from server.edge import error_status
 from server.engine import errors as engine_errors
 
 MODULES = (adapter_errors, router_errors, server_errors, engine_errors)
@@ -37,7 +37,7 @@ SENT = [
     if isinstance(kind, type) and issubclass(kind, Exception) and kind not in NEVER_SENT
 ]
 # Of no class of the server: errors of vLLM and of unknown routes.
-FOREIGN = {*envelope._FOREIGN_CODES.values(), "context_length_exceeded", "internal_error"}
+FOREIGN = {*error_status._FOREIGN_CODES.values(), "context_length_exceeded", "internal_error"}
 
 
 def tree(root: type) -> list[type]:
@@ -55,7 +55,7 @@ def test_every_error_of_the_server_has_its_class(kind):
     ours = BY_CODE[kind.code]
     if kind is not server_errors.AdapterBeingRemoved:  # sent as AdapterNotFound
         assert ours.__name__ == kind.__name__
-    status, _ = envelope.status_of(kind.__new__(kind))
+    status, _ = error_status.status_of(kind.__new__(kind))
     assert issubclass(ours, BY_STATUS[status])
 
 
@@ -70,7 +70,7 @@ def test_no_code_is_missing_and_none_is_stale():
     assert set(BY_CODE) == {kind.code for kind in SENT} | FOREIGN
 
 
-@pytest.mark.parametrize(("status", "code"), envelope._FOREIGN_CODES.items())
+@pytest.mark.parametrize(("status", "code"), error_status._FOREIGN_CODES.items())
 def test_foreign_errors_have_the_class_of_their_status(status, code):
     assert issubclass(BY_CODE[code], BY_STATUS[status])
 
@@ -80,12 +80,12 @@ def test_what_the_server_answers_is_raised(kind):
     error = kind.__new__(kind)
     Exception.__init__(error, "it is wrong")
     error.param, error.retry_after = "name", 7
-    sent = envelope.error_response(error)
+    sent = error_status.error_response(error)
     failure = failure_in(answer(sent.status_code, bytes(sent.body), **dict(sent.headers)))
     assert type(failure) is BY_CODE[kind.code]
     assert (failure.message, failure.param, failure.code) == ("it is wrong", "name", kind.code)
     assert (failure.status, failure.retry_after) == (sent.status_code, 7)
-    assert failure.type in envelope.TYPES
+    assert failure.type in error_status.TYPES
 
 
 def test_an_unknown_code_falls_back_by_status():

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.routing import BaseRoute
 
 from adapters.database.connection import open_database, sqlite_url
-from server.access.callers import Callers
+from server.access.authentication import Callers
 from server.access.keys import AdapterRule, ApiKey, Quota, Role, new_id, new_key
 from server.access.limits import Limiter
 from server.access.rows import KeyRows

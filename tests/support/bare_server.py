@@ -35,8 +35,8 @@ from server.generation.middleware import Collaborators
 from server.metrics import Metrics
 from server.policies.catalogue import PolicyCatalogue
 from server.policies.registry import PolicyRegistry
-from server.residency.fetching import Fetching
 from server.residency.residency import Residency
+from server.residency.slot_loader import Fetching
 from server.routes import adapters, audit, models, policies, route
 from server.routes.parts import Parts
 from server.settings import Settings

@@ -19,7 +19,7 @@ from adapters.training.errors import TrainingError
 from adapters.training.job import Job
 from adapters.training.methods.lori.frozen import AKeys, check_a, put_frozen_a, settled_a
 from adapters.training.methods.lori.mask_files import read_masks
-from adapters.training.methods.lori.masked import mask_b
+from adapters.training.methods.lori.masked_linear import mask_b
 from adapters.training.methods.method import Method
 from adapters.training.methods.saving import save_adapter
 from adapters.training.recipe import Recipe

@@ -11,7 +11,7 @@ from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors as server_errors
 from server.access.settings import AccessSettings
-from server.edge import envelope
+from server.edge import error_status
 from server.edge.settings import LimitSettings
 from server.engine import errors as engine_errors
 from server.engine.settings import EngineSettings
@@ -75,7 +75,7 @@ def test_every_error_code_is_listed(module) -> None:
 
 def test_each_code_stands_at_its_status() -> None:
     errors = API.partition("## Errors")[2]
-    for error, (status, _) in envelope.STATUS.items():
+    for error, (status, _) in error_status.STATUS.items():
         listed = re.findall(rf"^\| (\d+).*`{error.code}`", errors, re.M)
         assert set(listed) <= {str(status)}, error.code
 

@@ -11,7 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
-from adapters.training.methods.lori.masked import MaskedLinear
+from adapters.training.methods.lori.masked_linear import MaskedLinear
 
 PROCESSES, STEPS, PARTS = 2, 3, 2
 OUT, IN = 6, 4

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from router.centroids.columns import WORTH_SHARING, noise, on_grid
+from router.centroids.exact_products import WORTH_SHARING, noise, on_grid
 from router.centroids.index import CentroidIndex, Entry, built
 from router.choice import View, choose, choose_each, mixture_of
 from router.policies.base import softmax

@@ -10,7 +10,7 @@ from router.centroids.centroid import centroid
 from router.centroids.index import CentroidIndex
 from router.distill.__main__ import main
 from router.distill.agreement import measured, table
-from router.distill.first import directions, rarities, token_strings
+from router.distill.first_vectors import directions, rarities, token_strings
 from router.distill.teacher import embeddings
 from router.distill.texts import Sample, Topic, drawn, parted, read_topics, samples_of
 from router.distill.training import Lesson, Recipe, trained

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.errors import StorageFailed
 from server.access.audit import AuditLog
-from server.access.callers import STALE_S, Callers
+from server.access.authentication import STALE_S, Callers
 from server.access.key_refresh import EVERY_S, KeyRefresh
 from server.access.keys import (
     PREFIX,

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console
 
-from server.cli.painter import Painter, leader
+from server.cli.answer_colours import Painter, leader
 from server.cli.plot.palette import BASE, COLOURS, GREY, colours
 from tests.support.cli import CODE, MATHS, loralloy, mixture, step
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from server.access.callers import Callers
+from server.access.authentication import Callers
 from server.access.keys import Quota
 from server.access.limits import Limiter
 from server.edge.guard import Guard

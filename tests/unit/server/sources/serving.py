@@ -20,8 +20,8 @@ from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.metrics import Metrics
-from server.residency.fetching import Fetching
 from server.residency.residency import Residency
+from server.residency.slot_loader import Fetching
 from server.routes import imports, vllm_loading
 from server.sources.imports import Imports
 from tests.support.access import database, guarded

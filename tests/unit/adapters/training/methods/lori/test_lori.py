@@ -17,7 +17,7 @@ from adapters.training.methods.adapter import lora_config, put_fresh
 from adapters.training.methods.lori import extract
 from adapters.training.methods.lori.frozen import freeze_a
 from adapters.training.methods.lori.mask_files import read_masks, write_masks
-from adapters.training.methods.lori.masked import MaskedLinear, mask_b
+from adapters.training.methods.lori.masked_linear import MaskedLinear, mask_b
 from adapters.training.recipe import Recipe
 from adapters.training.run.base_model import load_base
 from adapters.training.run.card import Card

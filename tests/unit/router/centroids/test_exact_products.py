@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from router.centroids.columns import PARTS, WORTH_SHARING, in_parts, noise, on_grid, product
+from router.centroids.exact_products import PARTS, WORTH_SHARING, in_parts, noise, on_grid, product
 
 WIDTH = 64
 

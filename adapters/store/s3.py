@@ -24,7 +24,7 @@ from adapters.files import CONFIG_FILE, WEIGHTS_FILE, passing_folder, storage_er
 from adapters.store.blob_store import check_owner, is_digest
 from adapters.store.cache import BlobCache
 from adapters.store.canonical import digest_of, write_canonical
-from adapters.store.object_errors import object_errors
+from adapters.store.s3_errors import object_errors
 from adapters.validation.validate import AdapterFacts
 
 if TYPE_CHECKING:

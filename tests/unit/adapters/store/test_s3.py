@@ -13,7 +13,7 @@ from adapters.limits import Limits
 from adapters.registry.registry import AdapterRegistry
 from adapters.registry.storage import Locations, open_storage
 from adapters.store import AdapterStore
-from adapters.store.remote import RemoteStore
+from adapters.store.s3 import RemoteStore
 from adapters.validation.base_model import BaseModelShapes
 from adapters.validation.validate import validate
 

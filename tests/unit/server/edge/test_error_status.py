@@ -5,8 +5,8 @@ import pytest
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors
-from server.edge import envelope
-from server.edge.envelope import STATUS, TYPES, error_response, status_of, translate_body
+from server.edge import error_status
+from server.edge.error_status import STATUS, TYPES, error_response, status_of, translate_body
 from server.engine.errors import EngineError
 
 ROOTS = (errors.ServerError, adapter_errors.AdapterError, router_errors.RoutingError, EngineError)
@@ -30,7 +30,7 @@ def test_every_error_is_mapped_on_purpose(cls):
     status, kind = STATUS[entry]
     assert 400 <= status <= 599
     assert kind in TYPES
-    assert (kind == envelope.SERVER) == (status >= 500)
+    assert (kind == error_status.SERVER) == (status >= 500)
 
 
 @pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.__name__)
