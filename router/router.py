@@ -165,28 +165,27 @@ class Router:
             EncoderFailed: the text could not be embedded.
         """
         config = self.policy(policy)
+        view = View(self.index.snapshot, visible)
         if overrides is not None:
             config = overridden(config, overrides)
-        prompt = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
-        view = View(self.index.snapshot, visible)
-        if overrides is not None and overrides.candidates is not None:
-            view.require_scored(overrides.candidates.include or (), policy)
+            if overrides.candidates is not None:
+                view.require_scored(overrides.candidates.include or (), policy)
         names = view.candidates(config, policy)
+        prompt = RoutingInput(text=spoken) if isinstance(spoken, str) else spoken
         started = perf_counter()
         embedding, text = None, ""
         if names and config.needs == "scores":
             embedding, text = _embed(prompt, config, self.encoder_for(config, policy))
         embedded = perf_counter()
-        most = self._max_members
-        scores = None if embedding is None else view.scores(embedding, names, most)
-        following = None
+        scores = None if embedding is None else view.scores(embedding, names, self._max_members)
         if embedding is None or scores is None or config.scope == "prompt":
-            choice = choose(config, names, scores, most)
+            following = None
+            choice = choose(config, names, scores, self._max_members)
             mixture = mixture_of(choice, view, config, policy)
         else:  # by what the workers weigh with, so that they begin where the server does
-            reweighing = Reweighing.over(view, names, scores, config, policy, most)
-            following = Following(reweighing, prompt)
-            choice, mixture = reweighing.chosen(embedding)
+            again = Reweighing.over(view, names, scores, config, policy, self._max_members)
+            following = Following(again, prompt)
+            choice, mixture = again.chosen(embedding)
         return RouteDecision(
             mixture=mixture,
             scores={} if scores is None else dict(zip(names, scores.tolist(), strict=True)),
