@@ -8,7 +8,6 @@
     ├── InvalidName            the name breaks the rule or is reserved
     ├── StorageFailed          the disk refused
     ├── UnsupportedBaseModel   the served base model is of a family without known shapes
-    ├── CannotMerge            the adapters, the rule or the folder do not allow a merge
     └── InvalidAdapter         the upload itself
         ├── UnsafeFile             pickles, links
         │   └── UnsafeArchive      zip-slip, links, encryption, duplicate names
