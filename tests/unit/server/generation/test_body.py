@@ -127,7 +127,7 @@ def test_so_many_answers_and_no_more():
 
 
 @pytest.mark.parametrize(
-    ("options", "wish"),
+    ("options", "expected"),
     [
         (None, StreamCounts(False, False)),
         ({}, StreamCounts(False, False)),
@@ -136,11 +136,11 @@ def test_so_many_answers_and_no_more():
         ({"include_usage": None, "continuous_usage_stats": True}, StreamCounts(False, True)),
     ],
 )
-def test_a_stream_can_be_made_to_count(options, wish):
+def test_a_stream_can_be_made_to_count(options, expected):
     fields = {"stream": True} if options is None else {"stream": True, "stream_options": options}
     before = dict(fields)
-    counted, told = counting(fields)
-    assert told == wish
+    counted, usage = counting(fields)
+    assert usage == expected
     assert counted["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
     assert counted["stream"]
     assert fields == before

@@ -9,7 +9,7 @@ def decode(ids):
 
 
 def texts(api: Api, **body) -> list[str]:
-    return [said.whole for said in read_prompts(api, body, decode)]
+    return [text.whole for text in read_prompts(api, body, decode)]
 
 
 def test_chat_gives_roles_and_texts():
@@ -19,9 +19,9 @@ def test_chat_gives_roles_and_texts():
         {"role": "assistant", "content": None, "tool_calls": []},
         {"role": "user", "content": "two"},
     ]
-    (said,) = read_prompts(Api.CHAT, {"messages": messages}, decode)
-    assert said.messages == (("system", "be brief"), ("user", "one"), ("user", "two"))
-    assert said.last_message == "two"
+    (text,) = read_prompts(Api.CHAT, {"messages": messages}, decode)
+    assert text.messages == (("system", "be brief"), ("user", "one"), ("user", "two"))
+    assert text.last_message == "two"
 
 
 @pytest.mark.parametrize("messages", [None, "hi", [], [3], [{"content": {}}], [{}]])
@@ -59,15 +59,15 @@ def test_other_prompts_are_refused(prompt):
 
 
 def test_responses_give_instructions_and_input():
-    (said,) = read_prompts(Api.RESPONSES, {"instructions": "be brief", "input": "one"}, decode)
-    assert said.messages == (("system", "be brief"), ("user", "one"))
+    (text,) = read_prompts(Api.RESPONSES, {"instructions": "be brief", "input": "one"}, decode)
+    assert text.messages == (("system", "be brief"), ("user", "one"))
     items = [
         {"role": "user", "content": [{"type": "input_text", "text": "one"}]},
         {"type": "function_call", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "1", "output": "42"},
     ]
-    (said,) = read_prompts(Api.RESPONSES, {"input": items}, decode)
-    assert said.messages == (("user", "one"), ("tool", "42"))
+    (text,) = read_prompts(Api.RESPONSES, {"input": items}, decode)
+    assert text.messages == (("user", "one"), ("tool", "42"))
 
 
 def test_only_completions_have_several_prompts():
