@@ -128,12 +128,17 @@ async def create_app(
         traces=trace_store,
         metrics=metrics,
     )
-    engine.tell_tokens(metrics.count_tokens)
-    gauge_slots(metrics, residency, catalogue)
-    gauge_callers(metrics, access)
-    gauge_traces(metrics, trace_store)
-    gauge_engine(metrics, engine)
+    _measure(app.state.parts)
     return app
+
+
+def _measure(parts: Parts) -> None:
+    """Let the metrics hear of tokens, and read the parts when they are asked."""
+    parts.engine.tell_tokens(parts.metrics.count_tokens)
+    gauge_slots(parts.metrics, parts.residency, parts.catalogue)
+    gauge_callers(parts.metrics, parts.access)
+    gauge_traces(parts.metrics, parts.traces)
+    gauge_engine(parts.metrics, parts.engine)
 
 
 def layers(

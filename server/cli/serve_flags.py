@@ -135,9 +135,7 @@ def with_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     *settings, level = (flag.declared() for flag in FLAGS)
     own = _keyword("config", _CONFIG, Path | None), _keyword("print_config", _PRINT, bool)
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*settings, own[0], level, own[1]]
-    )
+    vars(called)["__signature__"] = inspect.Signature([*settings, own[0], level, own[1]])
     called.__doc__, called.__name__ = command.__doc__, command.__name__
     return called
 
