@@ -180,6 +180,6 @@ def test_the_command_line_pushes_and_removes(server, tmp_path):
 def test_the_command_lines_errors_take_one_line(server):
     assert "adapter_not_found" in loralloy(server, "adapters", "show", "nope", code=1)
     assert "model_not_found" in loralloy(server, "chat", "--once", "-m", "nope", "hi", code=1)
-    assert "no weight" in loralloy(server, "chat", "--once", "--mixture", "a", "hi", code=1)
+    assert "is not a weight" in loralloy(server, "chat", "--once", "--mixture", "a", "hi", code=1)
     told = loralloy(server, "route", "x", "--url", "http://127.0.0.1:9", code=1)
     assert "no server answers" in told
