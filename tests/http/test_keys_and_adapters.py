@@ -6,20 +6,13 @@ import json
 import pytest
 
 from tests.support.generation import Ask, generate
+from tests.support.placeholder import named
 from tests.support.tiny_llama import BASE_NAME
 
 SEEN, HIDDEN = {"r8-a", "r8-b"}, "r16"
 COOKING = "a recipe of kitchens and cooking recipes"
 ASK = {"prompt": COOKING, "max_tokens": 6, "temperature": 0, "ignore_eos": True}
 BLOCK = 128
-
-
-def named(value, name: str):
-    if isinstance(value, str):
-        return value.replace("NAME", name)
-    if isinstance(value, dict):
-        return {named(k, name): named(v, name) for k, v in value.items()}
-    return [named(v, name) for v in value] if isinstance(value, list) else value
 
 
 def refusal(answer, name: str) -> tuple:

@@ -13,6 +13,7 @@ import httpx
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.models import BASE, Pair, Sums
 from adapters.training.evaluation.questions import Question
+from adapters.training.refusal import refusal
 
 AT_ONCE: Final = 8
 _SECONDS: Final = 600
@@ -108,11 +109,7 @@ class ServedModel:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise TrainingError(f"no server answers at {self._http.base_url}: {error}") from None
         if answer.is_error:
-            try:
-                reason = answer.json()["error"]["message"]
-            except (ValueError, KeyError, TypeError):
-                reason = f"HTTP status {answer.status_code}"
-            raise TrainingError(f"{path}: {reason}")
+            raise TrainingError(f"{path}: {refusal(answer)}")
         content: dict[str, Any] = answer.json()
         return content
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 
 from adapters.training.errors import TrainingError
+from adapters.training.refusal import refusal
 from adapters.training.run.run import Finished
 from adapters.upload_form import adapter_files
 
@@ -52,9 +53,7 @@ def push(folder: Path, finished: Finished, title: str, url: str, key: str | None
             f"the adapter is in {folder}, but no server answers at {url}: {error}"
         ) from None
     if answer.is_error:
-        try:
-            reason = answer.json()["error"]["message"]
-        except (ValueError, KeyError, TypeError):
-            reason = f"HTTP status {answer.status_code}"
-        raise TrainingError(f"the adapter is in {folder}, but the server refused it: {reason}")
+        raise TrainingError(
+            f"the adapter is in {folder}, but the server refused it: {refusal(answer)}"
+        )
     return f"{url}: {card.name} {answer.json()['digest']}"

@@ -24,6 +24,7 @@ from server.catalogue.visibility import (
 from server.engine.client.worker_policies import policy_key
 from server.errors import ActionDenied, ModelNotFound
 from server.generation.selection import Selection, read_selection, select
+from tests.support.placeholder import named
 
 TOPICS = {
     "ours-maths": "arithmetic and word problems with numbers",
@@ -95,14 +96,6 @@ WAYS = [
 
 def selected(body, names: Names) -> Selection:
     return select(read_selection(body), names)
-
-
-def named(value, name: str):
-    if isinstance(value, str):
-        return value.replace("NAME", name)
-    if isinstance(value, dict):
-        return {named(k, name): named(v, name) for k, v in value.items()}
-    return [named(v, name) for v in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("body", WAYS, ids=str)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.access import made
 from tests.support.bare_server import BareServer
+from tests.support.placeholder import named
 from tests.support.tiny_llama import BASE_NAME
 
 
@@ -33,14 +34,6 @@ WAYS = [
     {"merged_adapters": {"ids": ["NAME"], "weights": [1.0]}},
     {"model": BASE_NAME, "adapter_id": "NAME"},
 ]
-
-
-def named(value, name: str):
-    if isinstance(value, dict):
-        return {named(key, name): named(inner, name) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [named(inner, name) for inner in value]
-    return value.replace("NAME", name) if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("body", WAYS, ids=str)
