@@ -26,16 +26,21 @@ def main() -> None:
     parser.add_argument(
         "--dtype", default="bfloat16", choices=["bfloat16", "float32"], help="of every engine"
     )
+    parser.add_argument(
+        "--beside", type=Path, help="another checkout of Loralloy, whose engine is measured too"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     prepare()
     begin = time.monotonic()
-    console.print("starting four engines, one after another; a first start compiles for minutes")
-    with run.engines(base_model_path(), cache_dir(), options.threads, options.dtype) as children:
+    console.print("starting the engines, one after another; a first start compiles for minutes")
+    with run.engines(
+        base_model_path(), cache_dir(), options.threads, options.dtype, options.beside
+    ) as children:
         speeds = run.measure(children, options.repeats, begin + 60 * options.minutes)
     routed = routing.measure()
     minutes = (time.monotonic() - begin) / 60
-    report = _report(speeds, routed, minutes, options.dtype)
+    report = _report(speeds, routed, minutes, options.dtype, options.beside is not None)
     console.print(report)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "engine.md").write_text(report)
@@ -55,7 +60,9 @@ def main() -> None:
     )
 
 
-def _report(speeds: run.Speeds, routed: dict[str, float], minutes: float, dtype: str) -> str:
+def _report(
+    speeds: run.Speeds, routed: dict[str, float], minutes: float, dtype: str, beside: bool
+) -> str:
     repeats = len(next(iter(speeds.values())))
     lines = [
         "# Engine benchmark",
@@ -70,6 +77,7 @@ def _report(speeds: run.Speeds, routed: dict[str, float], minutes: float, dtype:
         "|---|---|---|",
         *(f"| {what} | {got:.2f} | {aim} |" for what, got, aim in run.aims(speeds)),
         "",
+        *([run.beside_table(speeds), ""] if beside else []),
         "| routing a request adds | ms |",
         "|---|---|",
         *(f"| {what} | {ms:.1f} |" for what, ms in routed.items()),

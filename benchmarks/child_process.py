@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 Answerer = Callable[[int, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -22,15 +23,19 @@ class Child:
         name: what it is called where something goes wrong.
         module: the module, run as ``python -m``.
         arguments: its arguments.
+        folder: the checkout whose module it is; None: this one.
     """
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, module: str, arguments: Sequence[str], folder: Path | None = None
+    ) -> None:
         self._name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=folder,  # first on the path of `python -m`
         )
 
     def answer(self) -> dict[str, Any]:

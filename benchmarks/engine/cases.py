@@ -48,6 +48,13 @@ ROWS = (
     ),
 )
 
+BESIDE_ROWS = tuple(
+    replace(row, kind="beside", title=f"{row.title}, in the other checkout")
+    for row in ROWS
+    if row.kind == "bank"
+)
+"""Loralloy's rows once more, of another checkout of it, in the same order."""
+
 
 @dataclass(frozen=True)
 class Column:

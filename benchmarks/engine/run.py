@@ -16,7 +16,7 @@ from rich.progress import track
 
 from benchmarks.child_process import Child
 from benchmarks.engine.adapters import write_adapters
-from benchmarks.engine.cases import ADAPTERS, COLUMNS, ROWS, Column, Row
+from benchmarks.engine.cases import ADAPTERS, BESIDE_ROWS, COLUMNS, ROWS, Column, Row
 from benchmarks.engine.child import MAX_RANK
 
 Speeds = dict[tuple[str, str], list[float]]
@@ -25,8 +25,18 @@ LEAST_REPEATS = 2
 
 
 @contextmanager
-def engines(model: Path, cache: Path, threads: str, dtype: str) -> Iterator[dict[str, Child]]:
-    """All engines, started one after another, since each start compiles."""
+def engines(
+    model: Path, cache: Path, threads: str, dtype: str, beside: Path | None = None
+) -> Iterator[dict[str, Child]]:
+    """All engines, started one after another, since each start compiles.
+
+    Args:
+        model: the base model's folder.
+        cache: where compiled code is kept; another checkout's has a folder of its own there.
+        threads: CPU cores of each engine.
+        dtype: number format of each engine.
+        beside: another checkout of this project, whose engine is measured too.
+    """
     with TemporaryDirectory() as folder, ExitStack() as stack:
         adapters = write_adapters(model, Path(folder), ADAPTERS, MAX_RANK)
         children: dict[str, Child] = {}
@@ -35,6 +45,13 @@ def engines(model: Path, cache: Path, threads: str, dtype: str) -> Iterator[dict
             children[kind] = Child(kind, "benchmarks.engine.child", arguments)
             stack.callback(children[kind].stop)
             children[kind].answer()
+        if beside:
+            arguments = ["bank", str(model), threads, str(cache / "beside"), dtype]
+            children["beside"] = Child(
+                "beside", "benchmarks.engine.child", [*arguments, *map(str, adapters)], beside
+            )
+            stack.callback(children["beside"].stop)
+            children["beside"].answer()
         yield children
 
 
@@ -64,19 +81,25 @@ def _round(
     children: dict[str, Child], columns: list[Column], title: str
 ) -> list[tuple[tuple[str, str], float]]:
     """Measure all rows in turn in each column: (row, column) → tokens a second."""
+    rows = [row for row in (*ROWS, *BESIDE_ROWS) if row.kind in children]
     return [
         (
             (row.title, column.title),
             float(children[row.kind].ask(column.command(row))["tokens_per_s"]),
         )
-        for column, row in track(list(product(columns, ROWS)), title)
+        for column, row in track(list(product(columns, rows)), title)
     ]
+
+
+def ratios(speeds: Speeds, row: Row, column: Column, to: Row) -> list[float]:
+    """The ratio of two rows within each round."""
+    pairs = zip(speeds[row.title, column.title], speeds[to.title, column.title], strict=True)
+    return [ours / theirs for ours, theirs in pairs]
 
 
 def ratio(speeds: Speeds, row: Row, column: Column, to: Row) -> float:
     """The median over rounds of the ratio of two rows within one round."""
-    pairs = zip(speeds[row.title, column.title], speeds[to.title, column.title], strict=True)
-    return median(ours / theirs for ours, theirs in pairs)
+    return median(ratios(speeds, row, column, to))
 
 
 def table(speeds: Speeds) -> str:
@@ -85,12 +108,28 @@ def table(speeds: Speeds) -> str:
         "| engine | " + " | ".join(column.title for column in COLUMNS) + " |",
         "|---|" + "---|" * len(COLUMNS),
     ]
-    for row in ROWS:
+    for row in (row for row in (*ROWS, *BESIDE_ROWS) if (row.title, COLUMNS[0].title) in speeds):
         cells = [
             f"{median(speeds[row.title, column.title]):.0f} "
             f"({ratio(speeds, row, column, ROWS[0]):.2f})"
             for column in COLUMNS
         ]
+        lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def beside_table(speeds: Speeds) -> str:
+    """This checkout's speed by the other's in Markdown: the median over rounds and their range."""
+    lines = [
+        "| this checkout / the other | " + " | ".join(column.title for column in COLUMNS) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+    ]
+    ours = [row for row in ROWS if row.kind == "bank"]
+    for row, other in zip(ours, BESIDE_ROWS, strict=True):
+        cells = []
+        for column in COLUMNS:
+            found = ratios(speeds, row, column, other)
+            cells.append(f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
         lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
