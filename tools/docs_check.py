@@ -1,7 +1,8 @@
 """Checks what prose and tracked files promise: ``python -m tools.docs_check``.
 
 Relative links and anchors of every Markdown file lead somewhere. A file of ours, or a folder of
-tests, that stands in code marks is there, by its path or by the end of it. The README stays short.
+tests, that stands in code marks is there, by its path or by the end of it; so is what a drawing
+(mermaid) calls by a path, with or without its ending. The README stays short.
 No tracked text names a path of somebody's machine or an address of a package registry, or ends a
 line in blanks.
 """
@@ -18,6 +19,8 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 # Folders of tests alone: of others docs also name those of users, and those that are to come.
 _CODE_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|h|cpp|jinja|yaml|sh)|tests/(?:[\w.-]+/)+)`")
+_DRAWING = re.compile(r"^```mermaid\n.*?^```", re.MULTILINE | re.DOTALL)
+_DRAWN = re.compile(r"\[((?:[\w.-]+/)+[\w.-]*)(?=[<\]])")
 _LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 _EXPLICIT_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
@@ -80,25 +83,49 @@ def _markdown_faults(path: Path, text: str, tracked: Sequence[str]) -> Iterator[
     if path.suffix != ".md":
         return
     unfenced = _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
+    yield from _name_faults(unfenced, tracked)
+    yield from _drawing_faults(text, tracked)
+    yield from _link_faults(path, _INLINE_CODE.sub("", unfenced))
+
+
+def _name_faults(unfenced: str, tracked: Sequence[str]) -> Iterator[str]:
+    """What stands in code marks and is not there."""
     for match in _CODE_FILE.finditer(unfenced):
         ending = f"/{match[1].removeprefix('../')}"
         if not any(
             ending in name if ending.endswith("/") else name.endswith(ending) for name in tracked
         ):
-            number = unfenced.count("\n", 0, match.start()) + 1
-            yield f"{number}: no file or folder of this name: {match[1]}"
-    prose = _INLINE_CODE.sub("", unfenced)
+            yield f"{_line(unfenced, match.start())}: no file or folder of this name: {match[1]}"
+
+
+def _drawing_faults(text: str, tracked: Sequence[str]) -> Iterator[str]:
+    """Paths in drawings that are not there."""
+    for drawing in _DRAWING.finditer(text):
+        for match in _DRAWN.finditer(drawing[0]):
+            beginning = f"/{match[1]}"
+            ends = ("",) if beginning.endswith("/") else ("/", ".")
+            if not any(name.startswith(beginning + end) for name in tracked for end in ends):
+                line = _line(text, drawing.start() + match.start())
+                yield f"{line}: no file or folder of this name: {match[1]}"
+
+
+def _link_faults(path: Path, prose: str) -> Iterator[str]:
+    """Relative links of a file that lead nowhere."""
     for match in _LINK.finditer(prose):
         target = unquote(match[1])
         if re.match(r"[a-z][a-z0-9+.-]*:", target):
             continue
-        number = prose.count("\n", 0, match.start()) + 1
+        line = _line(prose, match.start())
         file_part, _, anchor = target.partition("#")
         file = path if not file_part else (path.parent / file_part).resolve()
         if not file.exists():
-            yield f"{number}: link to a file that does not exist: {target}"
+            yield f"{line}: link to a file that does not exist: {target}"
         elif anchor and file.suffix == ".md" and anchor not in anchors_of(file):
-            yield f"{number}: link to an anchor that does not exist: {target}"
+            yield f"{line}: link to an anchor that does not exist: {target}"
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
 
 
 def anchors_of(file: Path) -> set[str]:

@@ -37,6 +37,10 @@ def test_links_that_lead_somewhere_pass(checkout, capsys):
         ("blank \n", "a.md:1: blanks at the end of the line"),
         ("one\n`b/none.py`\n", "a.md:2: no file or folder of this name: b/none.py"),
         ("`tests/none/`\n", "a.md:1: no file or folder of this name: tests/none/"),
+        (
+            "```mermaid\nx[a.md]\na[server/none<br>x]\n```\n",
+            "a.md:3: no file or folder of this name: server/none",
+        ),
         ("in /" + "tmp/folder\n", "a.md:1: machine path"),
         ("from py" + "pi.org\n", "a.md:1: machine path or registry address"),
     ],
@@ -56,6 +60,16 @@ def test_a_file_may_be_named_by_the_end_of_its_path(checkout, capsys, tmp_path):
     )
     assert docs_check.main() == 0
     checkout("b.md", "`dge/guard.py`\n")
+    assert docs_check.main() == 1
+
+
+def test_a_drawing_may_leave_a_files_ending_out(checkout, capsys, tmp_path):
+    (tmp_path / "server" / "edge").mkdir(parents=True)
+    checkout("server/edge/guard.py", "")
+    drawn = "a[server/edge<br>x] --> b[server/edge/guard<br>y]\nb --> c[server/] --> d([client])"
+    checkout("a.md", f"```mermaid\n{drawn}\n```\n")
+    assert docs_check.main() == 0
+    checkout("b.md", "```mermaid\na[server/edg]\n```\n")
     assert docs_check.main() == 1
 
 
