@@ -7,6 +7,7 @@
     ├── VersionConflict        the name's version is not the one that was expected
     ├── InvalidName            the name breaks the rule or is reserved
     ├── StorageFailed          the disk refused
+    │   └── StorageFull            it has no room left
     ├── UnsupportedBaseModel   the served base model is of a family without known shapes
     └── InvalidAdapter         the upload itself
         ├── UnsafeFile             pickles, links
@@ -96,6 +97,12 @@ class StorageFailed(AdapterError):
     """The file system or the database refused."""
 
     code = "adapter_storage_failed"
+
+
+class StorageFull(StorageFailed):
+    """The disk, or the share of it that the server may use, has no room left."""
+
+    code = "storage_full"
 
 
 class UnsupportedBaseModel(AdapterError):

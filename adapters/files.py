@@ -1,5 +1,6 @@
 """Files that are read without following links and written whole or not at all."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters.errors import MissingFile, StorageFailed, UnsafeFile
+from adapters.errors import MissingFile, StorageFailed, StorageFull, UnsafeFile
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 ROUTING_FILE = "router.json"
 """What the router may know of the adapter; it may be absent."""
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the file system says when there is no room, or no more of it for this user."""
 
 
 def open_regular_file(path: Path) -> int:
@@ -59,12 +64,32 @@ def write_atomically(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether the file system refused for want of room."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def disk_full(doing: str) -> StorageFull:
+    """The error for want of room."""
+    return StorageFull(
+        f"could not {doing}: the server's disk is full; remove adapters that are not needed, or "
+        "make room on it, then try again"
+    )
+
+
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """Turn the file system's refusals into ours: what failed and why, without the path."""
+    """Turn the file system's refusals into ours: what failed and why, without the path.
+
+    Raises:
+        StorageFull: there is no room left.
+        StorageFailed: it refused otherwise.
+    """
     try:
         yield
     except OSError as error:
+        if is_full(error):
+            raise disk_full(doing) from error
         reason = error.strerror or "input/output error"
         raise StorageFailed(f"could not {doing}: {reason}") from error
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from adapters.errors import StorageFailed
+from adapters.files import disk_full
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_KEY = 0x6C6F7261
@@ -23,6 +24,7 @@ LOCK_KEY = 0x6C6F7261
 
 _BUSY_MS = 30_000
 _CONNECT_S = 10
+_POSTGRES_DISK_FULL = "53100"
 _BACKENDS = ("postgresql", "sqlite")
 
 
@@ -77,16 +79,28 @@ def check_database_url(url: str) -> None:
 
 @contextmanager
 def database_errors(doing: str) -> Iterator[None]:
-    """Turn the database's refusals into ours: what failed and why, without URL or statement."""
+    """Turn the database's refusals into ours: what failed and why, without URL or statement.
+
+    Raises:
+        StorageFull: its disk has no room left.
+        StorageFailed: it refused otherwise.
+    """
     try:
         yield
     except DBAPIError as error:
+        if _is_full(error.orig):
+            raise disk_full(doing) from error
         reason = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise StorageFailed(f"could not {doing}: {reason[0]}") from error
     except ArgumentError as error:
         raise StorageFailed(f"could not {doing}: its URL is not understood") from error
     except SQLAlchemyError as error:
         raise StorageFailed(f"could not {doing}: {type(error).__name__}") from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", None) == _POSTGRES_DISK_FULL
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ANN401

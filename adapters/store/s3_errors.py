@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adapters.errors import AdapterError, StorageFailed
+from adapters.files import disk_full, is_full
 
 _URL = re.compile(r"\b\w+://\S+")
 _MAX_CHARACTERS = 200
@@ -15,6 +16,7 @@ def object_errors(doing: str) -> Iterator[None]:
     """Turn the object store's refusals into ours: what failed and why, without addresses.
 
     Raises:
+        StorageFull: there is no room on this machine's disk for a copy.
         StorageFailed: it refused, or cannot be reached.
     """
     try:
@@ -24,6 +26,8 @@ def object_errors(doing: str) -> Iterator[None]:
     # fsspec lets through whatever its libraries raise, each of which has a tree of its own that
     # cannot be named before the library is loaded.
     except Exception as error:
+        if is_full(error):
+            raise disk_full(doing) from error
         raise StorageFailed(f"could not {doing}: {_reason(error)}") from error
 
 

@@ -62,6 +62,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     adapter_errors.VersionConflict: (412, INVALID),
     adapter_errors.InvalidName: (400, INVALID),
     adapter_errors.StorageFailed: (500, SERVER),
+    adapter_errors.StorageFull: (507, SERVER),
     adapter_errors.UnsupportedBaseModel: (500, SERVER),
     adapter_errors.InvalidAdapter: (400, INVALID),
     adapter_errors.TooLarge: (413, INVALID),

@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
+from adapters.files import storage_errors
 from adapters.routing_data import ROUTING_FIELDS
 from server.catalogue.routing_data import RoutingFields, check_json_fields, parse_routing
 from server.edge.json_body import JSON, media_type, read_json
@@ -66,7 +67,8 @@ async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[For
             "send the adapter as a form, with the header 'Content-Type: multipart/form-data'"
         )
     try:
-        parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
+        with storage_errors("receive an upload"):
+            parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
     try:

@@ -75,7 +75,6 @@ class Fetcher:
         """
         self.check(source)
         folder = stage / "adapter"
-        folder.mkdir()
 
         def unpack(archive: Path) -> None:
             progress.check()
@@ -88,6 +87,7 @@ class Fetcher:
                 (unpacked / name).rename(folder / name)
 
         with storage_errors("fetch an adapter"):
+            folder.mkdir()
             self._fetch(source, folder, progress, unpack)
         progress.check()
         return folder

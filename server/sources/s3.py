@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters.errors import AdapterError, MissingFile, TooLarge
-from adapters.files import CONFIG_FILE, WEIGHTS_FILE
+from adapters.files import CONFIG_FILE, WEIGHTS_FILE, disk_full, is_full
 from adapters.limits import Limits
 from server.errors import ServerError, SourceNotFound, SourceUnavailable
 from server.sources.address import S3Source, is_archive
@@ -121,6 +121,8 @@ def _translated() -> Iterator[None]:
     # fsspec lets through whatever its libraries raise, each of which has a tree of its own that
     # cannot be named before the library is loaded.
     except Exception as error:
+        if is_full(error):
+            raise disk_full("fetch an adapter") from error
         raise SourceUnavailable(
             f"S3 does not answer as it should: {type(error).__name__}"
         ) from error

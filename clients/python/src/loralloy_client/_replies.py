@@ -43,6 +43,7 @@ BY_STATUS: Mapping[int, type[APIError]] = {
     500: errors.ServerFailed,
     501: errors.NotSupported,
     503: errors.Unavailable,
+    507: errors.StorageFull,
 }
 
 

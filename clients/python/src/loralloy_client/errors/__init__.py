@@ -19,7 +19,7 @@
         ├── PreconditionFailed       412: somebody else has changed it: VersionConflict
         ├── BodyTooLarge             413
         ├── UnsupportedMediaType     415
-        ├── ServerFailed             500
+        ├── ServerFailed             500; StorageFull 507
         ├── NotSupported             501
         └── Unavailable              503: try again later
 
@@ -86,6 +86,7 @@ from loralloy_client.errors.base import (
     RateLimited,
     ServerFailed,
     StorageFailed,
+    StorageFull,
     StreamBroken,
     TimedOut,
     TooManyConcurrent,
@@ -208,6 +209,7 @@ __all__ = [
     "SourceTooSlow",
     "SourceUnavailable",
     "StorageFailed",
+    "StorageFull",
     "StreamBroken",
     "TargetMismatch",
     "TimedOut",

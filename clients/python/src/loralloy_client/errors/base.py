@@ -193,6 +193,12 @@ class StorageFailed(ServerFailed):
     code = "adapter_storage_failed"
 
 
+class StorageFull(StorageFailed):
+    """The server's disk has no room left for an adapter."""
+
+    code = "storage_full"
+
+
 class EncoderFailed(ServerFailed):
     """The server's encoder could not encode."""
 
