@@ -15,16 +15,17 @@ class Limits:
         max_header_bytes: size of the header of the safetensors file.
         max_config_bytes: size of ``adapter_config.json``.
         max_ignored_bytes: bytes in an archive that are read past and thrown away.
+        max_ignored_ratio: the same for each byte of the archive, in addition.
         max_archive_entries: entries in an archive, folders included.
+        max_directory_bytes: size of a zip archive's directory.
         max_abs_weight: largest magnitude of an element of A, and of B times the scaling.
             Trained updates stay below 100; half precision overflows at 65504.
         max_examples: number of example texts kept for the router.
         max_centroids: number of an adapter's centroids; every one costs each look-up.
         max_versions: versions of a name that are kept; older ones go.
         max_example_chars: length of one example or of the description, in characters.
-        accepted_bases: further names of the base model that a config may give, such as the
-            name of a quantised copy. Compared by last path component, ignoring case.
-        accept_other_base: take adapters made for a base model of another name, if shapes fit.
+        accepted_bases: further names of the base model that a config may give. Compared by last
+            path component, ignoring case.
     """
 
     max_lora_rank: int = 64
@@ -32,11 +33,12 @@ class Limits:
     max_header_bytes: int = 4 * _MIB
     max_config_bytes: int = _MIB
     max_ignored_bytes: int = 64 * _MIB
-    max_archive_entries: int = 64
+    max_ignored_ratio: int = 8
+    max_archive_entries: int = 20_000
+    max_directory_bytes: int = 8 * _MIB
     max_abs_weight: float = 1e4
     max_examples: int = 10_000
     max_centroids: int = 64
     max_versions: int = 16
     max_example_chars: int = 20_000
     accepted_bases: frozenset[str] = frozenset()
-    accept_other_base: bool = False

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from adapters.archive.members import PICKLE_SUFFIXES, MemberRules, copy_bounded
+from adapters.archive.members import PICKLE_SUFFIXES, copy_bounded
 from adapters.archive.tar_gz import unpack_tar_gz
 from adapters.archive.zip_file import unpack_zip
-from adapters.errors import MalformedFile, MissingFile, UnsafeFile, shown
+from adapters.errors import MalformedFile, UnsafeFile, shown
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.limits import Limits
 
@@ -27,7 +27,7 @@ class Unpacked:
 
     Attributes:
         folder: with both files.
-        ignored: how many others the archive had.
+        ignored: how many other entries the archive had.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class Unpacked:
 def unpack_archive(source: BinaryIO, destination: Path, limits: Limits) -> Unpacked:
     """Unpack a .zip or .tar.gz into an existing empty folder.
 
-    Both files must lie at the root of the archive or together in one top folder.
+    The two files of the shallowest folder that has both are taken; nothing else is read.
 
     Args:
         source: the archive, seekable; its kind is read from its first bytes.
@@ -46,22 +46,15 @@ def unpack_archive(source: BinaryIO, destination: Path, limits: Limits) -> Unpac
 
     Raises:
         InvalidAdapter: the archive is unsafe, malformed, too large, or lacks one of the files.
+        StorageFailed: the disk refused.
     """
     magic = source.read(4)
     source.seek(0)
-    rules = MemberRules(limits)
     if magic in _ZIP_MAGICS:
-        unpack_zip(source, destination, rules)
-    elif magic.startswith(_GZIP_MAGIC):
-        unpack_tar_gz(source, destination, rules)
-    else:
-        raise MalformedFile("the archive is neither a .zip nor a .tar.gz file")
-    missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if name not in rules.found]
-    if missing:
-        raise MissingFile(
-            f"the archive lacks {' and '.join(missing)}, at its root or in one top folder"
-        )
-    return Unpacked(destination, rules.ignored)
+        return Unpacked(destination, unpack_zip(source, destination, limits))
+    if magic.startswith(_GZIP_MAGIC):
+        return Unpacked(destination, unpack_tar_gz(source, destination, limits))
+    raise MalformedFile("the archive is neither a .zip nor a .tar.gz file")
 
 
 def place_files(
@@ -83,6 +76,7 @@ def place_files(
     Raises:
         UnsafeFile: the weights are called like a pickle.
         TooLarge: one of them exceeds its limit.
+        StorageFailed: the disk refused.
     """
     if PurePosixPath(weights_name).suffix.lower() in PICKLE_SUFFIXES:
         raise UnsafeFile(

@@ -1,17 +1,34 @@
-"""Which entries of an archive are taken, ignored or refused; the same rules for every format."""
+"""Which entries of an archive are an adapter's two files; the same rules for every format.
 
+Entries are judged in two steps. While they are listed, only their names and number count: a name
+that leads out of the archive is refused wherever it stands. Then the two files of the shallowest
+adapter folder are chosen, and only they are held to everything else. What lies beside them,
+optimiser states, pickles, links, other checkpoints, is never read.
+"""
+
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Final, Protocol
 
-from adapters.errors import MalformedFile, TooLarge, UnsafeArchive, UnsafeFile, shown
-from adapters.files import CONFIG_FILE, WEIGHTS_FILE
+from adapters.errors import (
+    InvalidAdapter,
+    MalformedFile,
+    MissingFile,
+    TooLarge,
+    UnsafeArchive,
+    UnsafeFile,
+    shown,
+)
+from adapters.files import CONFIG_FILE, WEIGHTS_FILE, storage_errors
 from adapters.limits import Limits
 
-PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+PICKLE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 """Files that PyTorch unpickles."""
 
-_CHUNK_BYTES = 2**20
-_MAX_NAME_CHARS = 1024
+_PICKLED: Final = "pickled weights"
+_CHUNK_BYTES: Final = 2**20
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 
 class Readable(Protocol):
@@ -21,76 +38,144 @@ class Readable(Protocol):
         """Read up to so many bytes; none means the end."""
 
 
-class MemberRules:
-    """Judges the entries of one archive as they come; keeps count of what was seen."""
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """An entry that is called like a file of an adapter.
+
+    Attributes:
+        number: its place among the archive's entries.
+        fault: why it may not be taken; None if it may.
+    """
+
+    number: int
+    fault: InvalidAdapter | None
+
+
+class Listing:
+    """The entries of one archive, listed in its order, and the choice among them."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.found: set[str] = set()
-        self.ignored = 0
-        self._entries = 0
-        self._seen: set[str] = set()
-        self._folder: PurePosixPath | None = None
+        self.entries = 0
+        self._folders: dict[PurePosixPath, dict[str, _Member]] = {}
 
-    def count_entry(self) -> None:
-        """Count one more entry.
+    def add(self, name: str, size: int, fault: InvalidAdapter | None = None) -> None:
+        """List the next entry.
 
-        Raises:
-            TooLarge: there are more than allowed.
-        """
-        self._entries += 1
-        if self._entries > self.limits.max_archive_entries:
-            raise TooLarge(
-                f"the archive has more than {self.limits.max_archive_entries} entries; pack only "
-                "the adapter's two files"
-            )
-
-    def wanted_name(self, name: str) -> str | None:
-        """The fixed file name to write a plain file's entry to, or None to ignore it.
+        Args:
+            name: as the archive has it; Windows' separators count as such.
+            size: unpacked, in bytes, as the archive says.
+            fault: why it may not be taken if it should be chosen.
 
         Raises:
-            UnsafeArchive: the name is absolute, climbs out, or came before.
-            UnsafeFile: it is a pickle.
-            MalformedFile: the archive holds more than one adapter.
+            TooLarge: there are more entries than allowed.
+            UnsafeArchive: the name is absolute or climbs out.
         """
-        path = self._safe_path(name)
-        if path.suffix.lower() in PICKLE_SUFFIXES:
-            raise UnsafeFile(
-                f"the archive holds {shown(path.name)}, a pickled file, which can run code when "
-                "loaded; leave it out and save weights as safetensors"
-            )
-        if path.name not in (CONFIG_FILE, WEIGHTS_FILE) or len(path.parts) > 2:
-            self.ignored += 1
-            return None
-        if self._folder is not None and path.parent != self._folder:
+        number = self.entries
+        path = self._next(name)
+        kind = _kind(path.name)
+        if kind is None:
+            return
+        if fault is None and size > self.max_bytes(kind):
+            fault = TooLarge(f"{path.name} is larger than {self.max_bytes(kind)} bytes")
+        folder = self._folders.setdefault(path.parent, {})
+        member = _Member(number, fault)
+        if kind in folder and kind != _PICKLED:
+            twice = UnsafeArchive(f"the archive holds {shown(path)} twice")
+            member = replace(folder[kind], fault=twice)
+        folder[kind] = member
+
+    def add_folder(self, name: str) -> None:
+        """List the next entry, which is a folder.
+
+        Raises:
+            TooLarge, UnsafeArchive: as for a file.
+        """
+        self._next(name)
+
+    def chosen(self) -> dict[int, str]:
+        """The place of each of the two files of the shallowest adapter folder → its fixed name.
+
+        Raises:
+            MissingFile: there is no folder with both.
+            MalformedFile: there are several, side by side.
+            UnsafeFile: one of the files may not be taken.
+        """
+        adapters = {
+            folder: files
+            for folder, files in self._folders.items()
+            if CONFIG_FILE in files and (WEIGHTS_FILE in files or _PICKLED in files)
+        }
+        if not adapters:
+            raise self._missing()
+        depth = min(len(folder.parts) for folder in adapters)
+        shallowest = [folder for folder in adapters if len(folder.parts) == depth]
+        if len(shallowest) > 1:
+            named = ", ".join(shown(folder) for folder in sorted(shallowest)[:4])
             raise MalformedFile(
-                "the archive holds adapter files in more than one folder; pack one adapter at a "
-                "time"
+                f"the archive holds {len(shallowest)} adapters side by side ({named}); pack one "
+                "adapter at a time"
             )
-        self._folder = path.parent
-        self.found.add(path.name)
-        return path.name
-
-    def check_folder(self, name: str) -> None:
-        """Judge the name of a folder's entry."""
-        self._safe_path(name)
+        files = adapters[shallowest[0]]
+        if WEIGHTS_FILE not in files:
+            raise UnsafeFile(
+                "the archive holds the adapter's weights as a pickled file, which can run code "
+                f"when loaded; save them as {WEIGHTS_FILE}"
+            )
+        taken = {name: files[name] for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        for member in taken.values():
+            if member.fault is not None:
+                raise member.fault
+        return {member.number: name for name, member in taken.items()}
 
     def max_bytes(self, wanted: str) -> int:
         """The limit on the size of a wanted file."""
         limits = self.limits
         return limits.max_config_bytes if wanted == CONFIG_FILE else limits.max_weights_bytes
 
-    def _safe_path(self, name: str) -> PurePosixPath:
-        unsafe = name.startswith("/") or "\\" in name or name[1:2] == ":"
-        if unsafe or not name.isprintable() or len(name) > _MAX_NAME_CHARS:
+    def _next(self, name: str) -> PurePosixPath:
+        """Count an entry, and give its path, which must stay within the archive."""
+        self.entries += 1
+        if self.entries > self.limits.max_archive_entries:
+            raise TooLarge(
+                f"the archive has more than {self.limits.max_archive_entries} entries; pack only "
+                "the adapter's two files"
+            )
+        plain = name.replace("\\", "/")
+        if plain.startswith("/") or _DRIVE.match(plain):
             raise UnsafeArchive(f"the archive holds the unsafe name {shown(name)}")
-        path = PurePosixPath(name)
+        path = PurePosixPath(plain)
         if ".." in path.parts:
             raise UnsafeArchive(f"the name {shown(name)} climbs out of the archive's folder")
-        if str(path) in self._seen:
-            raise UnsafeArchive(f"the archive holds {shown(name)} twice")
-        self._seen.add(str(path))
         return path
+
+    def _missing(self) -> InvalidAdapter:
+        """Why there is no adapter: what is wrong with a part of one, or that it is not there."""
+        files = [member for files in self._folders.values() for member in files.values()]
+        for member in files:
+            if member.fault is not None:
+                return member.fault
+        names = {name for files in self._folders.values() for name in files}
+        missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if name not in names]
+        if not missing:
+            return MissingFile(
+                f"the archive has {CONFIG_FILE} and {WEIGHTS_FILE} in different folders; put them "
+                "into one"
+            )
+        return MissingFile(f"the archive lacks {' and '.join(missing)}")
+
+
+def _kind(name: str) -> str | None:
+    """Which file of an adapter an entry is called like; None for any other."""
+    if name in (CONFIG_FILE, WEIGHTS_FILE):
+        return name
+    return _PICKLED if is_pickled_weights(name) else None
+
+
+def is_pickled_weights(name: str) -> bool:
+    """Whether a file is called like an adapter's weights as PyTorch pickles them."""
+    path = PurePosixPath(name.lower())
+    return path.stem == PurePosixPath(WEIGHTS_FILE).stem and path.suffix in PICKLE_SUFFIXES
 
 
 def copy_bounded(source: Readable, target: Path, max_bytes: int) -> None:
@@ -98,11 +183,38 @@ def copy_bounded(source: Readable, target: Path, max_bytes: int) -> None:
 
     Raises:
         TooLarge: it does.
+        StorageFailed: the disk refused.
     """
     remaining = max_bytes
-    with target.open("xb") as file:
+    with storage_errors("keep an upload"), target.open("xb") as file:
         while chunk := source.read(_CHUNK_BYTES):
             remaining -= len(chunk)
             if remaining < 0:
                 raise TooLarge(f"{target.name} is larger than {max_bytes} bytes")
             file.write(chunk)
+
+
+class Guarded:
+    """Reads an archive's member; turns the library's complaints about it into ours.
+
+    Args:
+        member: what is read.
+        name: how messages call it.
+        broken: what the library raises at damaged archives.
+    """
+
+    def __init__(self, member: Readable, name: str, broken: tuple[type[Exception], ...]) -> None:
+        self._member = member
+        self._name = name
+        self._broken = broken
+
+    def read(self, size: int, /) -> bytes:
+        """Read up to so many bytes.
+
+        Raises:
+            MalformedFile: the archive is damaged there.
+        """
+        try:
+            return self._member.read(size)
+        except self._broken as error:
+            raise MalformedFile(f"{self._name} in the archive is damaged") from error

@@ -94,19 +94,15 @@ Case = tuple[str, Files, str]
 def _broken_configs(good: GoodAdapter) -> Iterator[Case]:
     changes: list[tuple[str, dict[str, object], str]] = [
         ("dora", {"use_dora": True}, "adapter_unsupported"),
-        ("lora bias", {"lora_bias": True}, "adapter_unsupported"),
-        ("bias", {"bias": "all"}, "adapter_unsupported"),
-        ("modules to save", {"modules_to_save": ["lm_head"]}, "adapter_unsupported"),
+        ("bias of no known sort", {"bias": "some"}, "adapter_unsupported"),
         ("activated lora", {"alora_invocation_tokens": [1, 2]}, "adapter_unsupported"),
         ("layer replication", {"layer_replication": [[0, 2]]}, "adapter_unsupported"),
         ("qalora", {"use_qalora": True}, "adapter_unsupported"),
-        ("trained tokens", {"trainable_token_indices": [5]}, "adapter_unsupported"),
         ("target parameters", {"target_parameters": ["experts.w"]}, "adapter_unsupported"),
         ("pissa init", {"init_lora_weights": "pissa_niter_4"}, "adapter_unsupported"),
         ("olora init", {"init_lora_weights": "olora"}, "adapter_unsupported"),
         ("ia3", {"peft_type": "IA3"}, "adapter_unsupported"),
         ("no peft type", {"peft_type": None}, "adapter_unsupported"),
-        ("fan in fan out", {"fan_in_fan_out": True}, "adapter_unsupported"),
         ("custom code", {"auto_map": {"AutoModel": "evil.Model"}}, "adapter_unsupported"),
         ("unknown switch", {"use_next_years_idea": True}, "adapter_unsupported"),
         ("absurd rank", {"r": 10**9}, "adapter_rank_too_large"),
@@ -121,7 +117,7 @@ def _broken_configs(good: GoodAdapter) -> Iterator[Case]:
             {"alpha_pattern": {"(([a-z]|[a-z._0-9])+)+[0-9]": 1}},
             "adapter_config_invalid",
         ),
-        ("pattern extension", {"target_modules": "(?i).*Q_PROJ"}, "adapter_config_invalid"),
+        ("no pattern", {"target_modules": "(?<!a*)q_proj"}, "adapter_config_invalid"),
         ("other targets", {"target_modules": ["lm_head"]}, "adapter_target_mismatch"),
         ("other base", {"base_model_name_or_path": "org/Other-7B"}, "adapter_incompatible_base"),
     ]
@@ -170,6 +166,7 @@ def _broken_tensors(good: GoodAdapter) -> Iterator[Case]:
     infinity = {"F32": b"\0\0\x80\xff", "F16": b"\0\xfc", "BF16": b"\x80\xff"}[tensor_b.dtype]
     extreme = {"F32": b"\0\0\0\x7f", "F16": b"\xff\x7b", "BF16": b"\0\x7f"}[tensor_a.dtype]
     rank, width = tensor_a.shape
+    one = RawTensor("F32", (1,), b"\0\0\x80\x3f")
     doubled = RawTensor("F64", tensor_a.shape, bytes(8 * rank * width))
     head = "base_model.model.lm_head.lora_A.weight"
     weights = [
@@ -198,9 +195,24 @@ def _broken_tensors(good: GoodAdapter) -> Iterator[Case]:
             "adapter_shape_mismatch",
         ),
         (
-            "unlike ranks",
+            "A of another rank",
             good.weights_bytes(**{a: tensor_a.reshaped(rank + 1, width)}),
             "adapter_rank_mismatch",
+        ),
+        (
+            "B of another rank",
+            good.weights_bytes(**{b: tensor_b.reshaped(tensor_b.shape[0], rank + 1)}),
+            "adapter_rank_mismatch",
+        ),
+        (
+            "trained head",
+            good.weights_bytes(**{"base_model.model.lm_head.weight": one}),
+            "adapter_unknown_tensor",
+        ),
+        (
+            "trained bias on B",
+            good.weights_bytes(**{b.replace(".weight", ".bias"): one}),
+            "adapter_unsupported",
         ),
         ("double precision", good.weights_bytes(**{a: doubled}), "adapter_dtype_unsupported"),
         (
@@ -245,14 +257,14 @@ def _broken_zips(good: GoodAdapter) -> Iterator[Case]:
         ("duplicate", archives.zip_with_duplicate(members), "adapter_unsafe_archive"),
         ("encrypted", archives.encrypted_zip(members), "adapter_unsafe_archive"),
         (
-            "pickle beside",
-            archives.zip_of([*members, ("training_args.bin", b"x")]),
+            "pickled weights",
+            archives.zip_of([members[0], ("adapter_model.BIN", b"x"), *good.members("below/")]),
             "adapter_unsafe_file",
         ),
         ("bomb", archives.zip_of([(CONFIG, b" " * 2**23), members[1]]), "adapter_too_large"),
         (
             "thousands of entries",
-            archives.zip_of((f"f{i}", b"") for i in range(3000)),
+            archives.zip_of([*members, *((f"f{i}", b"") for i in range(20_000))]),
             "adapter_too_large",
         ),
         ("empty", archives.zip_of([]), "adapter_missing_file"),
