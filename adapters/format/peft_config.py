@@ -22,24 +22,34 @@ _MAX_PATTERNS = 5_000
 _UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         "use_dora": "DoRA rescales the base weights, which a low-rank update cannot express",
-        "lora_bias": "a bias on lora_B is not part of the update that the engine applies",
-        "modules_to_save": "whole modules cannot be swapped per request",
         "alora_invocation_tokens": "Activated LoRA works on part of a prompt only",
         "layer_replication": "it changes the base model's layers",
         "use_qalora": "QALoRA pools the inputs of its layers",
-        "trainable_token_indices": "trained token embeddings cannot be swapped per request",
         "target_parameters": "LoRA on bare parameters (mixture-of-experts) is not served",
         "use_bdlora": "block-diagonal LoRA is not served",
-        "velora_config": "VeLoRA is not served",
         "monteclora_config": "Monte Carlo LoRA is not served",
         "arrow_config": "Arrow routing inside an adapter is not served",
         "kasa_config": "KaSA changes the base weights",
-        "megatron_config": "adapters of Megatron's parallel layers are not served",
-        "fan_in_fan_out": "weights of Conv1D layers lie the other way round",
         "auto_map": "custom code is never loaded",
     }
 )
 """Fields that must be off, and why."""
+
+_BY_EFFECT = frozenset(
+    {
+        "bias",
+        "fan_in_fan_out",
+        "lora_bias",
+        "megatron_config",
+        "modules_to_save",
+        "trainable_token_indices",
+        "velora_config",
+    }
+)
+"""Fields that may be on. What they make PEFT save is looked at, tensor by tensor; where there is
+nothing of it, PEFT itself goes on with the base model's. ``fan_in_fan_out`` and ``megatron_config``
+are for layers that no served model has, and PEFT then turns them off; ``velora_config`` changes the
+backward pass alone."""
 
 _IGNORED = frozenset(
     {
@@ -65,7 +75,6 @@ _IGNORED = frozenset(
 _READ = frozenset(
     {
         "alpha_pattern",
-        "bias",
         "exclude_modules",
         "init_lora_weights",
         "layers_pattern",
@@ -99,6 +108,10 @@ class LoraConfigFacts:
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     exclude_modules: TargetModules = ()
     layers_to_transform: tuple[int, ...] | None = None
+    layers_pattern: tuple[str, ...] = ()
+    modules_to_save: tuple[str, ...] = ()
+    by_effect: tuple[str, ...] = ()
+    """Fields that are on, and do nothing unless the weights hold something of theirs."""
 
     @property
     def targets_all_linear(self) -> bool:
@@ -137,6 +150,9 @@ def parse_config(config: Mapping[str, object]) -> LoraConfigFacts:
         ),
         exclude_modules=_names(config, "exclude_modules") or (),
         layers_to_transform=_layers(config),
+        layers_pattern=_listed(config, "layers_pattern"),
+        modules_to_save=_listed(config, "modules_to_save"),
+        by_effect=tuple(sorted(key for key in _BY_EFFECT if _is_on(config.get(key)))),
     )
 
 
@@ -144,8 +160,8 @@ def _refuse_unsupported(config: Mapping[str, object]) -> None:
     peft_type = config.get("peft_type")
     if not isinstance(peft_type, str) or peft_type.upper() != "LORA":
         raise UnsupportedAdapter(f"peft_type is {shown(peft_type)}; only LORA adapters are served")
-    if config.get("bias") not in (None, "none"):
-        raise UnsupportedAdapter(f'bias is {shown(config["bias"])}; only "none" is served')
+    if _is_on(config.get("bias")) and config["bias"] not in ("all", "lora_only"):
+        raise UnsupportedAdapter(f'bias is {shown(config["bias"])}; "none" is what is served')
     init = config.get("init_lora_weights")
     if isinstance(init, str) and init.lower() not in _PLAIN_INITS:
         raise UnsupportedAdapter(
@@ -155,7 +171,7 @@ def _refuse_unsupported(config: Mapping[str, object]) -> None:
     for key, value in config.items():
         if key in _UNSUPPORTED and _is_on(value):
             raise UnsupportedAdapter(f"{key} is set: {_UNSUPPORTED[key]}")
-        if key not in _UNSUPPORTED and key not in _IGNORED | _READ and _is_on(value):
+        if key not in _UNSUPPORTED and key not in _IGNORED | _READ | _BY_EFFECT and _is_on(value):
             raise UnsupportedAdapter(
                 f"the field {shown(key)} of adapter_config.json is not known and may change what "
                 "the adapter does; remove it if it does not"
@@ -163,7 +179,7 @@ def _refuse_unsupported(config: Mapping[str, object]) -> None:
 
 
 def _is_on(value: object) -> bool:
-    return value not in (None, False, 0, "", [], {})
+    return value not in (None, False, 0, "", "none", [], {})
 
 
 def _rank(label: str, value: object) -> int:
@@ -220,12 +236,13 @@ def _names(config: Mapping[str, object], key: str) -> TargetModules | None:
     return tuple(value)
 
 
+def _listed(config: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """Names, of which a single one may stand by itself."""
+    names = _names(config, key) or ()
+    return (names,) if isinstance(names, str) else names
+
+
 def _layers(config: Mapping[str, object]) -> tuple[int, ...] | None:
-    if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
-        raise InvalidConfig(
-            f"layers_pattern is {shown(config['layers_pattern'])}; the layers of the served models "
-            'are called "layers"'
-        )
     value = config.get("layers_to_transform")
     if value is None or value == []:
         return None

@@ -15,7 +15,13 @@ from typing import Literal
 
 from adapters.errors import UnknownTensor, shown
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
-from adapters.format.patterns import ModuleSelector, PatternClock, SuffixPatterns
+from adapters.format.patterns import (
+    LayerPattern,
+    ModuleSelector,
+    PatternClock,
+    SavedPattern,
+    SuffixPatterns,
+)
 from adapters.format.peft_config import LoraConfigFacts, parse_config
 from adapters.format.safetensors_header import open_weights, read_header
 from adapters.format.strict_json import read_json_object
@@ -33,6 +39,7 @@ __all__ = [
     "scalings",
     "targeted_modules",
     "tensor_name",
+    "unwrapped",
 ]
 
 Factor = Literal["A", "B"]
@@ -40,6 +47,11 @@ Factor = Literal["A", "B"]
 _TENSOR_NAME = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<factor>[AB])(?:\.default)?\.weight"
 )
+_WRAPPERS = re.compile(
+    r"^module\.|(?:^|(?<=\.))_(?:orig_mod|forward_module|(?:fsdp|checkpoint)_wrapped_module)\."
+)
+"""What data parallelism, torch.compile, Lightning, FSDP and checkpointing put around modules."""
+
 _DEFAULT_LIMITS = Limits()
 _LAYER_MODULE = re.compile(r"model\.layers\.(?P<layer>0|[1-9][0-9]{0,5})\.(?P<suffix>[a-z_.]+)")
 
@@ -65,12 +77,13 @@ def parse_tensor_name(name: str) -> ModuleTensor:
     """Read a tensor's name.
 
     Accepted are ``base_model.model.<module>.lora_A.weight``, the same without the prefix, and the
-    same with the adapter's name ``default`` left in, as a plain ``state_dict`` has it.
+    same with the adapter's name ``default`` left in, as a plain ``state_dict`` has it; with or
+    without the names of wrappers (:func:`unwrapped`).
 
     Raises:
         UnknownTensor: it is no LoRA factor of a linear layer.
     """
-    match = _TENSOR_NAME.fullmatch(name)
+    match = _TENSOR_NAME.fullmatch(unwrapped(name))
     if match is None:
         raise UnknownTensor(
             f"tensor {shown(name)} is not a LoRA factor of a linear layer; expected are names like "
@@ -81,6 +94,11 @@ def parse_tensor_name(name: str) -> ModuleTensor:
     if found is None:
         return ModuleTensor(match["module"], factor, None, None)
     return ModuleTensor(match["module"], factor, int(found["layer"]), found["suffix"])
+
+
+def unwrapped(name: str) -> str:
+    """A tensor's name without what training puts around modules."""
+    return _WRAPPERS.sub("", name)
 
 
 def layer_of(module: str) -> int | None:
@@ -135,21 +153,32 @@ def module_scalings(folder: Path) -> dict[str, float]:
 def targeted_modules(config: LoraConfigFacts, tensors: Iterable[ModuleTensor]) -> frozenset[str]:
     """The modules among those given that PEFT would attach the adapter to, by full path.
 
-    ``all-linear`` targets every linear layer but the output head. Excluded modules never count;
-    ``layers_to_transform`` restricts targets given as suffixes, and only those.
+    ``all-linear`` targets every linear layer but the output head. Excluded modules, and those that
+    are saved whole, never count; ``layers_to_transform`` restricts targets given as suffixes, and
+    only those (``check_target_module_exists`` of PEFT 0.21).
     """
     clock = PatternClock.seconds()
     targets = ModuleSelector(config.target_modules, clock)
     excluded = ModuleSelector(config.exclude_modules, clock)
+    saved = [SavedPattern(module, clock) for module in config.modules_to_save]
+    numbered = [LayerPattern(pattern, clock) for pattern in config.layers_pattern]
+
+    def layer(tensor: ModuleTensor) -> int | None:
+        if not numbered:
+            return tensor.layer
+        found = (pattern.layer_of(tensor.module) for pattern in numbered)
+        return next((number for number in found if number is not None), None)
 
     def is_targeted(tensor: ModuleTensor) -> bool:
         if config.exclude_modules and excluded.selects(tensor.module):
+            return False
+        if any(pattern.covers(tensor.module) for pattern in saved):
             return False
         if config.targets_all_linear or targets.names(tensor.module):
             return True
         if not targets.selects(tensor.module):
             return False
         layers = None if targets.is_regex else config.layers_to_transform
-        return layers is None or tensor.layer in layers
+        return layers is None or layer(tensor) in layers
 
     return frozenset(tensor.module for tensor in tensors if is_targeted(tensor))
