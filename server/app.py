@@ -170,6 +170,7 @@ def upload_limits(settings: Settings) -> Limits:
     return Limits(
         max_lora_rank=settings.engine.max_lora_rank,
         max_weights_bytes=settings.limits.max_upload_bytes,
+        accepted_bases=frozenset(settings.accepted_bases),
     )
 
 

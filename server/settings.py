@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     default_policy: str = Field(
         default="auto", description="Policy of requests that name no model, and of dry runs."
     )
+    accepted_bases: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Further names of the base model that adapters may be made for."
+    )
     demo_adapters: bool = Field(default=True, description="Import the demo adapters at start.")
     demo_dir: Path = Field(
         default=_PROJECT / "examples" / "adapters", description="Folder of the demo adapters."
@@ -112,9 +115,9 @@ class Settings(BaseSettings):
     access: AccessSettings = Field(default_factory=lambda: AccessSettings())
     sources: SourceSettings = Field(default_factory=lambda: SourceSettings())
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "accepted_bases", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         """Take ``a,b`` or a JSON list from the environment."""
         if not isinstance(value, str):
             return value
@@ -130,6 +133,14 @@ class Settings(BaseSettings):
             if not text.strip() or not text.isascii() or any(c.isspace() for c in text):
                 raise ValueError("an API key is a non-empty ASCII word without spaces")
         return keys
+
+    @field_validator("accepted_bases")
+    @classmethod
+    def _check_bases(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not name.strip(" /\\"):
+                raise ValueError("a name of the base model is missing; write one like org/model")
+        return names
 
     @field_validator("data_dir", "demo_dir", "policies", "static_encoder", "api_key_file")
     @classmethod

@@ -41,6 +41,7 @@ class BaseModelShapes:
         num_layers: layers are numbered from 0 to ``num_layers - 1``.
         linears: module suffix, such as ``self_attn.q_proj`` → (out_features, in_features).
         aliases: other names it goes by, such as its folder's.
+        folder: where its checkpoint lies; None if only its shapes are known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class BaseModelShapes:
     num_layers: int
     linears: Mapping[str, tuple[int, int]]
     aliases: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 def read_base_model(folder: Path, name: str) -> BaseModelShapes:
@@ -79,6 +81,7 @@ def read_base_model(folder: Path, name: str) -> BaseModelShapes:
         num_layers=_positive(config, "num_hidden_layers"),
         linears=_linears(config, _HEAD_DIM_DEFAULT[architecture]),
         aliases=tuple(aliases),
+        folder=folder,
     )
 
 

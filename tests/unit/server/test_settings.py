@@ -1,7 +1,18 @@
+import re
+from pathlib import Path
+
 import pytest
 
+from server.app import upload_limits
 from server.errors import InvalidSettings
-from server.settings import load_settings
+from server.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[3]
+UPLOADS = [
+    path
+    for folder in ("adapters/archive", "adapters/format", "adapters/validation", "server/sources")
+    for path in sorted((ROOT / folder).glob("*.py"))
+]
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +167,29 @@ def test_a_file_of_authorities_that_says_nothing_ends_the_start(tmp_path, conten
         file.write_bytes(content)
     with pytest.raises(InvalidSettings, match=r"sources\.ca_file"):
         load_settings({"sources": {"ca_file": file}}).check()
+
+
+def test_further_names_of_the_base_model_are_split_and_checked(monkeypatch) -> None:
+    monkeypatch.setenv("LORALLOY_ACCEPTED_BASES", "org/one, two")
+    settings = load_settings({})
+    assert settings.accepted_bases == ("org/one", "two")
+    assert upload_limits(settings).accepted_bases == {"org/one", "two"}
+    assert load_settings({"accepted_bases": ["a/b"]}).accepted_bases == ("a/b",)
+    for nothing in ([""], ["/"], ["a", " "]):
+        with pytest.raises(InvalidSettings, match="accepted_bases"):
+            load_settings({"accepted_bases": nothing})
+
+
+def test_every_setting_that_an_error_of_an_upload_advises_exists() -> None:
+    source = "\n".join(path.read_text("utf-8") for path in UPLOADS)
+    advised = set(re.findall(r"the setting ((?:\w+\.)?\w+)", " ".join(source.split())))
+    assert "accepted_bases" in advised
+    for name in advised:
+        group, _, field = name.rpartition(".")
+        fields = Settings.model_fields
+        if group:
+            fields = fields[group].annotation.model_fields
+        assert field in fields, name
 
 
 def test_pinned_adapters_leave_a_slot_to_the_others(config) -> None:

@@ -1,5 +1,6 @@
 """Good adapters of every sort pass, and validation tells what they are."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.errors import ExtremeWeights, IncompatibleBase, NonFiniteWeights, RankTooLarge
+from adapters.errors import (
+    ExtremeWeights,
+    IncompatibleBase,
+    NonFiniteWeights,
+    RankTooLarge,
+    ShapeMismatch,
+)
 from adapters.limits import Limits
 from adapters.registry.registry import AdapterRegistry
 from adapters.store.canonical import digest_of
@@ -156,17 +163,82 @@ def test_the_base_model_is_told_by_its_name(
     base: BaseModelShapes,
     tmp_path: Path,
 ) -> None:
-    import json
-
     config = json.loads((good_folder / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = declared
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     weights = (good_folder / "adapter_model.safetensors").read_bytes()
     (tmp_path / "adapter_model.safetensors").write_bytes(weights)
     if is_accepted:
-        validate(tmp_path, base, Limits())
+        assert validate(tmp_path, base, Limits()).warnings == ()
         return
-    with pytest.raises(IncompatibleBase, match="other-7b"):
+    with pytest.raises(IncompatibleBase, match=r"other-7b.*the setting accepted_bases"):
         validate(tmp_path, base, Limits())
-    validate(tmp_path, base, Limits(accept_other_base=True))
     validate(tmp_path, base, Limits(accepted_bases=frozenset({"any/Other-7B"})))
+
+
+COPIES = [
+    *(
+        "unsloth/Tiny-Llama-bnb-4bit",
+        "unsloth/tiny-llama-unsloth-bnb-4bit",
+        "x/tiny-llama-bnb-8bit",
+    ),
+    *("x/Tiny-Llama-GPTQ", "x/tiny-llama-GPTQ-Int4", "x/tiny-llama-gptq-4bit-128g"),
+    *("x/tiny-llama-AWQ", "x/tiny-llama-AWQ-INT4", "x/tiny-llama-GGUF", "tiny-llama.Q8_0.gguf"),
+    *("x/tiny-llama-Q4_K_M-GGUF", "x/tiny-llama-i1-GGUF", "x/tiny-llama-IQ4_XS"),
+    *("x/tiny-llama-FP8", "x/tiny-llama-FP8-dynamic", "x/tiny-llama-FP8-KV", "x/tiny-llama-NVFP4"),
+    *("x/tiny-llama-quantized.w4a16", "x/tiny-llama-quantized.w8a8", "x/tiny-llama-int8"),
+    *(
+        "mlx-community/tiny-llama-4bit",
+        "mlx-community/tiny-llama-4bit-DWQ",
+        "x/tiny-llama-HQQ-4bit",
+    ),
+    *("x/tiny-llama-AQLM-2Bit-1x16", "x/tiny-llama-4.0bpw-exl2", "x/tiny-llama-6.5bpw-h8-exl3"),
+    *("x/tiny-llama-bf16", "x/tiny-llama-hf", "x/tiny-llama_nf4", "x/tiny-llama-mlx-8bit"),
+    "/h/hub/models--unsloth--tiny-llama-bnb-4bit/snapshots/0123abcd",
+]
+
+
+def declaring(name: str, good_folder: Path, folder: Path) -> Path:
+    """The good adapter, said to be made for another base model."""
+    config = json.loads((good_folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = name
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    weights = (good_folder / "adapter_model.safetensors").read_bytes()
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return folder
+
+
+@pytest.mark.parametrize("declared", COPIES)
+def test_a_quantised_copy_is_the_same_base_model_if_shapes_fit(
+    declared: str, good_folder: Path, base: BaseModelShapes, tmp_path: Path
+) -> None:
+    folder = declaring(declared, good_folder, tmp_path)
+    (warning,) = validate(folder, base, Limits()).warnings
+    assert "copy of the base model" in warning
+    original = declaring("org/tiny-llama", good_folder, tmp_path)
+    assert validate(original, replace(base, name=declared, aliases=()), Limits()).warnings
+    narrow = {suffix: (out, width // 2) for suffix, (out, width) in base.linears.items()}
+    folder = declaring(declared, good_folder, tmp_path)
+    with pytest.raises(ShapeMismatch):
+        validate(folder, replace(base, linears=narrow), Limits())
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        *("x/tiny-llama-v2", "x/tiny-llama-instruct", "x/tiny-llama-instruct-bnb-4bit"),
+        *(
+            "x/tiny-llama-7b-GPTQ",
+            "x/tiny-llama2-AWQ",
+            "x/tiny-4bit",
+            "bnb-4bit",
+            "x/tiny-llama-4bits-x",
+        ),
+        "x/tiny-llama" + "-bnb" * 250_000,
+    ],
+)
+def test_another_model_is_not_taken_for_a_copy(
+    declared: str, good_folder: Path, base: BaseModelShapes, tmp_path: Path
+) -> None:
+    with pytest.raises(IncompatibleBase):
+        validate(declaring(declared, good_folder, tmp_path), base, Limits())
