@@ -29,11 +29,13 @@ class Version:
         number: from 1; never given twice.
         digest: of the content.
         created: when the name was given it, in seconds since 1970 (UTC).
+        warnings: as an adapter's.
     """
 
     number: int
     digest: str
     created: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Adapter:
         created: when the name was given this content, in seconds since 1970 (UTC).
         version: number of this content among those that the name has had, from 1.
         routing: what the router may know of it.
+        warnings: what was noticed about the upload of this version although it can be served.
     """
 
     name: str
@@ -69,3 +72,4 @@ class Adapter:
     created: float
     version: int = 1
     routing: RoutingData = field(default_factory=RoutingData)
+    warnings: tuple[str, ...] = ()

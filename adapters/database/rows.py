@@ -37,6 +37,7 @@ _WHOLE = (
         adapters.c.number,
         adapters.c.routing,
         versions.c.created,
+        versions.c.warnings,
         *contents.c,
     )
     .join_from(adapters, versions)
@@ -148,12 +149,16 @@ class AdapterRows:
     def history(self, name: str) -> list[Version]:
         """The versions of a name, the latest first."""
         query = (
-            select(versions.c.number, versions.c.digest, versions.c.created)
+            select(versions.c.number, versions.c.digest, versions.c.created, versions.c.warnings)
             .where(versions.c.name == name)
             .order_by(versions.c.number.desc())
         )
         with database_errors("read an adapter's versions"), self._engine.connect() as connection:
-            return [Version(*row) for row in connection.execute(query)]
+            found = connection.execute(query)
+            return [
+                Version(number, digest, created, tuple(warnings))
+                for number, digest, created, warnings in found
+            ]
 
     def content(self, digest: str) -> dict[str, Any] | None:
         """The row of a content."""
@@ -217,6 +222,7 @@ class AdapterRows:
                             number=adapter.version,
                             digest=adapter.digest,
                             created=adapter.created,
+                            warnings=list(adapter.warnings),
                         )
                     )
                     if before is None:
@@ -243,9 +249,15 @@ class AdapterRows:
             _swap(connection, name, number, {**row, "changed": revision})
 
     def renew(self, record: Record) -> None:
-        """Write down anew what a content is and what it was validated against."""
+        """Write down anew what a content is, what it was validated against and what was noticed."""
+        adapter = record.adapter
         with database_errors("write an adapter's record"), self._changing() as (connection, _):
             _put_content(connection, record)
+            connection.execute(
+                update(versions)
+                .where(versions.c.name == adapter.name, versions.c.number == adapter.version)
+                .values(warnings=list(adapter.warnings))
+            )
 
     def remove(self, name: str) -> None:
         """Drop a name and all its versions."""

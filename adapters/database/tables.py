@@ -52,6 +52,7 @@ versions = Table(
         index=True,
     ),
     Column("created", Float, nullable=False),
+    Column("warnings", JSON, nullable=False, server_default="[]"),
 )
 
 adapters = Table(

@@ -33,4 +33,5 @@ def described(
         parameters=facts.parameters,
         created=time.time(),
         routing=routing,
+        warnings=facts.warnings,
     )

@@ -32,6 +32,7 @@ def earlier(now: Adapter, digest: str, rows: AdapterRows, store: AdapterStore) -
         "name": now.name,
         "number": version.number,
         "created": version.created,
+        "warnings": version.warnings,
         "routing": routing_row(now.routing),
     }
     return record_of({**row, **values}, store.path)

@@ -5,8 +5,8 @@ NaN, and evicts a good adapter before it fails on a bad one. So an adapter is ju
 from its files alone: config, tensor names, shapes, ranks, numbers, base model.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +47,7 @@ from adapters.format.safetensors_header import (
 from adapters.limits import Limits
 from adapters.validation.base_identity import check_base_model
 from adapters.validation.base_model import BaseModelShapes
+from adapters.validation.extra_tensors import is_extra, judge_extras
 from adapters.validation.finite import max_magnitude
 
 _PICKLED_WEIGHTS = ("adapter_model.bin", "adapter_model.pt")
@@ -81,11 +82,15 @@ class AdapterFacts:
         config: its adapter_config.json.
         pairs: full module path → its factors.
         data_start: byte of the weights file at which their data begin.
+        extras: tensors beside the factors, which are not served.
+        warnings: what whoever uploads it should know although it can be served.
     """
 
     config: LoraConfigFacts
     pairs: Mapping[str, LoraPair]
     data_start: int
+    extras: Mapping[str, TensorSpec] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -122,8 +127,11 @@ def validate(folder: Path, base: BaseModelShapes, limits: Limits) -> AdapterFact
     with _open_checked(folder, limits) as file:
         header = read_header(file, limits.max_header_bytes)
         facts = check_structure(config, header, base, limits)
-        _check_numbers(file, facts, limits)
-    return facts
+        unmoved = _check_numbers(file, facts, limits)
+        left_out = judge_extras(file, facts.data_start, facts.extras, base)
+        return replace(
+            facts, warnings=(*facts.warnings, *left_out, *_without_effect(facts, unmoved))
+        )
 
 
 def inspect(folder: Path, base: BaseModelShapes, limits: Limits) -> AdapterFacts:
@@ -138,13 +146,18 @@ def check_structure(
     config: LoraConfigFacts, header: SafetensorsHeader, base: BaseModelShapes, limits: Limits
 ) -> AdapterFacts:
     """Check config and tensor names, shapes and ranks against the base model."""
-    check_base_model(config.base_model, base, limits)
+    warning = check_base_model(config.base_model, base, limits)
     if config.max_rank > limits.max_lora_rank:
         raise RankTooLarge(
             f"the adapter has rank {config.max_rank}; this server takes ranks up to "
             f"{limits.max_lora_rank}"
         )
-    tensors = [(parse_tensor_name(name), spec) for name, spec in header.tensors.items()]
+    extras = {name: spec for name, spec in header.tensors.items() if is_extra(name)}
+    tensors = [
+        (parse_tensor_name(name), spec)
+        for name, spec in header.tensors.items()
+        if name not in extras
+    ]
     if not tensors:
         raise EmptyAdapter("adapter_model.safetensors holds no LoRA factors at all")
     for tensor, _ in tensors:
@@ -156,7 +169,13 @@ def check_structure(
                 f"the weights hold {shown(tensor.module)}, which target_modules of "
                 "adapter_config.json does not select; PEFT would ignore it"
             )
-    return AdapterFacts(config, _pairs(config, tensors, base), header.data_start)
+    return AdapterFacts(
+        config,
+        _pairs(config, tensors, base),
+        header.data_start,
+        extras,
+        () if warning is None else (warning,),
+    )
 
 
 def _open_checked(folder: Path, limits: Limits) -> BinaryIO:
@@ -230,12 +249,12 @@ def _check_shapes(
     if len(a.shape) != 2 or a.shape[1] != in_features:
         raise ShapeMismatch(
             f"{tensor_name(module, 'A')} has shape {list(a.shape)}; the base model needs "
-            f"[{rank}, {in_features}]"
+            f"[{rank}, {in_features}]{_partitioned(a)}"
         )
     if len(b.shape) != 2 or b.shape[0] != out_features:
         raise ShapeMismatch(
             f"{tensor_name(module, 'B')} has shape {list(b.shape)}; the base model needs "
-            f"[{out_features}, {rank}]"
+            f"[{out_features}, {rank}]{_partitioned(b)}"
         )
     if (a.shape[0], b.shape[1]) != (rank, rank):
         raise RankMismatch(
@@ -244,8 +263,20 @@ def _check_shapes(
         )
 
 
-def _check_numbers(file: BinaryIO, facts: AdapterFacts, limits: Limits) -> None:
-    """A and B times the scaling are what the engine keeps; neither may be absurd."""
+def _partitioned(tensor: TensorSpec) -> str:
+    """A hint at what leaves empty tensors."""
+    if 0 not in tensor.shape:
+        return ""
+    return " (DeepSpeed's ZeRO-3 leaves partitioned weights empty: gather them before saving)"
+
+
+def _check_numbers(file: BinaryIO, facts: AdapterFacts, limits: Limits) -> list[str]:
+    """A and B times the scaling are what the engine keeps; neither may be absurd.
+
+    Returns:
+        The factors that hold nothing but zeros.
+    """
+    zeros: list[str] = []
     for module, pair in facts.pairs.items():
         tensors: tuple[tuple[Factor, TensorSpec, float], ...] = (
             ("A", pair.a, 1.0),
@@ -260,3 +291,21 @@ def _check_numbers(file: BinaryIO, facts: AdapterFacts, limits: Limits) -> None:
                     f"{tensor_name(module, factor)} reaches {largest:g} with scaling {strength:g}; "
                     f"at most {limits.max_abs_weight:g} is served"
                 )
+            if not largest:
+                zeros.append(f"lora_{factor} of {module}")
+    return zeros
+
+
+def _without_effect(facts: AdapterFacts, zeros: list[str]) -> Iterator[str]:
+    """Warnings for what an adapter has and does not change anything by."""
+    if facts.config.by_effect:
+        fields = ", ".join(facts.config.by_effect)
+        yield f"switched on in adapter_config.json, without effect here: {fields}"
+    idle = {zero.rpartition(" ")[2] for zero in zeros}
+    if len(idle) == len(facts.pairs):
+        yield f"the adapter changes nothing: {zeros[0]} and its like are all zeros; was it trained?"
+    elif idle:
+        yield (
+            f"the adapter leaves {len(idle)} of its {len(facts.pairs)} modules as they are: "
+            f"{zeros[0]} is all zeros"
+        )

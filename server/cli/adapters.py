@@ -58,6 +58,8 @@ def list_adapters(url: str = client.URL, key: str | None = client.KEY) -> None:
             routing["description"] or "",
         )
     out.print(table)
+    for adapter in found:
+        _warn(adapter)
 
 
 @adapters.command("show")
@@ -168,6 +170,13 @@ def _report(adapter: Mapping[str, Any]) -> None:
         f"sha256 {adapter['digest'][:12]}, {routed}",
         highlight=False,
     )
+    _warn(adapter)
+
+
+def _warn(adapter: Mapping[str, Any]) -> None:
+    """Print what the server noticed about an adapter's upload."""
+    for warning in adapter.get("warnings", ()):
+        console().print(f"{adapter['id']}: warning: {warning}", highlight=False, markup=False)
 
 
 @adapters.command("remove")

@@ -169,6 +169,7 @@ def adapter_as_json(adapter: Adapter, parts: Parts) -> dict[str, Any]:
         "target_modules": adapter.target_modules,
         "size_bytes": adapter.size_bytes,
         "parameters": adapter.parameters,
+        "warnings": adapter.warnings,
         "resident": adapter.digest in parts.residency.resident,
         "leases": parts.residency.leases_of(adapter.digest),
         "routing": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from loralloy_client.generations import AppliedMixture, Record
 
 
@@ -32,6 +34,7 @@ class Adapter(Record):
         version: number of this content among those that the name has had.
         resident: whether it is in a slot of the engine now.
         leases: running requests that use it.
+        warnings: what the server noticed about the upload of this version.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Adapter(Record):
     resident: bool
     leases: int
     routing: Routing
+    warnings: list[str] = Field(default_factory=list)
 
 
 class AdapterVersion(Record):
@@ -57,6 +61,7 @@ class AdapterVersion(Record):
     number: int
     digest: str
     created: int
+    warnings: list[str] = Field(default_factory=list)
 
 
 class RemovedAdapter(Record):
