@@ -1,13 +1,16 @@
 """A name's versions: kept, gone back to, never overwritten by somebody who has not seen them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from adapters.adapter import RoutingData
+from adapters.database.records import Record
 from adapters.errors import AdapterExists, AdapterNotFound, VersionConflict, VersionNotFound
 from adapters.limits import Limits
+from adapters.registry.history import earlier
 from adapters.registry.registry import AdapterRegistry
 
 EVERYWHERE = pytest.mark.parametrize("storage_kind", ["sqlite+local", "postgres+s3"])
@@ -119,3 +122,22 @@ def test_old_versions_go(
     assert len(gone) == 1
     assert registry.collect_garbage(gone) == []
     assert registry.collect_garbage() == sorted(gone)
+
+
+@EVERYWHERE
+def test_the_beginning_of_several_digests_names_none_of_them(
+    registry: AdapterRegistry, good_folder: Path
+) -> None:
+    """Contents whose digests begin alike, as no two files will in our time."""
+    now, _ = registry.add("sums", good_folder)
+    rows, begins = registry._rows, "0123abcd" + "0" * 20
+    for number, digest in enumerate((begins + "1" * 36, begins + "2" * 36), start=2):
+        version = replace(now, version=number, digest=digest)
+        rows.put(Record(version, "some base model"), number - 1, keep=16)
+    rows.put(Record(replace(now, version=4), "some base model"), 3, keep=16)
+    for ambiguous in (begins[:8], begins):
+        with pytest.raises(VersionNotFound, match="several versions"):
+            earlier(now, ambiguous, rows, registry.store)
+    found = earlier(now, begins + "1", rows, registry.store)
+    assert found.adapter.digest == begins + "1" * 36
+    assert earlier(now, now.digest[:8], rows, registry.store).adapter.version == 4, "the latest"

@@ -89,6 +89,15 @@ def test_equal_entries_are_counted_too(values, sparsity):
     assert int(mask.sum()) == kept_count(len(values), sparsity)
 
 
+@pytest.mark.parametrize(
+    ("entries", "sparsity", "kept"),
+    [(10, 0.9, 1), (1000, 0.9, 100), (7, 0.9, 1), (3, 0.5, 2), (4, 0.9, 0), (9, 0.1, 8), (5, 0, 5)],
+)
+def test_the_number_kept_is_the_nearest_whole_one(entries: int, sparsity: float, kept: int) -> None:
+    """1 − 0.9 is a little less than a tenth: cut off, a tenth of ten entries would be none."""
+    assert kept_count(entries, sparsity) == kept
+
+
 def test_of_equal_entries_the_first_are_kept():
     masks = magnitude_masks({"b": torch.ones(2, 2), "a": torch.zeros(2, 2)}, 0.75)
     assert masks["b"].tolist() == [[True, True], [False, False]]
