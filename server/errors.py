@@ -32,6 +32,8 @@
     ├── ActionDenied             the API key does not allow it
     ├── RateLimited              the API key has sent too many requests lately
     ├── TooManyConcurrent        too many requests of the API key run at once
+    ├── NotFound                 no route of that path
+    ├── UnsupportedMediaType     the body comes in a form that is not taken here
     ├── BodyTooLarge             more bytes than the limits allow
     ├── BodyTooSlow              the body keeps the server waiting
     ├── AdaptersBusy             every slot is leased and the queue is full or slow
@@ -247,6 +249,18 @@ class TooManyConcurrent(ServerError):
     """As many requests of the API key run as may."""
 
     code = "too_many_concurrent"
+
+
+class NotFound(ServerError):
+    """There is no route of that path."""
+
+    code = "not_found"
+
+
+class UnsupportedMediaType(ServerError):
+    """The body comes in a form that is not taken here."""
+
+    code = "unsupported_media_type"
 
 
 class BodyTooLarge(ServerError):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters.names import NAME_PATTERN, RESERVED_NAMES
 from router.errors import InvalidPolicy, Problem, listed
+from router.fault_words import what_is_wrong
 from router.mixture import Combination
 from router.policies import POLICIES, PolicyConfig
 from router.policies.options import NAME_RULE, Candidates, EncoderChoice, Name, Scope, WindowField
@@ -198,9 +199,10 @@ def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> 
         return f"must be text; put it in quotes (got {given})"
     if kind_of_fault == "missing":
         return "is missing"
-    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
-    message = message[0].lower() + message[1:]
-    return message if kind_of_fault in OWN_FAULTS else f"{message} (got {given})"
+    if kind_of_fault in OWN_FAULTS:
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return message[0].lower() + message[1:]
+    return f"{what_is_wrong(fault) or 'has no sensible value'} (got {given})"
 
 
 def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) -> str:

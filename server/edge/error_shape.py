@@ -10,14 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.edge.disconnect import ClientGone
 from server.edge.error_status import OURS, error_response, plain_error, translate_body
+from server.edge.validation_faults import sentence_of
 from server.errors import MalformedJson
 
 logger = logging.getLogger(__name__)
 
-_MAX_FAULTS = 3
-_INTERNAL_MARKS = ("[", "(", "{")
-_TYPE_NAMES = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "none"})
+_SHOWN_PATH = 200
 
 
 class ErrorShape:
@@ -34,6 +34,8 @@ class ErrorShape:
         answer = _Reshaped(send)
         try:
             await self._app(scope, receive, answer.send)
+        except ClientGone:
+            return
         except Exception as error:  # whatever a route failed at, the client gets one shape
             if answer.started:
                 raise
@@ -95,14 +97,24 @@ async def _ours(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         return error_response(error)
+    path = request.scope["path"][:_SHOWN_PATH]
     messages: dict[int, str] = {
-        HTTPStatus.NOT_FOUND: f"there is no route {request.method} {request.url.path}",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+        HTTPStatus.BAD_REQUEST: "the body cannot be read",
+        HTTPStatus.NOT_FOUND: f"there is no route {request.method} {path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not take {request.method}",
     }
-    shown = messages.get(error.status_code, str(error.detail))
+    shown = messages.get(error.status_code, HTTPStatus(error.status_code).phrase.lower())
     response = plain_error(error.status_code, shown)
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = _with_head(response.headers.get("Allow", ""))
     return response
+
+
+def _with_head(allowed: str) -> str:
+    """The methods that a path takes: HEAD wherever GET is."""
+    methods = {method.strip() for method in allowed.split(",") if method.strip()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -111,35 +123,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return error_response(error)
     faults = [fault for fault in error.errors() if isinstance(fault, dict)]
     if not faults:
-        return plain_error(HTTPStatus.BAD_REQUEST, "; ".join(map(str, error.errors())))
+        return plain_error(HTTPStatus.BAD_REQUEST, "the body cannot be read")
     if faults[0].get("type") == "json_invalid":
         return error_response(MalformedJson("the body is not valid JSON"))
-    messages = list(dict.fromkeys(_fault(fault) for fault in faults))
-    more = len(messages) - _MAX_FAULTS
-    message = "; ".join(messages[:_MAX_FAULTS]) + (f"; and {more} more" if more > 0 else "")
-    return plain_error(HTTPStatus.BAD_REQUEST, message, _field(faults[0]))
-
-
-def _fault(fault: dict[str, object]) -> str:
-    field, message = _field(fault), str(fault.get("msg", "is not valid"))
-    message = message.removeprefix("Value error, ")
-    return message if field is None else f"{field}: {message}"
-
-
-def _field(fault: dict[str, object]) -> str | None:
-    """The field at fault, as ``messages.0.content``; what pydantic adds of its own is cut off."""
-    context = fault.get("ctx")
-    if isinstance(context, dict):
-        named = getattr(context.get("error"), "parameter", None)
-        if isinstance(named, str):
-            return named
-    location = fault.get("loc")
-    parts: list[str] = []
-    for part in location if isinstance(location, tuple | list) else ():
-        if isinstance(part, str) and (
-            part in _TYPE_NAMES or any(mark in part for mark in _INTERNAL_MARKS)
-        ):
-            continue
-        if part not in ("body", "query", "path") or parts:
-            parts.append(str(part))
-    return ".".join(parts[:4]) or None
+    return plain_error(HTTPStatus.BAD_REQUEST, *sentence_of(faults))

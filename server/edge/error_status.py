@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors as server_errors
+from server.edge.engine_words import reworded
 from server.engine import errors as engine_errors
 
 INVALID = "invalid_request_error"
@@ -46,6 +47,8 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.ActionDenied: (403, PERMISSION),
     server_errors.RateLimited: (429, RATE),
     server_errors.TooManyConcurrent: (429, RATE),
+    server_errors.NotFound: (404, INVALID),
+    server_errors.UnsupportedMediaType: (415, INVALID),
     server_errors.BodyTooLarge: (413, INVALID),
     server_errors.BodyTooSlow: (408, INVALID),
     server_errors.AdaptersBusy: (503, SERVER),
@@ -104,7 +107,6 @@ _FOREIGN_CODES: Mapping[int, str] = {
 _TOO_LONG = re.compile(
     r"context length|maximum model length|max_model_len|Input length", re.IGNORECASE
 )
-_ASIDE = re.compile(r" \(parameter=\w+(, value=.*)?\)$", re.DOTALL)
 _PATH = re.compile(r"(?<![\w:/.<])/(?!v1/)(?:[\w.@+-]+/)+[\w.@+-]*")
 _INTERNAL = "the server failed on this request; its log says why under the request's id"
 
@@ -146,7 +148,9 @@ def error_response(error: Exception) -> JSONResponse:
 def plain_error(status: int, message: str, param: str | None = None) -> JSONResponse:
     """An error that no class of ours stands for, such as an unknown route."""
     status = HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
-    return JSONResponse(translate({"message": message, "param": param}, status), status)
+    code = _FOREIGN_CODES.get(status, "invalid_request" if status < 500 else "internal_error")
+    kind = SERVER if status >= HTTPStatus.INTERNAL_SERVER_ERROR else INVALID
+    return JSONResponse(envelope(message, kind=kind, code=code, param=param), status)
 
 
 def translate(foreign: Mapping[str, object], status: int) -> dict[str, dict[str, str | None]]:
@@ -158,7 +162,7 @@ def translate(foreign: Mapping[str, object], status: int) -> dict[str, dict[str,
         status: the status of the answer, or the one that the error would have had in a stream.
     """
     code, kind = foreign.get("code"), foreign.get("type")
-    message = _ASIDE.sub("", str(foreign.get("message") or HTTPStatus(status).phrase))
+    message = str(foreign.get("message") or HTTPStatus(status).phrase)
     param = foreign.get("param")
     param = param if isinstance(param, str) else None
     if isinstance(code, str) and kind in TYPES:
@@ -172,7 +176,7 @@ def translate(foreign: Mapping[str, object], status: int) -> dict[str, dict[str,
         ours = "context_length_exceeded"
     if status == HTTPStatus.NOT_FOUND and param == "model":
         ours = "model_not_found"
-    return envelope(_PATH.sub("<path>", message), code=ours, param=param)
+    return envelope(_PATH.sub("<path>", reworded(message, param)), code=ours, param=param)
 
 
 def translate_body(body: bytes, status: int) -> bytes:

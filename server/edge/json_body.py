@@ -82,10 +82,11 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def resized(scope: Scope, length: int) -> Scope:
-    """The request's scope with a body of another length, in bytes."""
-    dropped = (b"content-length", b"transfer-encoding", b"content-encoding")
+    """The request's scope with another body of JSON: its length in bytes, and plainly its type."""
+    dropped = (b"content-length", b"content-type", b"transfer-encoding", b"content-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
+    told = [(b"content-type", JSON.encode()), (b"content-length", str(length).encode())]
+    return {**scope, "headers": [*headers, *told]}
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

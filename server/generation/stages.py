@@ -15,10 +15,13 @@ from router.window import RoutingInput
 from server.access.keys import AdapterRule
 from server.catalogue.catalogue import Catalogue
 from server.catalogue.visibility import hiding_invisible_adapters
+from server.edge.nulls import without_nulls
+from server.edge.numbers import check_numbers
 from server.edge.settings import LimitSettings
 from server.errors import InvalidRequest
 from server.generation.body import CleanBody, clean
 from server.generation.decided import Generation
+from server.generation.field_kinds import check_kinds
 from server.generation.named_versions import names_for
 from server.generation.prompts import Api, Decode, count_prompts, read_prompts
 from server.generation.selection import Selection, SelectionFields, read_selection
@@ -32,7 +35,7 @@ class GenerationRequest:
 
     Attributes:
         api: the way in which it asks.
-        body: the whole body, as it came.
+        body: the whole body as it came, but for fields that are null.
         cleaned: what vLLM may see of it.
         fields: what it says of adapters and policies.
         prompts: how many it has.
@@ -50,7 +53,7 @@ class GenerationRequest:
 def read(
     api: Api, body: Mapping[str, Any], rule: AdapterRule, limits: LimitSettings
 ) -> GenerationRequest:
-    """Read a body; no name in it is looked up.
+    """Read a body, in which null is absent; no name in it is looked up.
 
     Raises:
         UnsupportedParameter: a field that this server does not honour.
@@ -58,6 +61,9 @@ def read(
             read.
         RoutingError: changes to a policy that do not fit.
     """
+    body = without_nulls(body)
+    check_numbers(body)
+    check_kinds(body)
     prompts = count_prompts(api, body)
     if prompts > limits.max_prompts:
         raise InvalidRequest(

@@ -12,6 +12,7 @@ from adapters.names import check_name
 from adapters.registry.snapshot import unknown
 from server.access.keys import Caller
 from server.catalogue.describe import describe
+from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.routes.audited import audited
 from server.routes.if_match import expected_tag
@@ -26,7 +27,7 @@ from server.routes.upload_form import (
     staged,
 )
 
-router = APIRouter(tags=["adapters"])
+router = APIRouter(tags=["adapters"], route_class=JsonRoute)
 
 _SHOWN_EXAMPLES = 3
 _DIGEST_CHARACTERS = 64

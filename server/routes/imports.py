@@ -11,6 +11,7 @@ from adapters.adapter import RoutingData
 from adapters.names import check_name
 from adapters.routing_data import ROUTING_FIELDS, check_routing
 from server.catalogue.routing_data import parse_routing
+from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.routes.adapters import adapter_as_json
 from server.routes.audited import Actor, audited, audited_for
@@ -19,7 +20,7 @@ from server.sources.address import MAX_CHARACTERS, parse_source
 from server.sources.imports import ImportRequest
 from server.sources.jobs import Job
 
-router = APIRouter(tags=["adapters"])
+router = APIRouter(tags=["adapters"], route_class=JsonRoute)
 
 _MAX_ROUTING_BYTES = 2**21
 """Of one job: what waits is kept in memory, many times over."""

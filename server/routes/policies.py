@@ -12,6 +12,7 @@ from server.access.keys import Caller
 from server.catalogue.names import barred
 from server.catalogue.visibility import needed, shown_options
 from server.edge.json_body import JSON, read_json
+from server.edge.nulls import without_nulls
 from server.routes.audited import audited
 from server.routes.if_match import if_match
 from server.routes.parts import CallerOf, Parts, PartsOf
@@ -64,7 +65,7 @@ async def put_policy(
     name. Running requests keep the policy that they began with.
     """
     expected = if_match(request, VERSION_LENGTH)
-    options = await read_json(request.scope, request.receive, MAX_BYTES)
+    options = without_nulls(await read_json(request.scope, request.receive, MAX_BYTES))
     async with audited(request, parts, "policy.put", name) as detail:
         policy, is_new = await parts.policies.put(name, options, expected)
         detail |= {"version": policy.version, "created": is_new}

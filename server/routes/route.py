@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.generation.prompts import read_plain
 from server.generation.selection import read_selection, select
@@ -13,7 +14,7 @@ from server.generation.stages import decide
 from server.routes.parts import CallerOf, PartsOf
 from server.traces.applied import Applied
 
-router = APIRouter(tags=["routing"])
+router = APIRouter(tags=["routing"], route_class=JsonRoute)
 
 
 class RouteRequest(BaseModel):

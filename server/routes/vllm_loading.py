@@ -9,13 +9,14 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.names import check_name
+from server.edge.json_route import JsonRoute
 from server.errors import InvalidSource, ServerError, SourceNotAllowed, UnsupportedParameter
 from server.routes.audited import audited
 from server.routes.parts import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, FileSource
 from server.sources.imports import ImportRequest
 
-router = APIRouter(tags=["adapters"])
+router = APIRouter(tags=["adapters"], route_class=JsonRoute)
 
 
 class Load(BaseModel):

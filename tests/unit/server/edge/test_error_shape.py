@@ -97,9 +97,7 @@ def test_answers_that_are_no_errors_pass(http):
 def test_a_fault_of_the_body_names_its_field(http):
     told = error(http.post("/body", json={"name": 3, "size": "x"}), 400)
     assert told["param"] == "name"
-    assert "name: Input should be a valid string" in told["message"]
-    assert "size: " in told["message"]
-    assert "list[int]" not in told["message"]
+    assert told["message"] == "'name' must be a text; 'size' must be a whole number or a list"
 
 
 def test_a_body_that_is_no_json_is_told(http):

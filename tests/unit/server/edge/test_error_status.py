@@ -76,9 +76,9 @@ def test_unexpected_errors_tell_nothing():
         (405, {"detail": "Method Not Allowed"}, "method_not_allowed", "Method"),
         (
             400,
-            {"error": {"message": "This model's maximum context length is 9", "code": 400}},
+            {"error": {"message": "Input length (9) exceeds model's context length (8)."}},
             "context_length_exceeded",
-            "maximum context length",
+            "the prompt has 9 tokens; prompt and answer together can have 8",
         ),
         (
             404,
