@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.engine.adapters import write_adapters
+from router.mixture import BASE_MODEL
+from server.engine.client.plan import GenerationPlan, planned
 from server.engine.engine import EmbeddedEngine
 from server.engine.settings import EngineSettings
 from server.prepare import base_model_path, cache_dir
@@ -37,13 +39,15 @@ async def _tokens(engine: EmbeddedEngine, name: str) -> AsyncIterator[float]:
 
     params = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True)
     for turn in itertools.count():
-        seen = 0
         prompt = {"prompt_token_ids": [1, 2, 3, 4]}
-        async for output in engine.client.generate(prompt, params, f"{name}-{turn}"):
+        with planned(GenerationPlan((BASE_MODEL,))):
+            outputs = engine.client.generate(prompt, params, f"{name}-{turn}")
+            first = await anext(outputs)
+        seen = len(first.outputs[0].token_ids)  # its gap is its prompt's
+        async for output in outputs:
             now, made = time.perf_counter(), len(output.outputs[0].token_ids)
-            if seen:  # the first token's gap is its prompt's
-                for _ in range(made - seen):
-                    yield now
+            for _ in range(made - seen):
+                yield now
             seen = made
         yield float("nan")
 

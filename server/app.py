@@ -1,6 +1,6 @@
 """The app: our layers around vLLM's routes, ours beside them.
 
-    Guard → ErrorShape → TokeniseMiddleware → GenerationMiddleware → routes
+    HeadAsGet → Cors → Guard → ErrorShape → TokeniseMiddleware → GenerationMiddleware → routes
 
 What serves requests is put together here, and lives on ``app.state.parts``.
 """
@@ -22,8 +22,11 @@ from adapters.registry.registry import AdapterRegistry
 from router.router import Router
 from server.access.access import Access
 from server.catalogue.catalogue import Catalogue
+from server.edge.cors import Cors
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
+from server.edge.head import HeadAsGet
+from server.edge.settings import CorsSettings
 from server.engine.engine import EmbeddedEngine
 from server.gauges import gauge_callers, gauge_engine, gauge_slots, gauge_traces
 from server.generation.middleware import Collaborators, GenerationMiddleware
@@ -108,7 +111,7 @@ async def create_app(
         description="One base model, many adapters, every request its own mixture.",
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=layers(access, collaborators, lambda: app.router.routes),
+        middleware=layers(access, collaborators, lambda: app.router.routes, settings.cors),
     )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
@@ -142,7 +145,10 @@ def _measure(parts: Parts) -> None:
 
 
 def layers(
-    access: Access, collaborators: Collaborators, routes: Callable[[], Iterable[BaseRoute]]
+    access: Access,
+    collaborators: Collaborators,
+    routes: Callable[[], Iterable[BaseRoute]],
+    cors: CorsSettings,
 ) -> list[Middleware]:
     """What stands around the routes, from the outside in.
 
@@ -150,14 +156,18 @@ def layers(
         access: who may do what.
         collaborators: what a generation needs.
         routes: gives the app's routes, once it has them.
+        cors: which web pages may call.
     """
     return [
+        Middleware(HeadAsGet),
+        *([Middleware(Cors, settings=cors)] if cors.origins else []),
         Middleware(
             Guard,
             callers=access.callers,
             limiter=access.limiter,
             limits=collaborators.limits,
             routes=routes,
+            origins=cors.named,
         ),
         Middleware(ErrorShape),
         Middleware(TokeniseMiddleware, catalogue=collaborators.catalogue),

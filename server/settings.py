@@ -26,7 +26,7 @@ from adapters.errors import StorageFailed
 from adapters.registry.storage import DEFAULT_CACHE_BYTES, Locations, check_locations
 from server.access.key_file import read_key_file
 from server.access.settings import AccessSettings
-from server.edge.settings import LimitSettings
+from server.edge.settings import CorsSettings, LimitSettings
 from server.engine.settings import EngineSettings
 from server.errors import InvalidSettings
 from server.residency.settings import ResidencySettings
@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     )
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
+    cors: CorsSettings = Field(default_factory=lambda: CorsSettings())
     residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
     traces: TraceSettings = Field(default_factory=lambda: TraceSettings())

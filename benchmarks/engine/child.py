@@ -102,7 +102,7 @@ async def _start_bank(
     model: str, adapters: list[str], threads: str, cache: str, dtype: str
 ) -> tuple[Generate, Stop]:
     from router.mixture import Member, Mixture
-    from server.engine.client.plan import GenerationPlan, current_plan
+    from server.engine.client.plan import GenerationPlan, planned
     from server.engine.engine import EmbeddedEngine
     from server.engine.settings import EngineSettings
 
@@ -125,11 +125,11 @@ async def _start_bank(
         name: str, prompt: list[int], tokens: int, weights: list[float] | None
     ) -> list[float]:
         members = [Member(f"a{i}", f"digest-{i}", w) for i, w in enumerate(weights or [])]
-        current_plan.set(GenerationPlan((Mixture.of(members),)))
         params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True)
         stamps = []
-        async for _ in engine.client.generate({"prompt_token_ids": prompt}, params, name):
-            stamps.append(time.perf_counter())
+        with planned(GenerationPlan((Mixture.of(members),))):
+            async for _ in engine.client.generate({"prompt_token_ids": prompt}, params, name):
+                stamps.append(time.perf_counter())
         return stamps
 
     return generate, engine.client.shutdown

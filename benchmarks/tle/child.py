@@ -24,7 +24,7 @@ from router.encoders.static import StaticEncoder, bundled_for
 from router.policies.config import parse_policy
 from router.router import Router
 from server.catalogue.routing_data import read_routing
-from server.engine.client.plan import current_plan
+from server.engine.client.plan import planned
 from server.engine.engine import EmbeddedEngine
 from server.engine.settings import EngineSettings
 from server.generation.body import CleanBody
@@ -106,13 +106,15 @@ class Bench:
         applied = [Applied(decision.mixture, decision)]
         generation = Generation(applied, CleanBody({}, None, False), MODEL_NAME)
         generation = generation.recorded(self.traces, "", name)
-        current_plan.set(generation.plan(""))
         params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True)
         made: list[int] = []
         stamps: list[float] = []
-        async for output in self.engine.client.generate({"prompt_token_ids": ids}, params, name):
-            made = list(output.outputs[0].token_ids)
-            stamps += [time.perf_counter()] * (len(made) - len(stamps))
+        with planned(generation.plan("")):
+            async for output in self.engine.client.generate(
+                {"prompt_token_ids": ids}, params, name
+            ):
+                made = list(output.outputs[0].token_ids)
+                stamps += [time.perf_counter()] * (len(made) - len(stamps))
         if generation.recording is not None:
             generation.recording.finish()
         return made, stamps

@@ -1,16 +1,15 @@
 """What each route needs, by method and route template: the exact one that will serve the request.
 
 Deny by default: a route that is not listed here is for admins alone. Neither the Host header nor
-the path's beginning decides anything; the app's own routes do, by the match that will be made.
+the path's beginning decides anything; the app's own routes do, by the match that will be made
+(``server.access.matched_route``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 
-from starlette.routing import BaseRoute, Match
-from starlette.types import Scope
-
 from server.access.keys import Role
+from server.access.matched_route import MatchedRoute
 
 
 class Right(Enum):
@@ -72,17 +71,12 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
 }
 
 
-def required(scope: Scope, routes: Iterable[BaseRoute]) -> Right:
+def required(route: MatchedRoute | None) -> Right:
     """What a request needs.
 
     Args:
-        scope: the request's, as the app's router will see it.
-        routes: the app's, in their order.
+        route: what will serve it. None if nothing will: the answer is 404, or 405.
     """
-    for route in routes:
-        match, _ = route.matches(scope)
-        if match is Match.FULL:
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            return RIGHTS.get((method, getattr(route, "path", "")), Right.ADMINISTER)
-    # Nothing will be done: the router answers 404, or 405 where only the method is wrong.
-    return Right.ANY_KEY
+    if route is None:
+        return Right.ANY_KEY
+    return RIGHTS.get((route.method, route.path), Right.ADMINISTER)

@@ -60,7 +60,7 @@ class GuardedBody:
             self._is_whole = not message.get("more_body", False)
             self._received += len(message.get("body", b""))
             if self._received > self._limit:
-                raise self._refused(self._error())
+                raise self.refuse(self._error())
         return message
 
     async def _awaited(self) -> Message:
@@ -72,7 +72,7 @@ class GuardedBody:
             async with asyncio.timeout(max(0.0, allowed - self._waited)):
                 return await self._receive()
         except TimeoutError:
-            raise self._refused(
+            raise self.refuse(
                 BodyTooSlow(
                     f"the body came too slowly: only {self._received} bytes arrived in time"
                 )
@@ -100,7 +100,8 @@ class GuardedBody:
                 headers["Connection"] = "close"  # what still drips in holds nothing any more
         await self._send(message)
 
-    def _refused(self, error: ServerError) -> ServerError:
+    def refuse(self, error: ServerError) -> ServerError:
+        """Answer with an error, whatever the route makes of it; to be raised by whoever says so."""
         self._refusal = error
         return error
 

@@ -1,6 +1,8 @@
-"""Settings of bodies and uploads: how much one request may ask for."""
+"""Settings of what every request passes: how much it may ask for, and which web pages may."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _MIB = 2**20
 
@@ -30,3 +32,44 @@ class LimitSettings(BaseModel):
     max_prompts: int = Field(
         default=64, ge=1, description="Most prompts in one completions request."
     )
+
+
+class CorsSettings(BaseModel):
+    """Which web pages may call the server from within a browser."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    origins: tuple[str, ...] = Field(
+        default=(),
+        description="Origins of web pages that may call the server, as https://app.example; * for "
+        "all pages, where a key is needed.",
+    )
+
+    @field_validator("origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_origin(one) for one in origins))
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The origins that are named one by one."""
+        return tuple(one for one in self.origins if one != "*")
+
+
+def _origin(given: str) -> str:
+    """An origin as browsers send it."""
+    text = given.strip().lower().rstrip("/")
+    if text == "*":
+        return text
+    try:
+        parts = urlsplit(text)
+        is_origin = text == f"{parts.scheme}://{parts.netloc}" and bool(parts.hostname)
+        is_origin = is_origin and parts.scheme in ("http", "https") and "@" not in parts.netloc
+        is_origin = is_origin and (parts.port or 1) > 0
+    except ValueError:
+        is_origin = False
+    if not is_origin:
+        raise ValueError(
+            f"{given!r} is no origin of web pages; it has the form https://HOST or https://HOST:PORT"
+        )
+    return text

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.access.matched_route import MatchedRoute, matched_route
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone, unless_gone
 from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.edge.settings import LimitSettings
-from server.engine.client.plan import current_plan
+from server.engine.client.plan import planned
 from server.errors import AdapterBeingRemoved
 from server.generation.answer import Answer
 from server.generation.decided import Generation
@@ -29,7 +30,7 @@ from server.traces.store import TraceStore
 
 logger = logging.getLogger(__name__)
 
-_PATHS: Mapping[str, Api] = {api.value: api for api in Api}
+_APIS: Mapping[MatchedRoute | None, Api] = {MatchedRoute("POST", api.value): api for api in Api}
 _TRIES = 2
 
 
@@ -59,8 +60,8 @@ class GenerationMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a generation; pass everything else on."""
-        api = _PATHS.get(scope.get("path", ""))
-        if scope["type"] != "http" or scope["method"] != "POST" or api is None:
+        api = _APIS.get(matched_route(scope)) if scope["type"] == "http" else None
+        if api is None:
             await self._app(scope, receive, send)
             return
         try:
@@ -107,13 +108,11 @@ class GenerationMiddleware:
     ) -> None:
         """Run vLLM's route under the plan."""
         body = generation.body
-        token = current_plan.set(generation.plan(scope["state"]["tenant"]))
         try:
-            await self._app(resized(scope, len(body)), replayed(body, receive), answer.send)
+            with planned(generation.plan(scope["state"]["tenant"])):
+                await self._app(resized(scope, len(body)), replayed(body, receive), answer.send)
         except Exception:  # whatever it was, a stream that has begun ends in an error event
             if not answer.streaming:
                 raise
             logger.exception("a stream broke off (request %s)", scope["state"]["request_id"])
             await answer.break_off()
-        finally:
-            current_plan.reset(token)

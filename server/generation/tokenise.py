@@ -7,14 +7,16 @@ import json
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.access.matched_route import MatchedRoute, matched_route
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone
 from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
+from server.edge.nulls import without_nulls
 from server.generation.named_versions import names_for
 from server.generation.selection import read_model, select_model
 
-PATHS = frozenset({"/tokenize", "/detokenize"})
+ROUTES = frozenset({MatchedRoute("POST", "/tokenize"), MatchedRoute("POST", "/detokenize")})
 
 
 class TokeniseMiddleware:
@@ -26,11 +28,11 @@ class TokeniseMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+        if scope["type"] != "http" or matched_route(scope) not in ROUTES:
             await self._app(scope, receive, send)
             return
         try:
-            body = await read_json(scope, receive)
+            body = without_nulls(await read_json(scope, receive))
             if body.get("model"):
                 model = read_model(body["model"])
                 visible = scope["state"]["caller"].visible

@@ -114,6 +114,8 @@ async def _listen(
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
+            # A request on a connection that was kept begins without the last one's context.
+            reset_contextvars=True,
         )
     )
     death = asyncio.create_task(_end_with_engine(server, parts.engine))

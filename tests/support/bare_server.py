@@ -26,18 +26,18 @@ from server.access.key_refresh import KeyRefresh
 from server.access.keys import Quota
 from server.access.limits import Limiter
 from server.access.rows import KeyRows
-from server.app import layers
+from server.app import _ENGINE_ROUTES, OWN_MODULES, layers
 from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import handle_errors
-from server.edge.settings import LimitSettings
-from server.engine.client.plan import current_plan
+from server.edge.settings import CorsSettings, LimitSettings
+from server.engine.client.plan import required_plan
 from server.generation.middleware import Collaborators
+from server.generation.prompts import Api
 from server.metrics import Metrics
 from server.policies.catalogue import PolicyCatalogue
 from server.policies.registry import PolicyRegistry
 from server.residency.residency import Residency
 from server.residency.slot_loader import Fetching
-from server.routes import adapters, audit, models, policies, route
 from server.routes.parts import Parts
 from server.settings import Settings
 from server.sources.fetch import Fetcher
@@ -48,6 +48,7 @@ from tests.support.access import callers_of
 from tests.support.tiny_llama import BASE_NAME
 
 ADMIN = "the admin's key"
+GENERATING = frozenset(api.value for api in Api)
 
 
 @dataclass
@@ -78,12 +79,14 @@ class BareServer:
         parts: what its routes work with.
         engine: what was loaded and named.
         keys: for more keys.
+        app: what serves; it is running.
     """
 
     http: TestClient
     parts: Parts
     engine: Engine
     keys: KeyRows
+    app: FastAPI
 
     def holding(self, key: str) -> dict[str, str]:
         """The headers of whoever holds a key."""
@@ -125,6 +128,7 @@ def bare_server(
     *,
     locations: Locations | None = None,
     slots: int = 4,
+    cors: CorsSettings | None = None,
 ) -> Iterator[BareServer]:
     """Serve until the block is left."""
     storage = open_storage(locations or Locations(folder / "data"))
@@ -143,10 +147,10 @@ def bare_server(
     key_rows, callers = KeyRows(storage.database), callers_of(ADMIN, quota=Quota())
     access = Access(callers, Limiter(), KeyRefresh(key_rows, callers), _audit(storage.database))
     traces = TraceStore(TraceSettings())
-    settings = Settings(data_dir=folder / "data")
+    settings = Settings(data_dir=folder / "data", cors=cors or CorsSettings())
     parts = Parts(
         settings=settings,
-        engine=SimpleNamespace(settings=None),
+        engine=SimpleNamespace(settings=None, failed=False),
         access=access,
         residency=residency,
         catalogue=catalogue,
@@ -158,7 +162,7 @@ def bare_server(
     )
     app = _app(parts, Collaborators(catalogue, residency, metrics, LimitSettings(), str, traces))
     with TestClient(app, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
-        yield BareServer(http, parts, engine, key_rows)
+        yield BareServer(http, parts, engine, key_rows, app)
 
 
 def _audit(database):
@@ -171,28 +175,37 @@ def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.catalogue.open()
+        parts.ready = True
         yield
         await parts.residency.close()
         parts.catalogue.registry.close()
 
     app: FastAPI = FastAPI(
         lifespan=lifespan,
-        middleware=layers(parts.access, collaborators, lambda: app.router.routes),
+        redirect_slashes=False,
+        middleware=layers(
+            parts.access, collaborators, lambda: app.router.routes, parts.settings.cors
+        ),
     )
-    for path in ("/v1/completions", "/tokenize"):
-        app.add_api_route(path, _echo, methods=["POST"])
-    for module in (models, adapters, policies, route, audit):
+    for path in sorted(_ENGINE_ROUTES):
+        method = "GET" if path.endswith("{response_id}") else "POST"
+        app.add_api_route(path, _generated if path in GENERATING else _echo, methods=[method])
+    for module in OWN_MODULES:
         app.include_router(module.router)
     handle_errors(app)
     app.state.parts = parts
     return app
 
 
-async def _echo(request: Request) -> dict[str, Any]:
-    """Plays the engine."""
-    plan = current_plan.get()
-    mixtures = plan.mixtures if plan is not None else ()
+async def _generated(request: Request) -> dict[str, Any]:
+    """Plays the engine, which generates by a plan and refuses without one."""
+    mixtures = required_plan().mixtures
     return {
         "model": (await request.json()).get("model"),
         "reached": [[m.name, m.digest, m.weight] for one in mixtures for m in one.members],
     }
+
+
+async def _echo(request: Request) -> dict[str, Any]:
+    """Plays those of the engine's routes that generate nothing."""
+    return dict(await request.json()) if await request.body() else {}

@@ -4,6 +4,9 @@
 pass. Here the plan that the HTTP layer decided becomes two things: the mixture in the request's
 ``extra_args``, which the per-step hook reads in the worker, and a cache salt, which keeps keys and
 values of unlike mixtures, adapter versions and tenants apart.
+
+The door is closed to everything else: without a plan no request reaches the engine, of whatever
+kind, since it would be answered by the base model, in everybody's cache.
 """
 
 import asyncio
@@ -20,9 +23,9 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from router.decision import Following
-from router.mixture import BASE_MODEL, Mixture
+from router.mixture import Mixture
 from server.engine.client.parts import ClientParts
-from server.engine.client.plan import GenerationPlan, current_plan
+from server.engine.client.plan import GenerationPlan, NoPlan, required_plan
 from server.engine.client.token_count import TokenCount
 from server.engine.client.trace_feed import TraceFeed
 from server.engine.client.worker_policies import policy_key
@@ -51,16 +54,14 @@ def cache_salt(mixture: Mixture, tenant: str, user_salt: str | None) -> str | No
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def number_of(plan: GenerationPlan | None, request_id: str) -> int | None:
-    """Which of the plan's prompts an engine request is; None for the base model.
+def number_of(plan: GenerationPlan, request_id: str) -> int:
+    """Which of the plan's prompts an engine request is.
 
     vLLM numbers the prompts of a completion ``…-0``, ``…-1``.
 
     Raises:
         LookupError: the plan has several mixtures and the request's number is not among them.
     """
-    if plan is None or not plan.mixtures:
-        return None
     if len(plan.mixtures) == 1:
         return 0
     number = request_id.rpartition("-")[2]
@@ -73,15 +74,13 @@ def number_of(plan: GenerationPlan | None, request_id: str) -> int | None:
 class Part:
     """One engine request's part of its plan: its mixture, and how that follows the answer."""
 
-    mixture: Mixture = BASE_MODEL
+    mixture: Mixture
     following: Following | None = None
 
     @classmethod
-    def of(cls, plan: GenerationPlan | None, request_id: str) -> "Part":
+    def of(cls, plan: GenerationPlan, request_id: str) -> "Part":
         """The part of an engine request."""
         number = number_of(plan, request_id)
-        if plan is None or number is None:
-            return cls()
         following = plan.followings[number] if plan.followings else None
         return cls(plan.mixtures[number], following)
 
@@ -109,8 +108,11 @@ class MixingLLM(AsyncLLM):
 
         vLLM's generator aborts the request when it is closed early, so that the count falls only
         after the engine knows of it.
+
+        Raises:
+            NoPlan: the request has no plan.
         """
-        plan = current_plan.get()
+        plan = required_plan()
         part = Part.of(plan, request_id)
         is_delta = sampling_params.output_kind is RequestOutputKind.DELTA
         count = TokenCount(is_delta=is_delta)
@@ -144,14 +146,14 @@ class MixingLLM(AsyncLLM):
 
     @asynccontextmanager
     async def _following(
-        self, plan: GenerationPlan | None, part: Part, request_id: str
+        self, plan: GenerationPlan, part: Part, request_id: str
     ) -> AsyncIterator[TraceFeed | None]:
         """Where a request's weights follow its answer: its policy in the workers, its trace open.
 
         Gives what feeds the request's recording, if it has one.
         """
         following = part.following
-        if plan is None or following is None:
+        if following is None:
             yield None
             return
         async with self._parts.policies.holding(following.reweighing, self._ids(part.digests)):
@@ -160,10 +162,17 @@ class MixingLLM(AsyncLLM):
                 return
             known = following.reweighing.snapshot.known
             names = {self._parts.adapter_ids[digest]: name for name, digest in known.items()}
-            prompt = number_of(plan, request_id) or 0
-            feed = TraceFeed(plan.recording, following, names, prompt)
+            feed = TraceFeed(plan.recording, following, names, number_of(plan, request_id))
             with self._parts.traces.open(request_id, feed.weighed):
                 yield feed
+
+    def encode(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Refuse: no mixture is applied to what a pooling model reads.
+
+        Raises:
+            NoPlan: always.
+        """
+        raise NoPlan("the engine was asked for a pooling, which is never planned; it is refused")
 
     async def add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
@@ -172,11 +181,18 @@ class MixingLLM(AsyncLLM):
 
         vLLM's own LoRA request (the serving classes look one up by the model's name) is dropped:
         the bank applies the adapters, and no request may make the engine load one.
+
+        Raises:
+            NoPlan: the request has no plan, or a form that no plan can be attached to: poolings,
+                streams of inputs, and requests that somebody has made for the engine already.
         """
-        if not isinstance(params, SamplingParams):
-            return await super().add_request(request_id, prompt, params, *args, **kwargs)
+        plan = required_plan()
+        if not isinstance(params, SamplingParams) or not isinstance(prompt, dict):
+            raise NoPlan(
+                f"the engine was asked to read {type(prompt).__name__} with "
+                f"{type(params).__name__}, which is never planned; it is refused"
+            )
         kwargs["lora_request"] = None
-        plan = current_plan.get()
         part = Part.of(plan, request_id)
         extra = dict(params.extra_args or {})
         extra.pop(EXTRA_KEY, None)
@@ -187,10 +203,9 @@ class MixingLLM(AsyncLLM):
             # What a block holds depends on how far the request had come when it was computed.
             params.skip_reading_prefix_cache = True
         salt = self._salt(plan, part)
-        if isinstance(prompt, dict):
-            prompt = {key: value for key, value in prompt.items() if key != "cache_salt"}
-            if salt is not None:
-                prompt["cache_salt"] = salt
+        prompt = {key: value for key, value in prompt.items() if key != "cache_salt"}
+        if salt is not None:
+            prompt["cache_salt"] = salt
         return await super().add_request(request_id, prompt, params, *args, **kwargs)
 
     def _message(self, part: Part, request_id: str) -> RequestMixture:
@@ -213,11 +228,9 @@ class MixingLLM(AsyncLLM):
         return RequestMixture(weights, following.reweighing.config.combination, reweigh)
 
     @staticmethod
-    def _salt(plan: GenerationPlan | None, part: Part) -> str | None:
+    def _salt(plan: GenerationPlan, part: Part) -> str | None:
         """The cache salt; one of its own for a request whose blocks depend on its answer's path."""
-        tenant = plan.tenant if plan else ""
-        user_salt = plan.user_salt if plan else None
-        salt = cache_salt(part.mixture, tenant, user_salt)
+        salt = cache_salt(part.mixture, plan.tenant, plan.user_salt)
         return salt if part.following is None else f"{salt}-{uuid4().hex}"
 
 

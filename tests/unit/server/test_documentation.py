@@ -12,7 +12,7 @@ from router import errors as router_errors
 from server import errors as server_errors
 from server.access.settings import AccessSettings
 from server.edge import error_status
-from server.edge.settings import LimitSettings
+from server.edge.settings import CorsSettings, LimitSettings
 from server.engine import errors as engine_errors
 from server.engine.settings import EngineSettings
 from server.residency.settings import ResidencySettings
@@ -27,13 +27,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "The server": Settings,
     "The engine": EngineSettings,
     "Limits": LimitSettings,
+    "Web pages": CorsSettings,
     "Residency": ResidencySettings,
     "Storage": StorageSettings,
     "Traces": TraceSettings,
     "Access": AccessSettings,
     "Sources": SourceSettings,
 }
-NESTED = {"engine", "limits", "residency", "storage", "traces", "access", "sources"}
+NESTED = {"engine", "limits", "cors", "residency", "storage", "traces", "access", "sources"}
 
 
 def rows(heading: str) -> dict[str, str]:

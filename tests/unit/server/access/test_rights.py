@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from server.access.key_refresh import KeyRefresh
 from server.access.keys import ROLES
 from server.access.limits import Limiter
+from server.access.matched_route import match_route
 from server.access.rights import GRANTED, RIGHTS, Right, required
 from server.access.rows import KeyRows
 from server.app import _ENGINE_ROUTES, _OWN_PAGES, OWN_MODULES
@@ -157,5 +158,14 @@ def test_no_header_but_the_key_decides(by_role, headers):
 def test_a_look_at_the_headers_needs_what_a_reading_does():
     scope = {"type": "http", "path": "/v1/audit", "root_path": "", "headers": []}
     routes = [Route("/v1/audit", answered)]
-    assert required({**scope, "method": "HEAD"}, routes) is Right.ADMINISTER
-    assert required({**scope, "method": "GET"}, routes) is Right.ADMINISTER
+    for method in ("GET", "HEAD"):
+        found = match_route({**scope, "method": method}, routes)
+        assert required(found) is Right.ADMINISTER
+
+
+@pytest.mark.parametrize("path", ["/health\n", "/health\0", "/\x85health", "/health\u2028"])
+def test_a_path_with_what_cannot_be_seen_has_no_route(path):
+    """A pattern that ends in ``$`` matches before a last line break."""
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+    assert match_route(scope, [Route("/health", answered)]) is None
+    assert required(None) is Right.ANY_KEY
