@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from server.edge.disconnect import ClientGone
+from server.edge.json_depth import is_too_deep
 from server.errors import BodyTooLarge, InvalidRequest, MalformedJson
 
 JSON: Final = "application/json"
@@ -61,6 +62,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise MalformedJson("the body is nested too deeply") from None
     except ValueError as error:
         raise MalformedJson(f"the body is not valid JSON: {error}") from None
+    if is_too_deep(raw, value):
+        raise MalformedJson("the body is nested too deeply")
     if not isinstance(value, dict):
         raise MalformedJson("the body must be a JSON object")
     return value
