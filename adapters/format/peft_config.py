@@ -12,12 +12,14 @@ from types import MappingProxyType
 from typing import cast
 
 from adapters.errors import InvalidConfig, UnsupportedAdapter, shown
+from adapters.printable import hidden_character
 
 TargetModules = str | tuple[str, ...]
 
 _MAX_LIST = 20_000
 _MAX_RANK = 2**16
 _MAX_PATTERNS = 5_000
+_MAX_NAME = 1_000
 
 _UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
@@ -107,7 +109,7 @@ class LoraConfigFacts:
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     exclude_modules: TargetModules = ()
-    layers_to_transform: tuple[int, ...] | None = None
+    layers_to_transform: frozenset[int] | None = None
     layers_pattern: tuple[str, ...] = ()
     modules_to_save: tuple[str, ...] = ()
     by_effect: tuple[str, ...] = ()
@@ -133,6 +135,12 @@ def parse_config(config: Mapping[str, object]) -> LoraConfigFacts:
     """
     _refuse_unsupported(config)
     base_model = config.get("base_model_name_or_path")
+    if isinstance(base_model, str) and len(base_model) > _MAX_NAME:
+        raise InvalidConfig(f"base_model_name_or_path has more than {_MAX_NAME} characters")
+    if isinstance(base_model, str) and (hidden := hidden_character(base_model)) is not None:
+        raise InvalidConfig(
+            f"base_model_name_or_path holds the character {hidden}, which cannot be seen"
+        )
     return LoraConfigFacts(
         r=_rank("r", config.get("r", 8)),
         lora_alpha=_alpha("lora_alpha", config.get("lora_alpha", 8)),
@@ -242,11 +250,11 @@ def _listed(config: Mapping[str, object], key: str) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else names
 
 
-def _layers(config: Mapping[str, object]) -> tuple[int, ...] | None:
+def _layers(config: Mapping[str, object]) -> frozenset[int] | None:
     value = config.get("layers_to_transform")
     if value is None or value == []:
         return None
     layers = value if isinstance(value, list) else [value]
     if len(layers) > _MAX_LIST or not all(type(item) is int and item >= 0 for item in layers):
         raise InvalidConfig("layers_to_transform must be layer numbers ≥ 0")
-    return tuple(layers)
+    return frozenset(layers)

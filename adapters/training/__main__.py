@@ -7,6 +7,7 @@ and ``adapters.training.data.texts`` (the texts that a centroid is made from).
 import sys
 from collections.abc import Sequence
 
+from adapters.printable import printable
 from adapters.training.errors import TrainingError
 from adapters.training.methods import METHODS, check_method
 from adapters.training.process import start
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         check_method(method)
     except TrainingError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(error)}\n")
         return 1
     return start("adapters.training.command", method, further)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from adapters.printable import printable
 from adapters.training.errors import TrainingError
 from adapters.training.methods import method_of
 from adapters.training.methods.method import Method
@@ -55,7 +56,8 @@ def _train(method: Method[Any], options: argparse.Namespace) -> None:
     sys.stdout.write(f"{options.out}: {card.bytes} bytes, {card.seconds:.0f} s\n")
     if options.push is not None:
         key = os.environ.get("LORALLOY_API_KEY")
-        sys.stdout.write(f"{push(options.out, finished, method.title, options.push, key)}\n")
+        pushed = push(options.out, finished, method.title, options.push, key)
+        sys.stdout.write(f"{printable(pushed)}\n")
 
 
 def _parser(method: Method[Any]) -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from adapters.errors import AdapterError
+from adapters.printable import printable
 
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
@@ -36,10 +37,11 @@ def status_of(work: Callable[[], object], writes_to: Path | None, stopped: str) 
     try:
         work()
     except AdapterError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(error)}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or writes_to}: {error.strerror or error}\n")
+        reason = f"{error.filename or writes_to}: {error.strerror or error}"
+        sys.stderr.write(f"error: {printable(reason)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{stopped}\n")

@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 
 from adapters.adapter import RoutingData
+from adapters.printable import printable
 from router.centroids.centroid import Vector, checked_centroids
 from router.distill.agreement import table
 from router.distill.progress import Bars
@@ -131,7 +132,7 @@ def _made_by(teacher: Encoder, name: str, data: RoutingData) -> Vector:
 
 
 def _failed(reason: str) -> int:
-    sys.stderr.write(f"error: {reason}\n")
+    sys.stderr.write(f"error: {printable(reason)}\n")
     return 1
 
 

@@ -10,7 +10,7 @@ from server.cli.chat import chat
 from server.cli.interference import interference
 from server.cli.keys import keys
 from server.cli.merge import merge
-from server.cli.messages import CommandError, fail
+from server.cli.messages import CommandError, fail, say
 from server.cli.plot_trace import plot_trace
 from server.cli.policies import policies
 from server.cli.route import route
@@ -44,9 +44,9 @@ app.add_typer(policies, name="policies")
 def _show_version(wanted: bool) -> None:
     if wanted:
         try:
-            typer.echo(f"loralloy {version('loralloy')}")
+            say(f"loralloy {version('loralloy')}")
         except PackageNotFoundError:
-            typer.echo("loralloy (not installed)")
+            say("loralloy (not installed)")
         raise typer.Exit
 
 

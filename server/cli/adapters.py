@@ -14,7 +14,7 @@ from adapters.upload_form import routing_document, upload_form
 from server.cli import client
 from server.cli.fsck import fsck
 from server.cli.imports import import_adapter
-from server.cli.messages import CommandError, console
+from server.cli.messages import CommandError, console, in_a_cell, say, show_json
 
 adapters = typer.Typer(
     help="The adapters of a running server; check a stopped one's.",
@@ -50,12 +50,12 @@ def list_adapters(url: str = client.URL, key: str | None = client.KEY) -> None:
     for adapter in found:
         routing = adapter["routing"]
         table.add_row(
-            adapter["id"],
+            in_a_cell(adapter["id"]),
             str(adapter["rank"]),
             _size(adapter["size_bytes"]),
             "yes" if adapter["resident"] else "no",
             "yes" if routing["has_centroid"] else "no",
-            routing["description"] or "",
+            in_a_cell(routing["description"] or ""),
         )
     out.print(table)
     for adapter in found:
@@ -69,7 +69,7 @@ def show_adapter(
     key: str | None = client.KEY,
 ) -> None:
     """Show one adapter as JSON."""
-    console().print_json(data=client.Client(url, key).get(_path(name)))
+    show_json(client.Client(url, key).get(_path(name)))
 
 
 @adapters.command("push")
@@ -117,7 +117,7 @@ def list_versions(name: str = _NAME, url: str = client.URL, key: str | None = cl
         table.add_column(column, overflow="fold", no_wrap=column != "digest")
     for one in client.Client(url, key).get(f"{_path(name)}/versions")["data"]:
         created = datetime.fromtimestamp(one["created"], UTC).strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(one["number"]), created, one["digest"])
+        table.add_row(str(one["number"]), created, in_a_cell(one["digest"]))
     console().print(table)
 
 
@@ -164,11 +164,10 @@ def describe_adapter(  # noqa: PLR0913, PLR0917 - one for each option
 def _report(adapter: Mapping[str, Any]) -> None:
     """Print what an adapter is by now."""
     routed = "routed to" if adapter["routing"]["has_centroid"] else "not routed to: no examples"
-    console().print(
+    say(
         f"{adapter['id']}: version {adapter['version']}, rank {adapter['rank']}, "
         f"{_size(adapter['size_bytes'])}, "
-        f"sha256 {adapter['digest'][:12]}, {routed}",
-        highlight=False,
+        f"sha256 {adapter['digest'][:12]}, {routed}"
     )
     _warn(adapter)
 
@@ -187,7 +186,7 @@ def remove_adapter(
 ) -> None:
     """Remove an adapter, once running requests are done with it."""
     client.Client(url, key).delete(_path(name))
-    console().print(f"{name}: removed", highlight=False)
+    say(f"{name}: removed")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from adapters.printable import printable, printable_lines
 from server.cli.plot.palette import BASE, COLOURS, colours
 
 _MARK = "■"
@@ -55,7 +56,7 @@ class Painter:
         if name not in self._order and name != BASE:
             self._order.append(name)
         if self._plain and name != self._last:
-            self._print(f"[{name}]")
+            self._print(f"[{printable(name)}]")
         self._last = name
         self._print(piece, None if self._plain else self._style(name))
 
@@ -67,7 +68,7 @@ class Painter:
             if not self._plain:
                 line.append(_MARK, self._style(name))
                 line.append(" ")
-            line.append(f"{name} {tokens / max(1, total):.0%}  ")
+            line.append(f"{printable(name)} {tokens / max(1, total):.0%}  ")
         return line.append(f"of {total} tokens", "dim")
 
     def _style(self, name: str) -> Style:
@@ -76,4 +77,4 @@ class Painter:
         return Style(color=colours(self._order)[name], underline=turn % 2 == 1)
 
     def _print(self, piece: str, style: Style | None = None) -> None:
-        self._console.print(Text(piece, style or ""), end="", soft_wrap=True)
+        self._console.print(Text(printable_lines(piece), style or ""), end="", soft_wrap=True)

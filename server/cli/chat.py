@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from adapters.printable import printable, printable_lines
 from server.cli import client
-from server.cli.messages import CommandError
+from server.cli.messages import CommandError, console
 
 if TYPE_CHECKING:
     from server.cli.answer_colours import Painter
@@ -56,7 +57,7 @@ def chat(  # noqa: PLR0913, PLR0917 - each is an option of the command
             raise CommandError('with --once give what to ask: loralloy chat --once "What is 2+2?"')
         talk.say(prompt)
         return
-    talk.console.print(f"model {model}; {_HELP}", style="dim", highlight=False)
+    talk.console.print(printable(f"model {model}; {_HELP}"), style="dim", highlight=False)
     if prompt:
         talk.say(prompt)
     talk.go_on()
@@ -97,7 +98,7 @@ class Talk:
         *,
         traces: bool = False,
     ) -> None:
-        self.console = Console()
+        self.console = console()
         self._server = server
         self._body = body
         self._painter = _painter(self.console) if traces else None
@@ -141,12 +142,13 @@ class Talk:
         elif mixture is not None:
             from server.cli.mixture_bars import mixture_line
 
-            self.console.print(f"[{mixture_line(mixture)}]", style="dim", markup=False)
+            self.console.print(f"[{mixture_line(mixture)}]", style="dim")
         self._messages = [*messages, {"role": "assistant", "content": answer}]
 
     def _show(self, piece: str, chunk: Mapping[str, Any]) -> None:
         if self._painter is None or "mixture" not in chunk:
-            self.console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+            text = printable_lines(piece)
+            self.console.print(text, end="", highlight=False, soft_wrap=True)
         else:
             self._painter.show(piece, chunk["mixture"], len(chunk.get("mixtures", [None])))
 
@@ -171,4 +173,4 @@ class Talk:
         try:
             step()
         except (CommandError, json.JSONDecodeError) as trouble:
-            self.console.print(f"error: {trouble}", style="red", markup=False, highlight=False)
+            self.console.print(printable(f"error: {trouble}"), style="red", highlight=False)

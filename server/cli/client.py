@@ -1,7 +1,7 @@
 """HTTP for the commands that talk to a running server."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,8 +25,15 @@ KEY = typer.Option(
 
 
 def path_of(collection: str, name: str) -> str:
-    """The path of one thing of a collection, such as ``/v1/adapters``."""
-    return f"{collection}/{quote(name, safe='')}"
+    """The path of one thing of a collection, such as ``/v1/adapters``.
+
+    Raises:
+        CommandError: no path can hold such a name.
+    """
+    try:
+        return f"{collection}/{quote(name, safe='')}"
+    except UnicodeEncodeError:
+        raise CommandError(f"{name!r} is not valid Unicode, and so no name") from None
 
 
 def if_match(version: str | None) -> dict[str, str]:
@@ -67,9 +74,9 @@ class Client:
             if response.status_code >= _FIRST_ERROR:
                 response.read()
                 raise CommandError(_message(response))
-            for line in response.iter_lines():
-                data = line.removeprefix("data: ")
-                if data == line or data == "[DONE]":
+            for line in _lines(response.iter_bytes()):
+                data = line.removeprefix(b"data: ")
+                if data == line or data == b"[DONE]":
                     continue
                 chunk = json.loads(data)
                 if "error" in chunk:
@@ -99,6 +106,18 @@ class Client:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise CommandError(f"{self._url}: {error or type(error).__name__}") from None
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a stream, wherever its pieces break.
+
+    A line ends where the protocol says so alone: a text may hold U+2028 or U+0085 as it is.
+    """
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.removesuffix(b"\r") for line in lines)
+    yield rest
 
 
 def _message(response: "httpx.Response") -> str:

@@ -1,12 +1,11 @@
 """``loralloy adapters fsck``: hold the records of a stopped server to its contents."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from server.cli.messages import CommandError
+from server.cli.messages import CommandError, show_json
 
 if TYPE_CHECKING:
     from adapters.registry.fsck import Report
@@ -45,7 +44,7 @@ def fsck(
     except (InvalidSettings, AdapterError) as error:
         raise CommandError(str(error)) from None
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=2))
+        show_json(report.as_json())
     else:
         _show(report, repair=repair)
     if not report.is_clean:
@@ -74,16 +73,14 @@ def _checked(settings: "Settings", *, repair: bool) -> "Report":
 def _show(report: "Report", *, repair: bool) -> None:
     from rich.table import Table
 
-    from server.cli.messages import console
+    from server.cli.messages import console, in_a_cell, say
 
-    out = console()
-    out.print(
+    say(
         f"{report.names} names, {report.versions} versions, {report.contents} contents, "
-        f"{report.size_bytes / 2**20:.1f} MiB",
-        highlight=False,
+        f"{report.size_bytes / 2**20:.1f} MiB"
     )
     if not report.findings:
-        out.print("clean")
+        say("clean")
         return
     table = Table(box=None, pad_edge=False)
     for column in ("wrong", "what", "needed by", "done"):
@@ -92,10 +89,9 @@ def _show(report: "Report", *, repair: bool) -> None:
         folder, _, name = finding.subject.rpartition("/")
         shown = name[:_DIGEST_SHOWN] if len(name) > _DIGEST_SHOWN else name
         what = f"{folder}/{shown}" if folder else shown
-        table.add_row(finding.kind, what, finding.detail, finding.repair or "")
-    out.print(table)
+        row = (finding.kind, what, finding.detail, finding.repair or "")
+        table.add_row(*map(in_a_cell, row))
+    console().print(table)
     open_ones = sum(not finding.is_solved for finding in report.findings)
     summary = f"{len(report.findings)} problems, {open_ones} of them open"
-    out.print(
-        summary if repair else f"{summary}; --repair fixes what can be fixed", highlight=False
-    )
+    say(summary if repair else f"{summary}; --repair fixes what can be fixed")

@@ -4,11 +4,11 @@ import time
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from adapters.printable import printable
 from server.cli import client
-from server.cli.messages import CommandError, console
+from server.cli.messages import CommandError, errors, say
 
 _EVERY_S = 0.5
 _ENDED = frozenset({"done", "failed", "cancelled"})
@@ -39,33 +39,32 @@ def import_adapter(  # noqa: PLR0913, PLR0917 - one for each option
         body["description"] = description
     server = client.Client(url, key)
     job = server.post("/v1/imports", json=body)
-    out = console()
     if not wait:
-        out.print(f"{name}: {job['id']} has begun; look at it with GET /v1/jobs/{job['id']}")
+        say(f"{name}: {job['id']} has begun; look at it with GET /v1/jobs/{job['id']}")
         return
     job = _awaited(server, job)
     if job["state"] != "done":
         error = job["error"] or {"message": "the job was cancelled", "code": "job_cancelled"}
         raise CommandError(f"{name}: {error['message']} ({error['code']})")
     adapter = job["adapter"]
-    out.print(
+    say(
         f"{name}: rank {adapter['rank']}, version {adapter['version']}, "
-        f"sha256 {adapter['digest'][:12]}",
-        highlight=False,
+        f"sha256 {adapter['digest'][:12]}"
     )
 
 
 def _awaited(server: client.Client, job: dict[str, Any]) -> dict[str, Any]:
     """The job once it has ended; how far it is goes to the standard error meanwhile."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        bar = shown.add_task(job["step"], total=None)
+    described = TextColumn("{task.description}", markup=False)
+    columns = (described, BarColumn(), DownloadColumn(binary_units=True))
+    with Progress(*columns, console=errors(), transient=True) as shown:
+        bar = shown.add_task(printable(job["step"]), total=None)
         while job["state"] not in _ENDED:
             time.sleep(_EVERY_S)
-            job = server.get(f"/v1/jobs/{job['id']}")
+            job = server.get(client.path_of("/v1/jobs", str(job["id"])))
             shown.update(
                 bar,
-                description=job["step"],
+                description=printable(job["step"]),
                 completed=job["bytes_done"],
                 total=job["bytes_total"],
             )

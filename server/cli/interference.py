@@ -76,7 +76,7 @@ def _write(target: Path, content: bytes) -> None:
 def _show(found: "list[Pair]") -> None:
     from rich.table import Table
 
-    from server.cli.messages import console
+    from server.cli.messages import console, in_a_cell
 
     table = Table(box=None, pad_edge=False)
     table.add_column("pair", overflow="fold")
@@ -87,7 +87,7 @@ def _show(found: "list[Pair]") -> None:
         masks = "–" if one.mask_overlap is None else f"{one.mask_overlap:.4f}"
         chance = "" if one.mask_chance is None else f" ({one.mask_chance:.4f})"
         table.add_row(
-            f"{pair.first}, {pair.second}",
+            in_a_cell(f"{pair.first}, {pair.second}"),
             f"{one.row_cosine:.4f} ({one.row_chance:.4f})",
             f"{one.cross_gram:.4f} ({one.gram_chance:.4f})",
             f"{one.delta_cosine:+.4f} (0)",

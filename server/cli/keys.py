@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from server.cli.messages import CommandError, console
+from adapters.printable import printable
+from server.cli.messages import CommandError, console, in_a_cell, say, warn
 
 if TYPE_CHECKING:
     from server.access.keys import ApiKey, Role
@@ -33,6 +34,7 @@ CONFIG = typer.Option(
 _SPAN = re.compile(r"([1-9]\d{0,5})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_NOTE = 200
+_MAX_PATTERNS = 256
 
 
 @keys.command("create")
@@ -63,7 +65,7 @@ def create_key(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     from server.access.keys import AdapterRule, ApiKey, Quota, new_id, new_key
 
-    if note is not None and (not note.isprintable() or len(note) > _MAX_NOTE):
+    if note is not None and (printable(note) != note or len(note) > _MAX_NOTE):
         raise CommandError(f"a note is one line of at most {_MAX_NOTE} characters")
     checked = _role(role)
     kept = ApiKey(
@@ -78,12 +80,11 @@ def create_key(  # noqa: PLR0913, PLR0917 - each is an option of the command
     key = new_key()
     with _key_rows(data_dir, config) as rows:
         rows.add(key, kept, "cli")
-    typer.echo(
+    warn(
         f"{kept.id}: role {kept.role}, {_adapters(kept)}, expires {_time(kept.expires)}. "
-        "This is the key; it is not shown again:",
-        err=True,
+        "This is the key; it is not shown again:"
     )
-    typer.echo(key)
+    say(key)
 
 
 @keys.command("list")
@@ -95,9 +96,8 @@ def list_keys(
     """List the keys that were made here, never the keys themselves."""
     with _key_rows(data_dir, config) as rows:
         found = [key for key in rows.all() if revoked or key.revoked is None]
-    out = console()
     if not found:
-        out.print("no keys; make one with: loralloy keys create --role admin")
+        say("no keys; make one with: loralloy keys create --role admin")
         return
     table = Table(box=None, pad_edge=False)
     columns = ["id", "role", "adapters", "created", "expires", "last used", "note"]
@@ -109,10 +109,10 @@ def list_keys(
             key.role,
             _adapters(key),
             *(_time(moment) for moment in (key.created, key.expires, key.last_used)),
-            key.note or "",
+            in_a_cell(key.note or ""),
             *([_time(key.revoked)] if revoked else []),
         )
-    out.print(table)
+    console().print(table)
 
 
 @keys.command("revoke")
@@ -123,11 +123,11 @@ def revoke_key(
 ) -> None:
     """Take no more requests by a key. Answers that run end as they would have."""
     with _key_rows(data_dir, config) as rows:
-        if not rows.revoke(key_id, "cli"):
+        if not key_id.isascii() or not rows.revoke(key_id, "cli"):
             raise CommandError(
                 f"there is no key {key_id!r} to revoke; 'loralloy keys list' shows what there is"
             )
-    console().print(f"{key_id}: revoked", highlight=False, markup=False)
+    say(f"{key_id}: revoked")
 
 
 @contextmanager
@@ -169,6 +169,8 @@ def _patterns(given: list[str] | None, role: "Role") -> tuple[str, ...] | None:
         raise CommandError(
             f"--adapter is for keys of role user; one of role {role} cannot be limited"
         )
+    if len(given) > _MAX_PATTERNS:
+        raise CommandError(f"--adapter was given {len(given)} times; a key has {_MAX_PATTERNS}")
     for pattern in given:
         if not is_pattern(pattern):
             raise CommandError(

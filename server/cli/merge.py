@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from server.cli.messages import CommandError
+from server.cli.messages import CommandError, say
 
 
 def merge(
@@ -41,7 +41,7 @@ def merge(
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename or out}: {error.strerror or error}") from None
-    typer.echo(f"{out}: rank {found}, {combination} of {len(weights)} adapters")
+    say(f"{out}: rank {found}, {combination} of {len(weights)} adapters")
 
 
 def _weights(parts: list[str]) -> dict[Path, float]:

@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapters.printable import printable
+from server.cli.messages import in_a_cell
+
 _WIDTH = 32
 
 
@@ -27,7 +30,7 @@ def show_weights(console: Console, mixture: Mapping[str, Any], scores: Mapping[s
     for name, weight in sorted(weights.items(), key=lambda item: -item[1]):
         score = scores.get(name)
         table.add_row(
-            Text(name, style="bold" if weight else "dim"),
+            Text(in_a_cell(name), style="bold" if weight else "dim"),
             f"{weight:.4f}",
             Bar(widest, 0, weight, width=_WIDTH, color="cyan"),
             Text("" if score is None else f"{score:+.3f}", style="dim"),
@@ -41,4 +44,4 @@ def mixture_line(mixture: Mapping[str, Any]) -> str:
     if mixture["base_share"]:
         parts.append(f"base model {mixture['base_share']:.2f}")
     text = " + ".join(parts)
-    return text if mixture["policy"] is None else f"{text}  by {mixture['policy']}"
+    return printable(text if mixture["policy"] is None else f"{text}  by {mixture['policy']}")

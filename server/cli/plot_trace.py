@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from server.cli.messages import CommandError
+from server.cli.messages import CommandError, say
 
 _SUFFIXES = (".svg", ".png", ".pdf")
 _STANDARD_INPUT = Path("-")
@@ -40,7 +40,7 @@ def plot_trace(
         target.write_bytes(picture)
     except OSError as error:
         raise CommandError(f"{target} cannot be written: {error.strerror or error}") from None
-    typer.echo(f"{target}: {plotted.tokens} tokens")
+    say(f"{target}: {plotted.tokens} tokens")
 
 
 def _read(file: Path) -> Any:  # noqa: ANN401 - JSON

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from server.cli import client
-from server.cli.messages import CommandError, console
+from server.cli.messages import CommandError, console, in_a_cell, say, show_json, warn
 
 if TYPE_CHECKING:
     from router.policies import PolicyConfig
@@ -35,7 +35,7 @@ def check_policies(file: Path = _FILE) -> None:
     found = _read(file)
     table = _table("policy", "kind", "version", "description")
     for name, policy in found.items():
-        table.add_row(name, policy.kind, policy.version, policy.description or "")
+        table.add_row(name, policy.kind, policy.version, in_a_cell(policy.description or ""))
     console().print(table)
 
 
@@ -44,9 +44,8 @@ def list_policies(url: str = client.URL, key: str | None = client.KEY) -> None:
     """List the policies of a running server."""
     table = _table("policy", "kind", "version", "from", "description")
     for one in client.Client(url, key).get("/v1/policies")["data"]:
-        table.add_row(
-            one["id"], one["kind"], one["version"], one["source"], one["description"] or ""
-        )
+        fields = (one["id"], one["kind"], one["version"], one["source"], one["description"] or "")
+        table.add_row(*map(in_a_cell, fields))
     console().print(table)
 
 
@@ -59,7 +58,7 @@ def show_policy(
 ) -> None:
     """Show one policy as JSON."""
     path = _path(name) + ("/versions" if versions else "")
-    console().print_json(data=client.Client(url, key).get(path))
+    show_json(client.Client(url, key).get(path))
 
 
 @policies.command("put")
@@ -79,7 +78,7 @@ def put_policy(
     answer = client.Client(url, key).send(
         "PUT", _path(name), json=options, headers=client.if_match(expect)
     )
-    console().print(f"{name}: kind {answer['kind']}, version {answer['version']}", highlight=False)
+    say(f"{name}: kind {answer['kind']}, version {answer['version']}")
 
 
 @policies.command("remove")
@@ -93,7 +92,7 @@ def remove_policy(
     answer = client.Client(url, key).send("DELETE", _path(name), headers=client.if_match(expect))
     left = answer["file_version"]
     now = "" if left is None else f"; the file's counts again, version {left}"
-    console().print(f"{name}: removed{now}", highlight=False)
+    say(f"{name}: removed{now}")
 
 
 def _read(file: Path) -> "dict[str, PolicyConfig]":
@@ -104,7 +103,7 @@ def _read(file: Path) -> "dict[str, PolicyConfig]":
         return load_policies(file)
     except InvalidPolicy as error:
         for problem in error.problems:
-            typer.echo(f"{file}: {problem}", err=True)
+            warn(f"{file}: {problem}")
         raise typer.Exit(1) from None
 
 

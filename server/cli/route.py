@@ -5,7 +5,7 @@ import sys
 import typer
 
 from server.cli import client
-from server.cli.messages import CommandError, console
+from server.cli.messages import CommandError, console, say, show_json
 
 
 def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -29,17 +29,15 @@ def route(  # noqa: PLR0913, PLR0917 - each is an option of the command
     changes = {name: value for name, value in routing.items() if value is not None}
     body = {"input": prompt, "policy": policy, "routing": changes or None}
     answer = client.Client(url, key).post("/v1/route", json=body)
-    out = console()
     if as_json:
-        out.print_json(data=answer)
+        show_json(answer)
         return
     from server.cli.mixture_bars import show_weights
 
-    show_weights(out, answer["mixture"], answer["scores"])
+    show_weights(console(), answer["mixture"], answer["scores"])
     fallback = answer["fallback"]
-    out.print(
+    say(
         f"policy {answer['policy']}, {answer['mixture']['combination']}, "
         f"{answer['total_ms']:.1f} ms" + (f", fallback: {fallback}" if fallback else ""),
         style="dim",
-        highlight=False,
     )

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from server.cli.messages import CommandError
+from server.cli.messages import CommandError, errors, show_json
 from server.cli.serve_flags import with_flags
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def serve(flags: dict[str, Any], config: Path | None, print_config: bool) -> Non
     except (InvalidSettings, AdapterError) as error:
         raise CommandError(str(error)) from None
     if print_config:
-        typer.echo(settings.model_dump_json(indent=2))
+        show_json(settings.model_dump(mode="json"))
         return
     _run(settings)
 
@@ -48,20 +46,19 @@ def _run(settings: "Settings") -> None:
     import logging
     import os
 
-    from rich.console import Console
     from rich.logging import RichHandler
+
+    from server.start.log_lines import SafeRecords
 
     if settings.log_level != "debug":
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         for library in ("vllm", "sentence_transformers"):
             logging.getLogger(library).setLevel(logging.ERROR)
-    console = Console(stderr=True)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_path=False)],
-    )
+    console = errors()
+    handler = RichHandler(console=console, show_path=False)
+    handler.addFilter(SafeRecords())
+    logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", handlers=[handler])
     from adapters.errors import AdapterError
     from router.errors import RoutingError
     from server.engine.errors import EngineError
@@ -79,19 +76,18 @@ def _run(settings: "Settings") -> None:
 
 def _announce(url: str, parts: "Parts") -> None:
     """Say where the server is and what can be asked of it."""
-    from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
+    from rich.text import Text
 
     names = parts.catalogue.names
     adapters = list(names.adapters)
     shown = ", ".join(adapters[:8]) + (f" and {len(adapters) - 8} more" if adapters[8:] else "")
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("address", f"[bold]{url}/v1[/]")
+    table.add_row("address", Text(f"{url}/v1", "bold"))
     table.add_row("base model", names.base)
     table.add_row("adapters", shown or "none yet: loralloy adapters push NAME FOLDER")
     table.add_row("policies", ", ".join(names.policies))
     table.add_row("reference", f"{url}/docs")
     table.add_row("try", 'loralloy chat --once "If 3 pens cost 12, what do 5 cost?"')
-    console = Console(stderr=True)
-    console.print(Panel(table, title="Loralloy is ready", expand=False, border_style="green"))
+    errors().print(Panel(table, title="Loralloy is ready", expand=False, border_style="green"))

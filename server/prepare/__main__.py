@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from adapters.printable import printable
 from server.prepare import PrepareError, base_model_path, encoder_path, prepare
 
 
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         prepare(quiet=options.quiet)
     except PrepareError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(error)}\n")
         return 1
     paths = {"base": base_model_path(), "encoder": encoder_path()}
     if options.print:

@@ -25,6 +25,7 @@ from server.prepare import cache_dir
 from server.routes.parts import Parts
 from server.settings import Settings
 from server.start.access import open_access
+from server.start.log_lines import make_safe, uvicorn_config
 from server.start.models import ModelSources
 
 logger = logging.getLogger(__name__)
@@ -107,10 +108,12 @@ async def _listen(
     announce: Announce,
 ) -> None:
     parts: Parts = app.state.parts
+    make_safe("vllm")
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_level=settings.log_level,
+            log_config=uvicorn_config(),
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,

@@ -42,6 +42,7 @@ from server.routes.parts import Parts
 from server.settings import Settings
 from server.sources.fetch import Fetcher
 from server.sources.imports import Imports
+from server.sources.settings import SourceSettings
 from server.traces.settings import TraceSettings
 from server.traces.store import TraceStore
 from tests.support.access import callers_of
@@ -129,6 +130,7 @@ def bare_server(
     locations: Locations | None = None,
     slots: int = 4,
     cors: CorsSettings | None = None,
+    sources: SourceSettings | None = None,
 ) -> Iterator[BareServer]:
     """Serve until the block is left."""
     storage = open_storage(locations or Locations(folder / "data"))
@@ -147,7 +149,11 @@ def bare_server(
     key_rows, callers = KeyRows(storage.database), callers_of(ADMIN, quota=Quota())
     access = Access(callers, Limiter(), KeyRefresh(key_rows, callers), _audit(storage.database))
     traces = TraceStore(TraceSettings())
-    settings = Settings(data_dir=folder / "data", cors=cors or CorsSettings())
+    settings = Settings(
+        data_dir=folder / "data",
+        cors=cors or CorsSettings(),
+        sources=sources or SourceSettings(),
+    )
     parts = Parts(
         settings=settings,
         engine=SimpleNamespace(settings=None, failed=False),
@@ -177,6 +183,7 @@ def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
         await parts.catalogue.open()
         parts.ready = True
         yield
+        await parts.imports.jobs.close()
         await parts.residency.close()
         parts.catalogue.registry.close()
 

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
+from adapters.printable import printable, printable_lines
 from adapters.training.data.examples import digest_of
 from adapters.training.errors import TrainingError
 from adapters.training.evaluation.cards import HELD_OUT, check_cards, update_cards
@@ -74,7 +76,7 @@ def _show(options: argparse.Namespace) -> None:
     report = evaluate(options)
     if options.update_cards:
         update_cards(options.adapters, report)
-    sys.stdout.write(report.markdown())
+    sys.stdout.write(printable_lines(report.markdown()))
 
 
 def evaluate(options: argparse.Namespace) -> Report:
@@ -102,7 +104,7 @@ def evaluate(options: argparse.Namespace) -> Report:
         bar = progress.add_task("measuring", total=models.count * len(questions))
         for model in models:
             for task, asked in questions.items():
-                progress.update(bar, description=f"{model.name} on {task}")
+                progress.update(bar, description=escape(printable(f"{model.name} on {task}")))
                 _measure(options, report, model, task, asked)
                 progress.advance(bar)
     report.write(options.out)

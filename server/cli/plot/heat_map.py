@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from adapters.interference.measures import Overlap, by_layer
 from adapters.interference.table import Pair
+from adapters.printable import printable
 
 _PANELS: tuple[tuple[str, Callable[[Overlap], float | None]], ...] = (
     ("rows of A: mean |cosine|", lambda one: one.row_cosine),
@@ -31,7 +32,8 @@ def draw(pairs: Sequence[Pair], suffix: str) -> bytes:
     for axes, (title, grid) in zip(panels, shown.items(), strict=True):
         image = axes.imshow(grid, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
         axes.set_title(title, fontsize="medium")
-        axes.set_yticks(range(len(pairs)), [f"{pair.first}, {pair.second}" for pair in pairs])
+        labels = [printable(f"{pair.first}, {pair.second}") for pair in pairs]
+        axes.set_yticks(range(len(pairs)), labels, parse_math=False)
         axes.set_xlabel("layer")
         figure.colorbar(image, ax=axes)
     picture = BytesIO()

@@ -10,6 +10,8 @@ from server.cli.plot.palette import BASE
 
 MAX_TOKENS = 1_000_000
 MAX_WEIGHT = 1_000_000
+MAX_POINTS = 5_000_000
+"""Weights over all steps, those that are 0 too."""
 MAX_NAMES = 14
 """More cannot be told apart: the lightest are drawn as one."""
 
@@ -69,6 +71,8 @@ def _plotted(
     ends = [*starts[1:], tokens]
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]
     names = list(dict.fromkeys(name for _, weights in steps for name in weights))
+    if len(names) * len(steps) > MAX_POINTS:
+        raise ValueError(f"it has {len(names)} names in {len(steps)} steps, too many to draw")
     lines = {name: tuple(weights.get(name, 0.0) for _, weights in steps) for name in names}
     mass = {
         name: sum(w * n for w, n in zip(line, lengths, strict=True)) for name, line in lines.items()

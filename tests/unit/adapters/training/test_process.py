@@ -29,6 +29,8 @@ def test_a_command_that_did_its_work_says_nothing(capsys: pytest.CaptureFixture[
         (OSError(28, "No space left on device"), 1, "error: out: No space left on device\n"),
         (PermissionError(13, "Permission denied", "else"), 1, "error: else: Permission denied\n"),
         (KeyboardInterrupt(), 130, "stopped; half is there\n"),
+        (TrainingError("a\x1b[2J\u202eb\nc"), 1, "error: a\\x1b[2J\\u202eb\\nc\n"),
+        (OSError(2, "none", "a\x9b\nb"), 1, "error: a\\x9b\\nb: none\n"),
     ],
 )
 def test_a_command_that_broke_off_says_why_in_one_line(
