@@ -80,7 +80,7 @@ class View:
             scored = tuple(name for name in scored if name in self.visible)
         if config.candidates == options.Candidates():
             return scored
-        kept = tuple(name for name in scored if options.is_candidate(name, config.candidates))
+        kept = config.candidates.through(scored)
         if scored and not kept:
             raise NoCandidates(
                 f"the candidates of policy {policy!r} (include, exclude) leave no adapter;"

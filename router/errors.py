@@ -5,9 +5,12 @@ Every error carries a stable ``code``; the layer above decides what it means on 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 NAMES_SHOWN = 12
+PROBLEMS_SHOWN = 8
+"""Of one policy, in one message."""
 
 
 class RoutingError(Exception):
@@ -53,7 +56,9 @@ class InvalidPolicy(RoutingError):
 
     def __init__(self, problems: Collection[Problem], source: str | None = None) -> None:
         prefix = "" if source is None else f"{source}: "
-        super().__init__(prefix + "; ".join(str(problem) for problem in problems))
+        more = len(problems) - PROBLEMS_SHOWN
+        told = [str(problem) for problem in islice(problems, PROBLEMS_SHOWN)]
+        super().__init__(prefix + "; ".join([*told, *([f"and {more} more"] if more > 0 else [])]))
         self.problems = tuple(problems)
         self.source = source
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +22,7 @@ from pydantic_settings import (
 )
 
 from adapters.errors import StorageFailed
+from adapters.format.strict_yaml import BadYaml, load, read_text
 from adapters.registry.storage import DEFAULT_CACHE_BYTES, Locations, check_locations
 from server.access.key_file import read_key_file
 from server.access.settings import AccessSettings
@@ -249,10 +249,10 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        values = load(read_text(path))
     except FileNotFoundError:
         raise InvalidSettings(f"there is no config file {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, BadYaml) as error:
         reason = " ".join(str(error).split())
         raise InvalidSettings(f"{path} is not a YAML file of settings: {reason}") from None
     if values is None:

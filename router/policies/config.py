@@ -6,6 +6,7 @@ are. Faults of a file carry their line.
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from router.errors import InvalidPolicy, Problem, listed
 from router.fault_words import what_is_wrong
 from router.mixture import Combination
 from router.policies import POLICIES, PolicyConfig
+from router.policies.extent import check_extent, short
 from router.policies.options import NAME_RULE, Candidates, EncoderChoice, Name, Scope, WindowField
 from router.policies.yaml_lines import LineMap, read_yaml
 
@@ -27,6 +29,9 @@ PRESETS = Path(__file__).with_name("presets")
 
 OWN_FAULTS = frozenset({"value_error", "meaningless_option"})
 """Faults whose message is ours and already names the value."""
+
+MAX_FAULTS = 100
+"""Of one policy; whoever has mended those will hear of the others."""
 
 Location = tuple[str | int, ...]
 
@@ -100,6 +105,7 @@ def parse_policy(name: str, raw: object, at: Location | None = None) -> PolicyCo
     at = ("policies", name) if at is None else at
     if not isinstance(raw, Mapping):
         raise InvalidPolicy([_problem(at, "must be a mapping of options, beginning with 'kind'")])
+    check_extent(raw, at)
     return _validated(raw, at)
 
 
@@ -126,6 +132,8 @@ def parse_overrides(raw: object) -> RoutingOverrides:
     Raises:
         InvalidPolicy: with a field such as ``routing.top_k``.
     """
+    if isinstance(raw, Mapping):
+        check_extent(raw, ("routing",))
     try:
         return RoutingOverrides.model_validate(raw)
     except ValidationError as err:
@@ -178,7 +186,7 @@ def _problems(
 ) -> list[Problem]:
     return [
         _problem((*at, *_location(fault)), _message(fault, model, kind))
-        for fault in err.errors(include_url=False)
+        for fault in islice(err.errors(include_url=False), MAX_FAULTS)
     ]
 
 
@@ -192,7 +200,7 @@ def _location(fault: Mapping[str, Any]) -> Location:
 def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> str:
     kind_of_fault, given = fault["type"], _shown(fault["input"])
     if kind_of_fault == "extra_forbidden":
-        return _unknown_key(str(fault["loc"][-1]), fault["loc"], model, kind)
+        return _unknown_key(str(short(fault["loc"][-1])), fault["loc"], model, kind)
     if kind_of_fault == "string_pattern_mismatch":
         return f"a name must be {NAME_RULE} (got {given})"
     if kind_of_fault == "string_type":
@@ -223,4 +231,4 @@ def _shown(value: object) -> str:
 
 
 def _problem(location: Iterable[str | int], message: str) -> Problem:
-    return Problem(LineMap.path(location), message)
+    return Problem(LineMap.path(short(part) for part in location), message)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from router.policies.base import Needs, PolicyConfig, Vector
-from router.policies.options import Name
+from router.policies.options import MAX_NAMES, Name
 
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 
@@ -29,7 +29,7 @@ class FixedPolicy(PolicyConfig):
     )
 
     kind: Literal["fixed"] = "fixed"
-    weights: dict[Name, Weight] = Field(min_length=1)
+    weights: dict[Name, Weight] = Field(min_length=1, max_length=MAX_NAMES)
 
     @field_validator("weights")
     @classmethod

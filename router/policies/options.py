@@ -18,16 +18,28 @@ static one that was distilled from it.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from adapters.names import NAME_PATTERN
+from adapters.printable import hidden_character
 from router.mixture import Combination
 
 Vector = npt.NDArray[np.float64]
+
+MAX_NAMES = 1024
+"""Adapters that one list of a policy may name: its candidates, or the weights of a fixed merge."""
 
 NAME_RULE = "1 to 64 of a–z, 0–9, '.', '_', '-', beginning with a letter or digit"
 
@@ -42,8 +54,10 @@ class Candidates(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    include: tuple[Name, ...] | None = Field(default=None, min_length=1, strict=False)
-    exclude: tuple[Name, ...] = Field(default=(), strict=False)
+    include: tuple[Name, ...] | None = Field(
+        default=None, min_length=1, max_length=MAX_NAMES, strict=False
+    )
+    exclude: tuple[Name, ...] = Field(default=(), max_length=MAX_NAMES, strict=False)
 
     @model_validator(mode="after")
     def _do_not_cancel(self) -> "Candidates":
@@ -51,6 +65,16 @@ class Candidates(BaseModel):
         if both:
             raise ValueError(f"include and exclude {min(both)!r} at once")
         return self
+
+    def through(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names that both lists let through, in their order."""
+        included = None if self.include is None else frozenset(self.include)
+        excluded = frozenset(self.exclude)
+        return tuple(
+            name
+            for name in names
+            if (included is None or name in included) and name not in excluded
+        )
 
 
 class Window(BaseModel):
@@ -75,12 +99,21 @@ def _spelt_out(value: object) -> object:
 WindowField = Annotated[Window, BeforeValidator(_spelt_out)]
 
 
+def _without_hidden(text: str) -> str:
+    hidden = hidden_character(text)
+    if hidden is not None:
+        raise ValueError(f"holds the character {hidden}, which cannot be seen; take it out")
+    return text
+
+
 class Options(BaseModel):
     """The options of every policy. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    description: str | None = Field(default=None, max_length=500)
+    description: Annotated[str, AfterValidator(_without_hidden)] | None = Field(
+        default=None, max_length=500
+    )
     candidates: Candidates = Candidates()
     window: WindowField = Window()
     threshold: float | None = Field(default=None, ge=-1, le=1, allow_inf_nan=False)
@@ -92,12 +125,6 @@ class Options(BaseModel):
     scope: Scope = "prompt"
     stride: int = Field(default=1, ge=1, le=1_000_000)
     encoder: EncoderChoice = "default"
-
-
-def is_candidate(name: str, candidates: Candidates) -> bool:
-    """Whether the include and exclude lists let an adapter through."""
-    included = candidates.include is None or name in candidates.include
-    return included and name not in candidates.exclude
 
 
 def reaches(scores: Vector, threshold: float | None) -> bool:

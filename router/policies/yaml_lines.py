@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from adapters.format.strict_yaml import BadYaml, composed, plain_values, read_text
 from router.errors import InvalidPolicy, Problem
 
 SEPARATOR = "."
@@ -36,35 +36,23 @@ def read_yaml(path: Path) -> tuple[object, LineMap]:
     """A file's plain values and where they stand.
 
     Raises:
-        InvalidPolicy: the file cannot be read, is not YAML, or names a key twice.
+        InvalidPolicy: the file cannot be read, is not YAML or too much of it, or names a key twice.
     """
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                raise InvalidPolicy([Problem("", "the file is empty")], source=path.name)
-            lines: dict[str, int] = {}
-            _collect(node, (), lines)
-            return loader.construct_document(node), LineMap(lines)
-        finally:
-            loader.dispose()
+        node = composed(read_text(path))
+        if node is None:
+            raise InvalidPolicy([Problem("", "the file is empty")], source=path.name)
+        lines: dict[str, int] = {}
+        _collect(node, (), lines)
+        return plain_values(node), LineMap(lines)
     except OSError as err:
         problem = Problem("", f"cannot be read: {err.strerror or type(err).__name__}")
-    except UnicodeDecodeError:
-        problem = Problem("", "is not UTF-8 text")
-    except yaml.MarkedYAMLError as err:
-        mark = err.problem_mark or err.context_mark
-        reason = err.problem or err.context or "not understood"
-        problem = Problem("", f"is not YAML: {reason}", None if mark is None else mark.line + 1)
-    except yaml.YAMLError as err:
-        problem = Problem("", f"is not YAML: {str(err).splitlines()[0]}")
-    except RecursionError:
-        problem = Problem("", "is nested too deeply, or within itself")
+    except BadYaml as err:
+        problem = Problem("", str(err), err.line)
     raise InvalidPolicy([problem], source=path.name)
 
 
-def _collect(node: Any, at: tuple[str, ...], lines: dict[str, int]) -> None:  # noqa: ANN401
+def _collect(node: yaml.Node, at: tuple[str, ...], lines: dict[str, int]) -> None:
     """Note the line of every value below a node; refuse keys that stand there twice."""
     lines.setdefault(LineMap.path(at), node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
@@ -77,9 +65,7 @@ def _collect(node: Any, at: tuple[str, ...], lines: dict[str, int]) -> None:  # 
         word = str(key.value)
         line = key.start_mark.line + 1
         if word in known and word != "<<":
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {word!r} stands twice in one mapping", problem_mark=key.start_mark
-            )
+            raise BadYaml(f"is not YAML: the key {word[:64]!r} stands twice in one mapping", line)
         known.add(word)
         lines[LineMap.path((*at, word))] = line
         _collect(value, (*at, word), lines)

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
@@ -22,7 +22,10 @@ CLI: Final = "cli"
 NOBODY: Final = "anonymous"
 DONE: Final = "done"
 
-_TARGET_CHARACTERS = 256
+_CHARACTERS = 256
+"""Of one text of an entry, as JSON writes it."""
+_ITEMS = 32
+"""Of one list of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +108,13 @@ class AuditLog:
 
 def log(entry: AuditEntry) -> None:
     """Write an entry to the server's log, as one line of JSON."""
-    fields = {key: value for key, value in asdict(entry).items() if key != "time"}
+    fields = {key: value for key, value in asdict(_bounded(entry)).items() if key != "time"}
     logger.info("audit %s", json.dumps(fields, sort_keys=True))
 
 
 def add(connection: Connection, entry: AuditEntry) -> None:
     """Add an entry within the transaction that does what it tells of."""
-    row = {
-        **asdict(entry),
-        "target": entry.target[:_TARGET_CHARACTERS],
-        "detail": dict(entry.detail),
-    }
-    connection.execute(insert(audit).values(**row))
+    connection.execute(insert(audit).values(**asdict(_bounded(entry))))
 
 
 def prune(connection: Connection, keep: int) -> None:
@@ -124,6 +122,30 @@ def prune(connection: Connection, keep: int) -> None:
     latest = connection.scalar(select(func.max(audit.c.id)))
     if latest is not None and latest > keep:
         connection.execute(delete(audit).where(audit.c.id <= latest - keep))
+
+
+def _bounded(entry: AuditEntry) -> AuditEntry:
+    """The entry, no longer than a line that is read: what it quotes of a request is cut short."""
+    detail = {key: _bounded_value(value) for key, value in entry.detail.items()}
+    return replace(entry, target=_short(entry.target), detail=detail)
+
+
+def _bounded_value(value: Any) -> Any:  # noqa: ANN401 - a plain value
+    if isinstance(value, list | tuple):
+        more = len(value) - _ITEMS
+        kept = [_bounded_value(item) for item in value[:_ITEMS]]
+        return [*kept, f"and {more} more"] if more > 0 else kept
+    return _short(value) if isinstance(value, str) else value
+
+
+def _short(text: str) -> str:
+    """A text, or its beginning and an ellipsis; escapes count as the line has them."""
+    written = 0
+    for position, character in enumerate(text[: _CHARACTERS + 1]):
+        written += len(json.dumps(character)) - 2
+        if written > _CHARACTERS:
+            return text[:position] + "…"
+    return text
 
 
 def _entry(row: dict[str, Any]) -> NumberedEntry:

@@ -104,6 +104,8 @@ _FOREIGN_CODES: Mapping[int, str] = {
     501: "not_implemented",
     503: "overloaded",
 }
+_MAX_MESSAGE = 4000
+_MAX_PARAM = 200
 _TOO_LONG = re.compile(
     r"context length|maximum model length|max_model_len|Input length", re.IGNORECASE
 )
@@ -114,7 +116,10 @@ _INTERNAL = "the server failed on this request; its log says why under the reque
 def envelope(
     message: str, *, kind: str = INVALID, code: str = "invalid_request", param: str | None = None
 ) -> dict[str, dict[str, str | None]]:
-    """The body of an error."""
+    """The body of an error; what it quotes of a request makes it no longer than is read."""
+    if len(message) > _MAX_MESSAGE:
+        message = message[:_MAX_MESSAGE] + "…"
+    param = None if param is None else param[:_MAX_PARAM]
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

@@ -9,16 +9,21 @@ LoRAX's ``linear`` multiplies sums of factors, cross terms included; here it mea
 weighted sum, which is what its users want of it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.errors import shown
 from router.mixture import COMBINATIONS, Combination
-from server.errors import EmptyMixture, InvalidMixture, InvalidWeight
+from server.errors import EmptyMixture, InvalidMixture, InvalidWeight, MixtureTooLarge
 
 MAX_WEIGHT = 1000
 """Far beyond any use, and far from overflowing half precision. The router's limit too."""
+
+MAX_MEMBERS = 1024
+"""Adapters that a body may name, whatever the engine has slots for: each is looked up by name."""
+
+_SHOWN_NAME = 160
 
 _LORAX_STRATEGIES: Mapping[str, Combination] = {"linear": "cat", "cat": "cat"}
 
@@ -68,6 +73,7 @@ def read_mixture(field: str, raw: object) -> GivenMixture:
     Raises:
         InvalidMixture: it has another form, or names an adapter twice.
         EmptyMixture: it names no adapter.
+        MixtureTooLarge: it names more than ``MAX_MEMBERS``.
         InvalidWeight: a weight is no number, negative or beyond any sense.
     """
     return _READERS[field](raw)
@@ -80,14 +86,19 @@ def _read_mixture(raw: object) -> GivenMixture:
         raise InvalidMixture(
             "'mixture.adapters' must map adapters' names to weights", param="mixture.adapters"
         )
+    _check_count(adapters, "mixture.adapters")
     combination = _combination(fields.get("combination"))
-    rows = [(str(name), weight, f"mixture.adapters.{name}") for name, weight in adapters.items()]
+    rows = [
+        (str(name), weight, f"mixture.adapters.{str(name)[:_SHOWN_NAME]}")
+        for name, weight in adapters.items()
+    ]
     return _given(rows, combination, "mixture.adapters")
 
 
 def _read_lora(raw: object) -> GivenMixture:
     if not isinstance(raw, list):
         raise InvalidMixture("'lora' must be a list of {'id', 'scale'}", param="lora")
+    _check_count(raw, "lora")
     rows: dict[str, tuple[str, object, str]] = {}
     for number, item in enumerate(raw):
         param = f"lora[{number}]"
@@ -111,6 +122,8 @@ def _read_merged(raw: object) -> GivenMixture:
     known = {"ids", "weights", "merge_strategy", "density", "majority_sign_method"}
     fields = _object(raw, "merged_adapters", known)
     ids, weights = fields.get("ids"), fields.get("weights")
+    if isinstance(ids, list):
+        _check_count(ids, "merged_adapters.ids")
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
         raise InvalidMixture(
             "'merged_adapters.ids' must be a list of adapters' names", param="merged_adapters.ids"
@@ -147,6 +160,14 @@ _READERS: Mapping[str, Callable[[object], GivenMixture]] = {
 
 MIXTURE_FIELDS = frozenset(_READERS)
 """Body fields that give a mixture; at most one of them may stand in a body."""
+
+
+def _check_count(given: Sized, param: str) -> None:
+    """Judge how many adapters are named before any of them is looked at."""
+    if len(given) > MAX_MEMBERS:
+        raise MixtureTooLarge(
+            f"'{param}' names {len(given)} adapters; a request may name {MAX_MEMBERS}", param=param
+        )
 
 
 def _given(

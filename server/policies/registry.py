@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Engine
 
-from router.errors import InvalidPolicy, UnknownPolicy
+from router.errors import InvalidPolicy, Problem, UnknownPolicy
 from router.policies import PolicyConfig
 from router.policies.config import parse_policy
 from server.errors import PolicyNotRemovable, PolicyVersionConflict
@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 ANY_VERSION: Final = "*"
 """Expected of a policy that must be there, whichever version it has."""
+
+MAX_POLICIES: Final = 1000
+"""Of a file and the database together: each is looked at for every list of what can be named."""
 
 Source = Literal["api", "file"]
 
@@ -66,11 +69,15 @@ class PolicyRegistry:
             expected: the version that it must have now; None for any, or none at all.
 
         Raises:
+            InvalidPolicy: there are as many as are kept.
             PolicyVersionConflict: it has another version, or is not there.
             PolicyNameTaken: an adapter has the name.
             StorageFailed: the database refused.
         """
         is_new = name not in self.policies
+        if is_new and len(self.policies) >= MAX_POLICIES:
+            problem = f"there are {MAX_POLICIES} policies, the most that are kept; remove some"
+            raise InvalidPolicy([Problem("", problem)])
         self._rows.put(name, policy, lambda row: self._check(name, row, expected))
         self._put = {**self._put, name: policy}
         self._unreadable -= {name}

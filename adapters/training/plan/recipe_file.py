@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from adapters.format.strict_yaml import BadYaml, load, read_text
 from adapters.training.errors import TrainingError
 from adapters.training.job import Job
 from adapters.training.methods import METHODS
@@ -106,17 +106,16 @@ def _read(config: str) -> dict[str, Any]:
     if not path.is_file() and (BUNDLED / f"{config}.yaml").is_file():
         path = BUNDLED / f"{config}.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load(read_text(path))
     except FileNotFoundError:
         raise TrainingError(
             f"there is no recipe {config}; bundled are {', '.join(bundled())}"
         ) from None
     except OSError as error:
         raise TrainingError(f"cannot read {config}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise TrainingError(f"{config} is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        raise TrainingError(f"{config} is not YAML: {' '.join(str(error).split())}") from None
+    except BadYaml as error:
+        line = "" if error.line is None else f" (line {error.line})"
+        raise TrainingError(f"{config} {error}{line}") from None
     if not isinstance(content, dict):
         raise TrainingError(f"{config}: a mapping of keys to values is needed")
     return content
@@ -146,8 +145,8 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise TrainingError(f"--set {text!r}: write key=value")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
+        return key.strip(), load(value)
+    except BadYaml:
         raise TrainingError(f"--set {text!r}: the value is not YAML") from None
 
 

@@ -101,3 +101,30 @@ def test_what_fails_is_noted_with_how_it_ended(log, failure, outcome):
         do(log, fail)
     (entry,) = log.page(10)
     assert (entry.entry.outcome, entry.entry.detail) == (outcome, {})
+
+
+LONG = {
+    "a target": AuditEntry("key-1", "adapter.add", "x" * 9000),
+    "a path": AuditEntry("key-1", "adapter.add", "x", detail={"path": "y" * 9000}),
+    "escapes": AuditEntry("key-1", "adapter.add", "\U0001f642" * 900, detail={"p": "\x1b" * 900}),
+    "a list": AuditEntry("key-1", "key.create", "x", detail={"adapters": ["z" * 64] * 9000}),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_no_line_is_longer_than_is_read(log, caplog, case):
+    with caplog.at_level(logging.INFO, "server.access.audit"):
+        log.record(LONG[case])
+    (line,) = caplog.messages
+    assert len(line) < 4096
+    (kept,) = log.page(1)
+    assert len(json.dumps(kept.as_json())) < 4096
+    assert kept.entry.target[:3] == LONG[case].target[:3]
+
+
+def test_of_a_long_list_the_rest_is_counted(log):
+    log.record(LONG["a list"])
+    (kept,) = log.page(1)
+    *first, rest = kept.entry.detail["adapters"]
+    assert first == ["z" * 64] * len(first)
+    assert rest == f"and {9000 - len(first)} more"

@@ -3,7 +3,12 @@
 import pytest
 
 from server import errors
-from server.generation.given_mixture import GivenMember, GivenMixture, read_mixture
+from server.generation.given_mixture import (
+    MAX_MEMBERS,
+    GivenMember,
+    GivenMixture,
+    read_mixture,
+)
 from server.generation.selection import SelectionFields, read_selection
 
 
@@ -68,3 +73,31 @@ def test_what_has_a_wrong_form_is_refused_before_anything_is_looked_up():
     assert read_selection({"model": "nobody"}) == SelectionFields("nobody")
     with pytest.raises(errors.InvalidWeight):
         read_selection({"model": "nobody", "mixture": {"adapters": {"a": -1}}})
+
+
+MANY = {f"a{number}": 1.0 for number in range(MAX_MEMBERS + 1)}
+TOO_MANY = {
+    "mixture": {"adapters": MANY},
+    "lora": [{"id": name, "scale": 1.0} for name in MANY],
+    "lora of nothing": [0] * len(MANY),
+    "merged_adapters": {"ids": list(MANY), "weights": list(MANY.values())},
+    "merged_adapters of nothing": {"ids": [0] * len(MANY), "weights": None},
+}
+
+
+@pytest.mark.parametrize("name", TOO_MANY)
+def test_too_many_names_are_refused_before_any_is_looked_at(name):
+    with pytest.raises(errors.MixtureTooLarge, match=f"names {len(MANY)} adapters") as refused:
+        read_mixture(name.partition(" ")[0], TOO_MANY[name])
+    assert refused.value.param.split(".")[0] == name.partition(" ")[0]
+
+
+def test_as_many_as_are_allowed_are_read():
+    few = dict(list(MANY.items())[:MAX_MEMBERS])
+    assert len(read_mixture("mixture", {"adapters": few}).members) == MAX_MEMBERS
+
+
+def test_a_long_name_makes_no_long_message():
+    with pytest.raises(errors.InvalidWeight) as refused:
+        read_mixture("mixture", {"adapters": {"a" * 10**6: "x"}})
+    assert len(str(refused.value)) + len(refused.value.param) < 1000
