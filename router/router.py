@@ -7,6 +7,7 @@ sees one state from beginning to end.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from threading import Lock
 from time import perf_counter
 from types import MappingProxyType
@@ -145,6 +146,7 @@ class Router:
         policy: str = DEFAULT_POLICY,
         overrides: RoutingOverrides | None = None,
         visible: Collection[str] | None = None,
+        told: Collection[str] | None = None,
     ) -> RouteDecision:
         """The mixture for a text.
 
@@ -154,6 +156,7 @@ class Router:
             overrides: what this request changes of it.
             visible: names of the adapters that may be used; None for all. The others do not
                 exist for this request.
+            told: names of the adapters that the policy's version may tell of; None for all.
 
         Raises:
             UnknownPolicy: there is no such policy.
@@ -186,11 +189,12 @@ class Router:
             again = Reweighing.over(view, names, scores, config, policy, self._max_members)
             following = Following(again, prompt)
             choice, mixture = again.chosen(embedding)
+        version = config.version if told is None else config.version_among(told)
         return RouteDecision(
-            mixture=mixture,
+            mixture=replace(mixture, policy_version=version),
             scores={} if scores is None else dict(zip(names, scores.tolist(), strict=True)),
             policy=policy,
-            policy_version=config.version,
+            policy_version=version,
             encode_ms=(embedded - started) * 1e3,
             weigh_ms=(perf_counter() - embedded) * 1e3,
             fallback=choice.fallback,

@@ -3,10 +3,10 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from hashlib import sha256
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +66,36 @@ class PolicyConfig(Options, ABC):
     @cached_property
     def version(self) -> str:
         """Short digest of everything that the weights depend on: the same for equal policies."""
-        content = self.model_dump(mode="json", exclude={"description"})
+        return self.version_among(None)
+
+    def version_among(self, names: Collection[str] | None) -> str:
+        """The version as it is told to whoever knows no adapters but these; None: all.
+
+        It is the digest of what :meth:`options_among` gives: a digest of all options would let
+        names be found out by trying.
+        """
+        content = self.options_among(names)
+        content.pop("description")
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return sha256(canonical.encode()).hexdigest()[:VERSION_LENGTH]
+
+    def options_among(self, names: Collection[str] | None) -> dict[str, Any]:
+        """The options as they are told to whoever knows no adapters but these; None: all.
+
+        Lists and weights lose the others. A fallback, and a weight above 0, are not looked at: a
+        policy with one that is not known is not to be told of at all.
+        """
+        options = self.model_dump(mode="json")
+        if names is None:
+            return options
+        options["candidates"] = {
+            listed: None if given is None else [name for name in given if name in names]
+            for listed, given in options["candidates"].items()
+        }
+        if "weights" in options:
+            weights = options["weights"].items()
+            options["weights"] = {name: weight for name, weight in weights if name in names}
+        return options
 
 
 def softmax(logits: Vector, most: int | None = None) -> Vector:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from router.errors import UnknownAdapterInPolicy
+from router.errors import UnknownAdapterInPolicy, UnknownPolicy
 from router.policies import PolicyConfig
 from router.policies.config import RoutingOverrides
 from router.policies.fallback import BASE, UNIFORM
@@ -74,6 +74,10 @@ def hiding_invisible_adapters(
         if rule.is_all or error.adapter in _own(overrides):
             raise
         raise barred(policy) from None
+    except UnknownPolicy:
+        if rule.is_all:
+            raise
+        raise barred(policy) from None  # the error lists all policies
 
 
 def _own(overrides: RoutingOverrides | None) -> set[str]:
@@ -97,11 +101,4 @@ def shown_options(policy: PolicyConfig, names: Collection[str] | None) -> dict[s
         policy: one that is not barred.
         names: the adapters that the caller sees; None for all.
     """
-    options = policy.model_dump(mode="json")
-    candidates = options.get("candidates")
-    if names is not None and isinstance(candidates, dict):
-        options["candidates"] = {
-            listed: None if given is None else [name for name in given if name in names]
-            for listed, given in candidates.items()
-        }
-    return options
+    return policy.options_among(names)

@@ -118,10 +118,11 @@ async def decide(
         ActionDenied: it needs an adapter that the sender does not see.
     """
     router, visible = catalogue.router, catalogue.visible_adapters(rule)
+    told = None if rule.is_all else catalogue.visible_to(rule).adapters.keys()
     policy, overrides = selection.policy or "", selection.overrides
     with hiding_invisible_adapters(rule, policy, overrides):
         return await asyncio.to_thread(
-            lambda: [router.route(one, policy, overrides, visible) for one in inputs]
+            lambda: [router.route(one, policy, overrides, visible, told) for one in inputs]
         )
 
 

@@ -26,6 +26,8 @@ async def ready(parts: PartsOf) -> dict[str, Any]:
         raise EngineUnavailable("the engine has died; the server must be restarted")
     if not parts.ready:
         raise NotReady("the server is starting; try again in a moment", retry_after=1)
+    if parts.access.callers.needs_key:
+        return {"status": "ready"}  # strangers and users are not told when adapters come and go
     return {
         "status": "ready",
         "adapters": len(parts.catalogue.names.adapters),

@@ -1,11 +1,12 @@
 """Policies over HTTP: list, show, put, remove. Callers see those that they can use."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
+from router.errors import UnknownPolicy
 from router.policies import PolicyConfig
 from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
@@ -44,11 +45,16 @@ async def get_policy(
     name: str, response: Response, parts: PartsOf, caller: CallerOf
 ) -> dict[str, Any]:
     """One policy; its version is its ``ETag``."""
-    policy, visible = parts.catalogue.router.policy(name), _visible(parts, caller)
+    policies, visible = parts.catalogue.router.policies, _visible(parts, caller)
+    if name not in policies:
+        usable = [other for other, one in policies.items() if _is_usable(one, visible)]
+        raise UnknownPolicy(name, usable)
+    policy = policies[name]
     if not _is_usable(policy, visible):
         raise barred(name)
-    response.headers["ETag"] = f'"{policy.version}"'
-    return {**_as_json(name, policy, visible), **_origin(name, parts)}
+    shown = _as_json(name, policy, visible)
+    response.headers["ETag"] = f'"{shown["version"]}"'
+    return {**shown, **_origin(name, parts)}
 
 
 @router.put(
@@ -105,7 +111,7 @@ async def remove_policy(name: str, request: Request, parts: PartsOf) -> dict[str
     return {"id": name, "object": "policy", "deleted": True, "file_version": file_version}
 
 
-def _visible(parts: Parts, caller: Caller) -> Collection[str] | None:
+def _visible(parts: Parts, caller: Caller) -> AbstractSet[str] | None:
     """The adapters that the caller sees; None for all."""
     return (
         None
@@ -114,15 +120,15 @@ def _visible(parts: Parts, caller: Caller) -> Collection[str] | None:
     )
 
 
-def _is_usable(policy: PolicyConfig, visible: Collection[str] | None) -> bool:
-    return visible is None or needed(policy) <= set(visible)
+def _is_usable(policy: PolicyConfig, visible: AbstractSet[str] | None) -> bool:
+    return visible is None or needed(policy) <= visible
 
 
-def _as_json(name: str, policy: PolicyConfig, visible: Collection[str] | None) -> dict[str, Any]:
+def _as_json(name: str, policy: PolicyConfig, visible: AbstractSet[str] | None) -> dict[str, Any]:
     return {
         "id": name,
         "object": "policy",
-        "version": policy.version,
+        "version": policy.version_among(visible),
         **shown_options(policy, visible),
     }
 

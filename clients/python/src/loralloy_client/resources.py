@@ -155,11 +155,14 @@ class Health(Record):
 
 
 class Ready(Record):
-    """The server serves: how many adapters it has, and how many of them are in slots."""
+    """The server serves: how many adapters it has, and how many of them are in slots.
+
+    A server with API keys does not tell the numbers.
+    """
 
     status: str
-    adapters: int
-    resident: int
+    adapters: int | None = None
+    resident: int | None = None
 
 
 class Job(Record):
