@@ -21,6 +21,7 @@ class Limits:
         max_abs_weight: largest magnitude of an element of A, and of B times the scaling.
             Trained updates stay below 100; half precision overflows at 65504.
         max_examples: number of example texts kept for the router.
+        max_routing_bytes: size of all routing data of an upload as they come, before they are read.
         max_centroids: number of an adapter's centroids; every one costs each look-up.
         max_versions: versions of a name that are kept; older ones go.
         max_example_chars: length of one example or of the description, in characters.
@@ -38,6 +39,7 @@ class Limits:
     max_directory_bytes: int = 8 * _MIB
     max_abs_weight: float = 1e4
     max_examples: int = 10_000
+    max_routing_bytes: int = 8 * _MIB
     max_centroids: int = 64
     max_versions: int = 16
     max_example_chars: int = 20_000

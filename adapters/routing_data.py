@@ -10,6 +10,7 @@ from typing import Final
 from adapters.adapter import RoutingData
 from adapters.errors import InvalidRouting
 from adapters.limits import Limits
+from adapters.printable import hidden_character
 
 CENTROID_FIELDS: Final = ("centroids", "centroid")
 """Several centroids, or one."""
@@ -21,6 +22,7 @@ Vectors = tuple[tuple[float, ...], ...]
 
 _LARGEST_INTEGER = 2**63
 _MAX_CENTROID = 2**14
+_MAX_NAME = 200
 
 
 def parse_vectors(value: object) -> Vectors:
@@ -49,16 +51,35 @@ def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
     """Return routing data that can be kept and used.
 
     Raises:
-        InvalidRouting: too many or too long texts, too many centroids, or one that is no direction.
+        InvalidRouting: as :func:`check_texts`, or a centroid is no direction.
     """
+    check_texts(routing, limits)
+    if not all(map(_is_direction, routing.centroids)):
+        raise InvalidRouting(
+            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0",
+            "centroids",
+        )
+    return routing
+
+
+def check_texts(routing: RoutingData, limits: Limits) -> None:
+    """Let routing data through that are worth measuring.
+
+    Raises:
+        InvalidRouting: too many or too long texts, a hidden character, or too many centroids.
+    """
+    check_example_count(len(routing.examples), limits)
     texts = [("examples", text) for text in routing.examples]
     if routing.description:
         texts.append(("description", routing.description))
-    if len(routing.examples) > limits.max_examples:
-        raise InvalidRouting(
-            f"{len(routing.examples)} examples were given; {limits.max_examples} are kept at most",
-            "examples",
-        )
+    for field, text in (("description", routing.description), ("encoder", routing.encoder)):
+        hidden = hidden_character(text or "")
+        if hidden is not None:
+            raise InvalidRouting(
+                f"'{field}' holds the character {hidden}, which cannot be seen; take it out", field
+            )
+    if len(routing.encoder or "") > _MAX_NAME:
+        raise InvalidRouting(f"'encoder' has more than {_MAX_NAME} characters", "encoder")
     for field, text in texts:
         if not text.strip() or len(text) > limits.max_example_chars or not _is_unicode(text):
             raise InvalidRouting(
@@ -66,18 +87,32 @@ def check_routing(routing: RoutingData, limits: Limits) -> RoutingData:
                 f"{limits.max_example_chars} characters, not only blanks",
                 field,
             )
-    if len(routing.centroids) > limits.max_centroids:
+    check_centroid_count(len(routing.centroids), limits)
+
+
+def check_example_count(count: int, limits: Limits) -> None:
+    """Judge how many examples there are, before any is looked at.
+
+    Raises:
+        InvalidRouting: too many.
+    """
+    if count > limits.max_examples:
         raise InvalidRouting(
-            f"{len(routing.centroids)} centroids were given; an adapter has"
-            f" {limits.max_centroids} at most",
+            f"{count} examples were given; {limits.max_examples} are kept at most", "examples"
+        )
+
+
+def check_centroid_count(count: int, limits: Limits) -> None:
+    """Judge how many centroids there are, before any is looked at.
+
+    Raises:
+        InvalidRouting: too many.
+    """
+    if count > limits.max_centroids:
+        raise InvalidRouting(
+            f"{count} centroids were given; an adapter has {limits.max_centroids} at most",
             "centroids",
         )
-    if not all(map(_is_direction, routing.centroids)):
-        raise InvalidRouting(
-            f"a centroid must have 1 to {_MAX_CENTROID} finite numbers, not all of them 0",
-            "centroids",
-        )
-    return routing
 
 
 def _is_unicode(text: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from adapters.adapter import RoutingData
 from adapters.limits import Limits
+from adapters.printable import printable
 from adapters.routing_data import parse_vectors
 from router.centroids.centroid import centroids
 from router.encoders import Encoder, make_encoder
@@ -24,6 +25,7 @@ from router.errors import InvalidCentroid, NoExamples, RoutingError
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 EXAMPLES_KEPT = 8
 EXAMPLE_CHARACTERS = 500
+_MAX_BYTES = Limits().max_routing_bytes
 CENTROID_DIGITS = 5
 """Significant ones: a cosine is then right to 1e-5."""
 
@@ -84,10 +86,17 @@ def read_fitted(path: Path) -> RoutingData:
         OSError: the file cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+        if len(raw) > _MAX_BYTES:
+            raise InvalidCentroid(f"{path.name} is larger than {_MAX_BYTES} bytes")
+        content = json.loads(raw.decode("utf-8"))
+        examples, description = content.get("examples") or [], content.get("description")
+        if not all(isinstance(text, str) for text in (*examples, description or "")):
+            raise TypeError
         return RoutingData(
-            examples=tuple(content.get("examples") or ()),
-            description=content.get("description"),
+            examples=tuple(examples),
+            description=description,
             centroids=parse_vectors(content.get("centroids", content.get("centroid"))),
             encoder=str(content["encoder"]),
         )
@@ -132,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(f"{err.filename}: {err.strerror}")
     count = len(content["centroids"])
     made = f"{count} {'centroid' if count == 1 else 'centroids'} of {len(examples)} texts"
-    sys.stdout.write(f"{given.out}: {made} by {content['encoder']}\n")
+    sys.stdout.write(printable(f"{given.out}: {made} by {content['encoder']}") + "\n")
     return 0
 
 
@@ -148,7 +157,7 @@ def _rounded(value: float) -> float:
 
 
 def _failed(reason: str) -> int:
-    sys.stderr.write(f"error: {reason}\n")
+    sys.stderr.write(f"error: {printable(reason)}\n")
     return 1
 
 

@@ -29,10 +29,11 @@ from adapters.registry.refresh import Refreshed, refreshed
 from adapters.registry.restart import SetAside, check_still_fits, load_names
 from adapters.registry.snapshot import Snapshot
 from adapters.registry.storage import Locations, Storage, open_storage
-from adapters.routing_data import check_routing
+from adapters.routing_data import check_routing, check_texts
 from adapters.store import AdapterStore
+from adapters.store.canonical import canonical_digest
 from adapters.validation.base_model import BaseModelShapes
-from adapters.validation.validate import validate
+from adapters.validation.validate import AdapterFacts, validate
 
 
 class AdapterRegistry:
@@ -144,10 +145,71 @@ class AdapterRegistry:
         """Digests of all versions of a name that no version of another name shares."""
         return self._rows.only_of(name)
 
-    def add(
+    @property
+    def limits(self) -> Limits:
+        """Bounds on uploads."""
+        return self._limits
+
+    def check_name(self, name: str) -> None:
+        """Let a name through that an adapter may have, taken or not.
+
+        Raises:
+            InvalidName: it breaks the rule, or the base model or a policy has it.
+        """
+        check_name(name, self._reserved)
+        check_name(name, (self._base.name,))
+
+    def check_new(
         self, name: str, folder: Path, routing: RoutingData | None = None
+    ) -> AdapterFacts:
+        """What :meth:`add` would refuse, found out beforehand; nothing is stored.
+
+        Returns:
+            What validation found, for :meth:`add`.
+
+        Raises:
+            InvalidName, InvalidAdapter, AdapterExists: as there.
+        """
+        self.check_name(name)
+        if routing is not None:
+            check_texts(routing, self._limits)
+        facts = validate(folder, self._base, self._limits)
+        existing = self._snapshot.by_name.get(name)
+        holder = existing or self._set_aside.adapters.get(name)
+        if holder is not None and canonical_digest(folder, facts) != holder.digest:
+            raise AdapterExists(_taken(name, is_served=existing is not None))
+        return facts
+
+    def check_replacement(
+        self, name: str, folder: Path, routing: RoutingData | None, expected: str | None
+    ) -> AdapterFacts:
+        """What :meth:`replace` would refuse, found out beforehand; nothing is stored.
+
+        Returns:
+            What validation found, for :meth:`replace`.
+
+        Raises:
+            AdapterNotFound, VersionConflict, InvalidAdapter: as there.
+        """
+        self.now(name, expected)
+        if routing is not None:
+            check_texts(routing, self._limits)
+        return validate(folder, self._base, self._limits)
+
+    def add(
+        self,
+        name: str,
+        folder: Path,
+        routing: RoutingData | None = None,
+        facts: AdapterFacts | None = None,
     ) -> tuple[Adapter, bool]:
         """Validate the adapter in a folder, store it and give it a name.
+
+        Args:
+            name: what requests will call it.
+            folder: its two files.
+            routing: what the router may know of it.
+            facts: what :meth:`check_new` has found; None to find it out here.
 
         Returns:
             The adapter, and whether the name is new. The same name with the same content returns
@@ -159,10 +221,9 @@ class AdapterRegistry:
             AdapterExists: the name is taken by other content.
             StorageFailed: the file system or the database refused.
         """
-        check_name(name, self._reserved)
-        check_name(name, (self._base.name,))
+        self.check_name(name)
         routing = check_routing(routing or RoutingData(), self._limits)
-        facts = validate(folder, self._base, self._limits)
+        facts = facts or validate(folder, self._base, self._limits)
         with self._writing, self._rows.publishing():
             digest, is_new_content = self._store.put(folder, facts)
             existing = self._snapshot.by_name.get(name)
@@ -190,6 +251,7 @@ class AdapterRegistry:
         folder: Path,
         routing: RoutingData | None = None,
         expected: str | None = None,
+        facts: AdapterFacts | None = None,
     ) -> tuple[Adapter, bool]:
         """Give a name new content as its next version.
 
@@ -198,6 +260,7 @@ class AdapterRegistry:
             folder: the new content's two files.
             routing: new routing data; by default they stay as they are.
             expected: the digest that the name must have now; None for any.
+            facts: what :meth:`check_replacement` has found; None to find it out here.
 
         Returns:
             The adapter, and whether the content is another one than before.
@@ -210,7 +273,7 @@ class AdapterRegistry:
             StorageFailed: the file system or the database refused.
         """
         self.now(name, expected)
-        facts = validate(folder, self._base, self._limits)
+        facts = facts or validate(folder, self._base, self._limits)
         with self._writing, self._rows.publishing():
             now = self.now(name, expected)
             kept = check_routing(routing or now.routing, self._limits)

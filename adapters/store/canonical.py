@@ -48,6 +48,17 @@ def canonical_config(facts: AdapterFacts) -> bytes:
     return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
 
 
+def canonical_digest(source: Path, facts: AdapterFacts) -> str:
+    """The digest that a validated adapter will have once it is stored; nothing is written."""
+    digest = hashlib.sha256(_DOMAIN)
+    with open_weights(source / WEIGHTS_FILE) as weights:
+        for _, size, chunks in _parts(weights, facts):
+            digest.update(size.to_bytes(8, "little"))
+            for chunk in chunks:
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
 def write_canonical(source: Path, facts: AdapterFacts, destination: Path) -> str:
     """Write the canonical form of a validated adapter into an empty folder, flushed to disk.
 
@@ -61,13 +72,8 @@ def write_canonical(source: Path, facts: AdapterFacts, destination: Path) -> str
     """
     digest = hashlib.sha256(_DOMAIN)
     with open_weights(source / WEIGHTS_FILE) as weights:
-        tensors = _ordered(facts)
-        header = _header(tensors)
-        data_bytes = sum(spec.end - spec.begin for _, spec in tensors)
-        config = canonical_config(facts)
-        _write(destination / CONFIG_FILE, len(config), iter([config]), digest)
-        chunks = _weights_chunks(weights, facts.data_start, header, tensors)
-        _write(destination / WEIGHTS_FILE, len(header) + data_bytes, chunks, digest)
+        for name, size, chunks in _parts(weights, facts):
+            _write(destination / name, size, chunks, digest)
     return digest.hexdigest()
 
 
@@ -81,6 +87,17 @@ def digest_of(folder: Path) -> str:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def _parts(weights: BinaryIO, facts: AdapterFacts) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+    """Name, size and bytes of both files in their canonical form."""
+    tensors = _ordered(facts)
+    header = _header(tensors)
+    data_bytes = sum(spec.end - spec.begin for _, spec in tensors)
+    config = canonical_config(facts)
+    yield CONFIG_FILE, len(config), iter([config])
+    chunks = _weights_chunks(weights, facts.data_start, header, tensors)
+    yield WEIGHTS_FILE, len(header) + data_bytes, chunks
 
 
 def _most_common(values: Iterable[float]) -> float:

@@ -8,7 +8,7 @@ examples are. Where they are about many things, several centroids serve
 (:mod:`router.centroids.clusters`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -48,7 +48,21 @@ def centroids(encoder: Encoder, texts: Sequence[str], count: int | None = None) 
     Raises:
         NoExamples: no text has anything in it.
     """
-    rows, width = _embedded(encoder, texts), encoder.space.dimension
+    return _centroids(_embedded(encoder, texts), encoder.space.dimension, count)
+
+
+def centroids_of(batches: Sequence[npt.NDArray[np.float32]], encoder: Encoder) -> Vector:
+    """The same [p, w] of texts that have been embedded, in batches [b, d] of at least one."""
+    return _centroids(np.concatenate(batches), encoder.space.dimension, None)
+
+
+def batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts, as many at a time as the encoder is given; blank ones are left out."""
+    remaining = (text for text in texts if text.strip())
+    return iter(lambda: list(islice(remaining, BATCH_SIZE)), [])
+
+
+def _centroids(rows: npt.NDArray[np.float32], width: int, count: int | None) -> Vector:
     lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), NORM_FLOOR)
     unit = (rows / lengths)[:, :width]
     found = covering(unit) if count is None else clustered(unit, count)
@@ -58,12 +72,9 @@ def centroids(encoder: Encoder, texts: Sequence[str], count: int | None = None) 
 
 def _embedded(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """Embeddings [n, d] of the texts that are not blank."""
-    spoken = [text for text in texts if text.strip()]
-    if not spoken:
+    if not any(text.strip() for text in texts):
         raise NoExamples("a centroid needs at least one example text that is not blank")
-    remaining = iter(spoken)
-    batches = iter(lambda: list(islice(remaining, BATCH_SIZE)), [])
-    return np.concatenate([encoder.encode(batch) for batch in batches])
+    return np.concatenate([encoder.encode(batch) for batch in batches(texts)])
 
 
 def checked_centroid(vector: Sequence[float] | Vector, dimension: int) -> Vector:
@@ -107,12 +118,11 @@ def centroid_of(encoder: Encoder, data: RoutingData) -> Vector | None:
         CentroidMismatch: centroids of another encoder, and no text to make one from.
         InvalidCentroid: a ready centroid is no vector of the encoder's.
     """
-    if data.centroids and data.encoder == encoder.space.name:
+    if _is_ready(encoder, data):
         return checked_centroids(data.centroids, encoder.space.dimension)
-    if any(text.strip() for text in data.examples):
-        return centroids(encoder, data.examples)
-    if data.description and data.description.strip():
-        return centroids(encoder, [data.description])
+    texts = texts_to_embed(encoder, data)
+    if texts:
+        return centroids(encoder, texts)
     if data.centroids:
         made_by = "no named encoder" if data.encoder is None else f"encoder {data.encoder!r}"
         raise CentroidMismatch(
@@ -120,3 +130,16 @@ def centroid_of(encoder: Encoder, data: RoutingData) -> Vector | None:
             f" {encoder.space.name!r}; give examples or a description, or make the centroid again"
         )
     return None
+
+
+def texts_to_embed(encoder: Encoder, data: RoutingData) -> tuple[str, ...]:
+    """The texts that an adapter's centroids are made of; none if ready ones serve, or none are."""
+    if _is_ready(encoder, data):
+        return ()
+    if any(text.strip() for text in data.examples):
+        return data.examples
+    return (data.description,) if data.description and data.description.strip() else ()
+
+
+def _is_ready(encoder: Encoder, data: RoutingData) -> bool:
+    return bool(data.centroids) and data.encoder == encoder.space.name

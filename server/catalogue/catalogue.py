@@ -21,8 +21,9 @@ from router.policies.config import DEFAULT_POLICY
 from router.router import Router
 from server.access.keys import AdapterRule
 from server.catalogue.combinations import check_ranks
+from server.catalogue.measurement import StillWanted, always_wanted, measured
 from server.catalogue.names import Names
-from server.catalogue.routing_data import measured, read_routing, usable_centroids
+from server.catalogue.routing_data import read_routing, usable_centroids
 from server.catalogue.visibility import Visibility
 from server.engine.errors import EngineError
 from server.errors import AdapterBeingRemoved, AdaptersBusy
@@ -100,14 +101,20 @@ class Catalogue:
                 logger.warning("adapter %s is not loaded yet: %s", adapter.name, error)
 
     async def add(
-        self, name: str, folder: Path, routing: RoutingData | None = None
+        self,
+        name: str,
+        folder: Path,
+        routing: RoutingData | None = None,
+        still_wanted: StillWanted = always_wanted,
     ) -> tuple[Adapter, bool]:
         """Take an adapter in; when this returns, requests can use it.
 
         Args:
             name: what requests will call it.
             folder: its two files, anywhere.
-            routing: what the router may know of it. Its centroids are measured here if missing.
+            routing: what the router may know of it. Its centroids are measured here if missing,
+                once all else has been judged.
+            still_wanted: asked while they are measured.
 
         Returns:
             The adapter, and whether it is new.
@@ -119,9 +126,13 @@ class Catalogue:
             EngineError: the engine refused it. Nothing is left behind.
         """
         self.refuse_removed(name)
-        routing = await asyncio.to_thread(measured, routing, self.router.encoder)
+        facts = await asyncio.to_thread(self.registry.check_new, name, folder, routing)
+        if routing is not None:
+            routing = await measured(routing, self.router.encoder, still_wanted)
         async with self.changing:
-            adapter, created = await asyncio.to_thread(self.registry.add, name, folder, routing)
+            adapter, created = await asyncio.to_thread(
+                self.registry.add, name, folder, routing, facts
+            )
             if not created and routing is not None:
                 adapter = await asyncio.to_thread(self.registry.set_routing, name, routing)
             try:
@@ -136,7 +147,12 @@ class Catalogue:
         return adapter, created
 
     async def replace(
-        self, name: str, folder: Path, routing: RoutingData | None, expected: str | None
+        self,
+        name: str,
+        folder: Path,
+        routing: RoutingData | None,
+        expected: str | None,
+        still_wanted: StillWanted = always_wanted,
     ) -> tuple[Adapter, bool]:
         """Give a name new content; requests that come from now on get it, running ones keep theirs.
 
@@ -145,6 +161,7 @@ class Catalogue:
             folder: the two files, anywhere.
             routing: what the router may know from now on; None to keep what it knows.
             expected: the digest that the name must have now; None for any.
+            still_wanted: asked while centroids are measured, once all else has been judged.
 
         Returns:
             The adapter, and whether its content is another one than before.
@@ -155,11 +172,15 @@ class Catalogue:
             AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
         """
         self.refuse_removed(name)
-        routing = await asyncio.to_thread(measured, routing, self.router.encoder)
+        facts = await asyncio.to_thread(
+            self.registry.check_replacement, name, folder, routing, expected
+        )
+        if routing is not None:
+            routing = await measured(routing, self.router.encoder, still_wanted)
         async with self.changing:
             before = self.registry.get(name)
             adapter, changed = await asyncio.to_thread(
-                self.registry.replace, name, folder, routing, expected
+                self.registry.replace, name, folder, routing, expected, facts
             )
             await self._serve_version(adapter, before)
         return adapter, changed
@@ -281,6 +302,16 @@ class Catalogue:
         """Let the router have what is known of an adapter now, and requests its name."""
         self._index(adapter)
         self.publish()
+
+    def check_name(self, name: str) -> None:
+        """Let a name through that an adapter may have, before anything is read of that adapter.
+
+        Raises:
+            InvalidName: it breaks the rule, or the base model or a policy has it.
+            AdaptersBusy: an adapter of this name is being removed.
+        """
+        self.registry.check_name(name)
+        self.refuse_removed(name)
 
     def refuse_removed(self, name: str) -> None:
         """Let a name through that is not being removed.

@@ -3,17 +3,21 @@
 import asyncio
 from typing import Final
 
-from adapters.adapter import Adapter, RoutingData
+from adapters.adapter import Adapter
 from adapters.errors import VersionConflict
-from router.encoders import Encoder
 from server.catalogue.catalogue import Catalogue
-from server.catalogue.routing_data import RoutingFields, changed_routing, measured
+from server.catalogue.measurement import StillWanted, always_wanted, measured
+from server.catalogue.routing_data import RoutingFields, changed_routing
 
 _TRIES: Final = 3
 
 
 async def describe(
-    catalogue: Catalogue, name: str, fields: RoutingFields, expected: str | None
+    catalogue: Catalogue,
+    name: str,
+    fields: RoutingFields,
+    expected: str | None,
+    still_wanted: StillWanted = always_wanted,
 ) -> Adapter:
     """Change what the router knows of an adapter; requests that come from now on are routed by it.
 
@@ -24,6 +28,7 @@ async def describe(
         name: its name.
         fields: what changes: see ``server.catalogue.routing_data.changed_routing``.
         expected: the digest that it must have now; None for any.
+        still_wanted: asked while centroids are measured.
 
     Raises:
         AdapterNotFound: there is none of that name.
@@ -35,7 +40,10 @@ async def describe(
     registry, encoder = catalogue.registry, catalogue.router.encoder
     for _ in range(_TRIES):
         before = registry.now(name, expected)
-        routing = await asyncio.to_thread(_routing, before.routing, fields, encoder)
+        changed = await asyncio.to_thread(
+            changed_routing, before.routing, fields, encoder.space.name, registry.limits
+        )
+        routing = await measured(changed, encoder, still_wanted)
         async with catalogue.changing:
             if registry.get(name) != before:
                 continue
@@ -44,8 +52,3 @@ async def describe(
             catalogue.show(adapter)
             return adapter
     raise VersionConflict(f"adapter {name!r} is being changed by others; try again later")
-
-
-def _routing(before: RoutingData, fields: RoutingFields, encoder: Encoder) -> RoutingData:
-    changed = changed_routing(before, fields, encoder.space.name)
-    return measured(changed, encoder) or changed

@@ -15,8 +15,17 @@ from typing import Any
 
 from adapters.adapter import Adapter, RoutingData
 from adapters.errors import InvalidRouting
+from adapters.files import ROUTING_FILE
 from adapters.format.strict_json import parse_json_object
-from adapters.routing_data import CENTROID_FIELDS, Vectors, parse_vectors
+from adapters.limits import Limits
+from adapters.routing_data import (
+    CENTROID_FIELDS,
+    Vectors,
+    check_centroid_count,
+    check_example_count,
+    check_texts,
+    parse_vectors,
+)
 from router.centroids.centroid import Vector, centroid_of
 from router.encoders import Encoder
 from router.errors import RoutingError
@@ -24,7 +33,8 @@ from router.fit import read_fitted
 
 logger = logging.getLogger(__name__)
 
-ROUTING_FILE = "router.json"
+_LIMITS = Limits()
+
 RoutingFields = Mapping[str, bytes | str | list[Any] | None]
 """Fields of a request by their names, as a form or as JSON has them."""
 
@@ -47,19 +57,6 @@ def read_routing(folder: Path) -> RoutingData | None:
     return read_fitted(path) if path.is_file() else None
 
 
-def measured(routing: RoutingData | None, encoder: Encoder) -> RoutingData | None:
-    """Routing data with the centroids that they amount to; None for none.
-
-    Raises:
-        RoutingError: they cannot be used with this encoder.
-    """
-    centroids = None if routing is None else centroid_of(encoder, routing)
-    if routing is None or centroids is None:
-        return routing
-    rows = tuple(map(tuple, centroids.tolist()))
-    return replace(routing, centroids=rows, encoder=encoder.space.name)
-
-
 def usable_centroids(adapter: Adapter, encoder: Encoder) -> Vector | None:
     """What the router scores an adapter by; None, and a warning, if its data are no use now."""
     try:
@@ -69,8 +66,10 @@ def usable_centroids(adapter: Adapter, encoder: Encoder) -> Vector | None:
         return None
 
 
-def parse_routing(fields: RoutingFields, encoder: str) -> RoutingData | None:
-    """The routing data of a request; None if it has none.
+def parse_routing(
+    fields: RoutingFields, encoder: str, limits: Limits = _LIMITS
+) -> RoutingData | None:
+    """The routing data of a request, within the limits; None if it has none.
 
     Args:
         fields: ``examples``, ``description``, ``centroids`` or ``centroid``, ``encoder``; each may
@@ -78,25 +77,32 @@ def parse_routing(fields: RoutingFields, encoder: str) -> RoutingData | None:
             lines. Centroids are a list of numbers, or of such lists, or its JSON. Bytes are a text
             in UTF-8.
         encoder: the name of the encoder that centroids without one are taken to be of.
+        limits: how much is read: sizes and numbers are judged before what they are of.
 
     Raises:
-        InvalidRouting: one of them cannot be read.
+        InvalidRouting: one of them cannot be read or used, or they are too many.
     """
-    values = _values(fields)
+    _check_sizes(fields, limits)
+    values = _values(fields, limits)
     given = [field for field in CENTROID_FIELDS if field in values]
     if len(given) > 1:
         raise InvalidRouting("give either 'centroids' or 'centroid'", "centroid")
     if not given and "examples" not in values and "description" not in values:
         return None
-    examples = [_example(item, number) for number, item in enumerate(values.get("examples", []))]
+    listed = values.get("examples", [])
+    check_example_count(len(listed), limits)
+    examples = [_example(item, number) for number, item in enumerate(listed)]
     routing = RoutingData(tuple(examples), values.get("description"))
     for field in given:
-        vectors = _vectors(field, values[field])
+        vectors = _vectors(field, values[field], limits)
         routing = replace(routing, centroids=vectors, encoder=values.get("encoder", encoder))
+    check_texts(routing, limits)
     return routing
 
 
-def changed_routing(before: RoutingData, fields: RoutingFields, encoder: str) -> RoutingData:
+def changed_routing(
+    before: RoutingData, fields: RoutingFields, encoder: str, limits: Limits = _LIMITS
+) -> RoutingData:
     """Routing data of which some are given anew, and the others stay.
 
     Centroids that are not given stay only if nothing that they are measured from has changed: the
@@ -106,11 +112,12 @@ def changed_routing(before: RoutingData, fields: RoutingFields, encoder: str) ->
         before: what there was.
         fields: as for :func:`parse_routing`; an empty one takes away what there was.
         encoder: as there.
+        limits: as there.
 
     Raises:
-        InvalidRouting: one of them cannot be read.
+        InvalidRouting: one of them cannot be read or used, or they are too many.
     """
-    given = parse_routing(fields, encoder) or RoutingData()
+    given = parse_routing(fields, encoder, limits) or RoutingData()
     if "encoder" in fields and not given.centroids:
         raise InvalidRouting(
             "'encoder' names what made the 'centroids', but there are none; give both", "encoder"
@@ -139,15 +146,19 @@ def check_json_fields(body: Mapping[str, Any]) -> None:
             raise InvalidRouting(f"'{name}' must be {wanted}, or null", name)
 
 
-def parse_examples(text: str) -> list[str]:
+def parse_examples(text: str, limits: Limits = _LIMITS) -> list[str]:
     """Example texts: a JSON list, JSON lines (strings or objects with a text), or plain lines.
 
     Raises:
-        InvalidRouting: a line of JSON holds no text.
+        InvalidRouting: a line of JSON holds no text, or there are too many.
     """
     if text.startswith("["):
-        return [_example(item, number) for number, item in enumerate(_json_list("examples", text))]
-    lines = [line for line in text.splitlines() if line.strip()]
+        listed = _json_list("examples", text)
+        check_example_count(len(listed), limits)
+        return [_example(item, number) for number, item in enumerate(listed)]
+    # Not splitlines: JSON strings may hold other line separators, such as U+2028, as they are.
+    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    check_example_count(len(lines), limits)
     if not text.startswith(("{", '"')):
         return lines
     return [_example(_json_line(line, number), number) for number, line in enumerate(lines)]
@@ -185,7 +196,9 @@ def _json_list(field: str, text: str) -> list[Any]:
     return value
 
 
-def _vectors(field: str, value: object) -> Vectors:
+def _vectors(field: str, value: object, limits: Limits) -> Vectors:
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        check_centroid_count(len(value), limits)
     try:
         return parse_vectors(value)
     except ValueError:
@@ -194,20 +207,32 @@ def _vectors(field: str, value: object) -> Vectors:
         ) from None
 
 
-def _values(fields: RoutingFields) -> dict[str, Any]:
+def _check_sizes(fields: RoutingFields, limits: Limits) -> None:
+    """Judge the fields that are still to be read; of a list, the body's size was judged."""
+    size = sum(len(raw) for raw in fields.values() if isinstance(raw, bytes | str))
+    if size > limits.max_routing_bytes:
+        raise InvalidRouting(
+            f"the routing data have {size} bytes; {limits.max_routing_bytes} are taken at most",
+            max(fields, key=lambda name: len(fields[name] or "")),
+        )
+
+
+def _values(fields: RoutingFields, limits: Limits) -> dict[str, Any]:
     """What the fields hold, as lists and texts; without those that are empty."""
-    read = {name: _value(name, raw) for name, raw in fields.items()}
+    read = {name: _value(name, raw, limits) for name, raw in fields.items()}
     return {name: value for name, value in read.items() if value is not None}
 
 
-def _value(name: str, raw: bytes | str | list[Any] | None) -> str | list[Any] | None:
+def _value(
+    name: str, raw: bytes | str | list[Any] | None, limits: Limits
+) -> str | list[Any] | None:
     if raw is None or isinstance(raw, list):
         return raw
     text = (_utf8(name, raw) if isinstance(raw, bytes) else raw).strip()
     if not text:
         return None
     if name == "examples":
-        return parse_examples(text)
+        return parse_examples(text, limits)
     return _json_list(name, text) if name in CENTROID_FIELDS else text
 
 

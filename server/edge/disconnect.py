@@ -1,9 +1,10 @@
 """Stop waiting for something when the client has gone."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from starlette.requests import Request
 from starlette.types import Receive
 
 T = TypeVar("T")
@@ -11,6 +12,19 @@ T = TypeVar("T")
 
 class ClientGone(Exception):
     """The client closed the connection; there is nobody to answer."""
+
+
+def while_there(request: Request) -> Callable[[], Awaitable[None]]:
+    """What to ask again and again during long work for a request whose body has been read.
+
+    It raises ClientGone once the client has gone.
+    """
+
+    async def check() -> None:
+        if await request.is_disconnected():
+            raise ClientGone
+
+    return check
 
 
 async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:

@@ -12,6 +12,7 @@ from adapters.names import check_name
 from adapters.registry.snapshot import unknown
 from server.access.keys import Caller
 from server.catalogue.describe import describe
+from server.edge.disconnect import while_there
 from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.routes.audited import audited
@@ -45,16 +46,17 @@ async def add_adapter(request: Request, response: Response, parts: PartsOf) -> d
     For the router: ``examples``, ``description``, or ``centroids``. 201 for a new adapter, 200 for
     the same content again.
     """
-    async with form_of(request, FIELDS) as form:
+    async with form_of(request, FIELDS, parts.upload_limits) as form:
         name = form.get("name")
         if not isinstance(name, str):
             raise InvalidRequest("the field 'name' is missing", param="name")
         check_name(name)
-        async with (
-            audited(request, parts, "adapter.add", name) as detail,
-            staged(form, parts) as (stage, routing),
-        ):
-            adapter, created = await parts.catalogue.add(name, stage, routing)
+        async with audited(request, parts, "adapter.add", name) as detail:
+            parts.catalogue.check_name(name)
+            async with staged(form, parts) as (stage, routing):
+                adapter, created = await parts.catalogue.add(
+                    name, stage, routing, while_there(request)
+                )
             detail |= {**_version(adapter), "created": created}
     response.status_code = 201 if created else 200
     return _tagged(adapter, response, parts)
@@ -70,13 +72,16 @@ async def replace_adapter(
     are not given stay. Running requests keep the content that they began with.
     """
     expected = expected_tag(request, _DIGEST_CHARACTERS)
-    parts.catalogue.registry.get(name)
+    parts.catalogue.registry.now(name, expected)
+    parts.catalogue.refuse_removed(name)
     async with (
-        form_of(request, FIELDS - {"name"}) as form,
+        form_of(request, FIELDS - {"name"}, parts.upload_limits) as form,
         audited(request, parts, "adapter.replace", name) as detail,
         staged(form, parts) as (stage, routing),
     ):
-        adapter, _ = await parts.catalogue.replace(name, stage, routing, expected)
+        adapter, _ = await parts.catalogue.replace(
+            name, stage, routing, expected, while_there(request)
+        )
         detail |= _version(adapter)
     return _tagged(adapter, response, parts)
 
@@ -91,10 +96,11 @@ async def describe_adapter(
     content and its version stay; ``If-Match`` as for a replacement.
     """
     expected = expected_tag(request, _DIGEST_CHARACTERS)
-    parts.catalogue.registry.get(name)
-    fields = await read_routing_fields(request)
+    parts.catalogue.registry.now(name, expected)
+    parts.catalogue.refuse_removed(name)
+    fields = await read_routing_fields(request, parts.upload_limits)
     async with audited(request, parts, "adapter.describe", name) as detail:
-        adapter = await describe(parts.catalogue, name, fields, expected)
+        adapter = await describe(parts.catalogue, name, fields, expected, while_there(request))
         detail |= {**_version(adapter), "fields": sorted(fields)}
     return _tagged(adapter, response, parts)
 
@@ -113,7 +119,10 @@ class Restore(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    digest: str = Field(description="The version's digest, or its first 8 characters or more.")
+    digest: str = Field(
+        max_length=_DIGEST_CHARACTERS,
+        description="The version's digest, or its first 8 characters or more.",
+    )
 
 
 @router.post("/v1/adapters/{name}/restore")

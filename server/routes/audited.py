@@ -9,6 +9,7 @@ from typing import Any, Self
 from fastapi import Request
 
 from server.access.audit import DONE, NOBODY, AuditEntry, AuditLog
+from server.edge.disconnect import ClientGone
 from server.routes.parts import Parts
 
 
@@ -53,7 +54,7 @@ async def audited_for(
     try:
         yield detail
         outcome = DONE
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, ClientGone):
         outcome = "cancelled"
         raise
     except Exception as error:  # whatever it failed at is told by its code, and goes on

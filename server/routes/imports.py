@@ -56,10 +56,13 @@ async def start_import(
     actor, noted = Actor.of(request), asyncio.Event()
     try:
         async with audited(request, parts, "import.start", body.name) as detail:
+            parts.catalogue.check_name(body.name)
             source = parse_source(body.source)
             detail["source"] = source.shown
             parts.imports.fetcher.check(source)
-            wanted = ImportRequest(body.name, source, _routing(body, parts), body.replace)
+            wanted = ImportRequest(
+                body.name, source, await asyncio.to_thread(_routing, body, parts), body.replace
+            )
             job = parts.imports.job_of(wanted)
             detail["job"] = job.id
 
@@ -114,5 +117,6 @@ def _routing(body: Import, parts: Parts) -> RoutingData | None:
         raise InvalidRequest(
             f"the routing data of an import take at most {_MAX_ROUTING_BYTES} bytes"
         )
-    routing = parse_routing(fields, parts.catalogue.router.encoder.space.name)
+    space = parts.catalogue.router.encoder.space
+    routing = parse_routing(fields, space.name, parts.upload_limits)
     return None if routing is None else check_routing(routing, parts.upload_limits)

@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
+from adapters.limits import Limits
 from adapters.files import storage_errors
 from adapters.routing_data import ROUTING_FIELDS
 from server.catalogue.routing_data import RoutingFields, check_json_fields, parse_routing
@@ -54,13 +55,11 @@ ROUTING_BODY: Final[dict[str, Any]] = {
 }
 """And of a route that takes routing data alone."""
 
-_MAX_TEXT_BYTES = 2**26
-
 Form = dict[str, UploadFile | str]
 
 
 @asynccontextmanager
-async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
+async def form_of(request: Request, known: Collection[str], limits: Limits) -> AsyncIterator[Form]:
     """The parts of a multipart body, which go when the block is left."""
     if media_type(request.headers) != FORM:
         raise InvalidRequest(
@@ -68,7 +67,9 @@ async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[For
         )
     try:
         with storage_errors("receive an upload"):
-            parsed = await request.form(max_files=8, max_fields=16, max_part_size=_MAX_TEXT_BYTES)
+            parsed = await request.form(
+                max_files=8, max_fields=16, max_part_size=limits.max_routing_bytes
+            )
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
     try:
@@ -79,10 +80,15 @@ async def form_of(request: Request, known: Collection[str]) -> AsyncIterator[For
 
 @asynccontextmanager
 async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingData | None]]:
-    """The two files in a folder, and the routing data; the folder goes whatever happens."""
-    fields = await routing_fields(form)
+    """The two files in a folder, and the routing data; the folder goes whatever happens.
+
+    What can be refused for little comes first: the routing data are judged, then the archive is
+    unpacked. Nothing is embedded here.
+    """
+    limits = parts.upload_limits
+    fields = await routing_fields(form, limits)
     space = parts.catalogue.router.encoder.space
-    routing = await asyncio.to_thread(parse_routing, fields, space.name)
+    routing = await asyncio.to_thread(parse_routing, fields, space.name, limits)
     with parts.catalogue.registry.store.staging() as stage:
         if "archive" in form:
             archive = _file(form, "archive")
@@ -100,7 +106,7 @@ async def staged(form: Form, parts: Parts) -> AsyncIterator[tuple[Path, RoutingD
         yield stage, routing
 
 
-async def read_routing_fields(request: Request) -> RoutingFields:
+async def read_routing_fields(request: Request, limits: Limits) -> RoutingFields:
     """What a body, as a form or as JSON, says that the router may know; at least one field.
 
     Raises:
@@ -108,10 +114,10 @@ async def read_routing_fields(request: Request) -> RoutingFields:
         InvalidRouting: a field of the wrong type.
     """
     if media_type(request.headers) == FORM:
-        async with form_of(request, ROUTING_FIELDS) as form:
-            fields = await routing_fields(form)
+        async with form_of(request, ROUTING_FIELDS, limits) as form:
+            fields = await routing_fields(form, limits)
     else:
-        fields = await read_json(request.scope, request.receive)
+        fields = await read_json(request.scope, request.receive, limits.max_routing_bytes)
         _check_known(fields, ROUTING_FIELDS)
         check_json_fields(fields)
     if not fields:
@@ -119,9 +125,10 @@ async def read_routing_fields(request: Request) -> RoutingFields:
     return fields
 
 
-async def routing_fields(form: Form) -> RoutingFields:
+async def routing_fields(form: Form, limits: Limits) -> RoutingFields:
     """The fields of a form that say what the router may know."""
-    return {field: await _bytes(form[field]) for field in ROUTING_FIELDS if field in form}
+    most = limits.max_routing_bytes
+    return {field: await _bytes(form[field], most) for field in ROUTING_FIELDS if field in form}
 
 
 def _checked(items: list[tuple[str, UploadFile | str]], known: Collection[str]) -> Form:
@@ -157,11 +164,14 @@ def _file(form: Form, field: str) -> UploadFile:
     return value
 
 
-async def _bytes(value: UploadFile | str) -> bytes:
+async def _bytes(value: UploadFile | str, most: int) -> bytes:
     """A text field may also come as a file."""
     if isinstance(value, str):
         return value.encode()
-    data = await value.read(_MAX_TEXT_BYTES + 1)
-    if len(data) > _MAX_TEXT_BYTES:
-        raise InvalidRequest(f"{value.filename or 'a text'} is larger than {_MAX_TEXT_BYTES} bytes")
+    data = await value.read(most + 1)
+    if len(data) > most:
+        raise InvalidRequest(
+            f"{(value.filename or 'a text')[:64]} is larger than {most} bytes, the most that is "
+            "taken of routing data"
+        )
     return data

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.names import check_name
+from server.edge.disconnect import while_there
 from server.edge.json_route import JsonRoute
 from server.errors import InvalidSource, ServerError, SourceNotAllowed, UnsupportedParameter
 from server.routes.audited import audited
@@ -59,11 +60,12 @@ async def load_lora_adapter(body: Load, request: Request, parts: PartsOf) -> Pla
             raise InvalidSource(
                 "'lora_path' must be the path of a folder or an archive", param="lora_path"
             )
+        parts.catalogue.check_name(body.lora_name)
         wanted = ImportRequest(
             body.lora_name, FileSource(body.lora_path), replace=body.load_inplace
         )
         try:
-            adapter, created = await parts.imports.run(wanted)
+            adapter, created = await parts.imports.run(wanted, still_wanted=while_there(request))
         except ServerError as error:
             if error.param == "source":  # what imports call it; this body has another word
                 error.param = "lora_path"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters.adapter import Adapter, RoutingData
 from server.catalogue.catalogue import Catalogue
+from server.catalogue.measurement import StillWanted, always_wanted
 from server.sources.address import Source
 from server.sources.fetch import Fetcher
 from server.sources.jobs import Job, Jobs, in_thread
@@ -43,12 +44,18 @@ class Imports:
         """A job that has not begun."""
         return Job(request.name, request.source.shown, self._progress())
 
-    async def run(self, request: ImportRequest, job: Job | None = None) -> tuple[Adapter, bool]:
+    async def run(
+        self,
+        request: ImportRequest,
+        job: Job | None = None,
+        still_wanted: StillWanted = always_wanted,
+    ) -> tuple[Adapter, bool]:
         """Fetch and add; nothing is left behind unless it is added.
 
         Args:
             request: what is wanted.
-            job: shows how far it is, and can cancel it until adding begins.
+            job: shows how far it is, and can cancel it until all is judged and measured.
+            still_wanted: asked while centroids are measured, where there is no job.
 
         Returns:
             The adapter, and whether its content is new to the name.
@@ -62,9 +69,12 @@ class Imports:
             progress.check()
             if job is not None:
                 job.step = "adding"
+                still_wanted = progress.still_wanted
             if request.replace and request.name in self._catalogue.names.adapters:
-                return await self._catalogue.replace(request.name, folder, request.routing, None)
-            return await self._catalogue.add(request.name, folder, request.routing)
+                return await self._catalogue.replace(
+                    request.name, folder, request.routing, None, still_wanted
+                )
+            return await self._catalogue.add(request.name, folder, request.routing, still_wanted)
 
     @asynccontextmanager
     async def _fetched(self, source: Source, progress: FetchProgress) -> AsyncIterator[Path]:

@@ -34,6 +34,15 @@ class FetchProgress:
         """Stop at the next opportunity, a fraction of a second away while it waits for bytes."""
         self._cancelled.set()
 
+    async def still_wanted(self) -> None:
+        """Go on with what comes after the fetch, whose time it is not.
+
+        Raises:
+            JobCancelled: nobody wants it.
+        """
+        if self._cancelled.is_set():
+            raise JobCancelled("the job was cancelled")
+
     def check(self) -> None:
         """Go on only if that is wanted.
 
