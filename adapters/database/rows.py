@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     delete,
+    func,
     insert,
     select,
     true,
@@ -28,7 +29,7 @@ from adapters.adapter import RoutingData, Version
 from adapters.database.connection import database_errors
 from adapters.database.content_lock import collecting, publishing
 from adapters.database.records import Record, content_row, routing_row
-from adapters.database.tables import adapters, contents, registry, versions
+from adapters.database.tables import adapters, contents, given_names, registry, versions
 from adapters.errors import VersionConflict
 
 _WHOLE = (
@@ -188,6 +189,15 @@ class AdapterRows:
         with database_errors("read the adapters' records"), self._engine.connect() as connection:
             return [(name, number) for name, number in connection.execute(query)]
 
+    def given_names(self, since: int) -> list[str]:
+        """Names that adapters were given, in the order of their numbers, from one number on.
+
+        A name that was given again, after it was taken away, has a number for each time.
+        """
+        query = select(given_names.c.name).where(given_names.c.number >= since)
+        with database_errors("read the adapters' names"), self._engine.connect() as connection:
+            return list(connection.scalars(query.order_by(given_names.c.number)))
+
     def only_of(self, name: str) -> set[str]:
         """Contents that versions of this name stand for, and those of no other one."""
         others = select(versions.c.digest).where(versions.c.name != name)
@@ -227,6 +237,7 @@ class AdapterRows:
                     )
                     if before is None:
                         connection.execute(insert(adapters).values(name=adapter.name, **state))
+                        _number(connection, adapter.name)
                     else:
                         _swap(connection, adapter.name, before, state)
                     gone = versions.c.number <= adapter.version - keep
@@ -279,6 +290,12 @@ class AdapterRows:
                 stack.enter_context(connection.begin())
             connection.execute(update(registry).values(revision=registry.c.revision + 1))
             yield connection, connection.execute(select(registry.c.revision)).scalar_one()
+
+
+def _number(connection: Connection, name: str) -> None:
+    """Give a name the next number; writers take turns, and no number is given up."""
+    following = select(func.coalesce(func.max(given_names.c.number) + 1, 0)).scalar_subquery()
+    connection.execute(insert(given_names).values(number=following, name=name))
 
 
 def _forget(connection: Connection, name: str, gone: ColumnElement[bool]) -> None:

@@ -1,9 +1,10 @@
 """The tables of adapters: contents by digest, versions of a name, and which version counts now.
 
-contents   what was found in the two files of a digest; never changes
-versions   (name, number) → digest; never changes
-adapters   name → its version now, and what the router may know of it
-registry   one row: which registry this is, and a number that every change raises
+contents     what was found in the two files of a digest; never changes
+versions     (name, number) → digest; never changes
+adapters     name → its version now, and what the router may know of it
+given_names  number → a name that an adapter was given; never changes, also when it goes
+registry     one row: which registry this is, and a number that every change raises
 """
 
 from sqlalchemy import (
@@ -63,6 +64,13 @@ adapters = Table(
     Column("routing", JSON, nullable=False),
     Column("changed", BigInteger, nullable=False, server_default="0"),
     ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
+)
+
+given_names = Table(
+    "given_names",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(NAME_CHARACTERS), nullable=False),
 )
 
 registry = Table(

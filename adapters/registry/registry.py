@@ -67,10 +67,12 @@ class AdapterRegistry:
         self._store = storage.store
         self._rows = AdapterRows(storage.database)
         self._store.claim(self._rows.key)
+        self._given_names: tuple[str, ...] = ()
         changes, sizes = self._rows.changes(-1), self._store.sizes()
         found, self._set_aside = self._taken_up(changes.rows, sizes.get)
         self._revision = changes.revision
         self._snapshot = Snapshot.of(found)
+        self._read_given_names()
         # Before anything runs nobody can need what an upload that was cut off has left.
         self.collect_garbage()
 
@@ -88,6 +90,15 @@ class AdapterRegistry:
     def problems(self) -> list[Problem]:
         """Names whose records could not be taken up at start; they are skipped, not lost."""
         return self._set_aside.problems
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Every name that an adapter was ever given, by its number, which is its place here.
+
+        A name that was taken away and given again stands here as often: its number is the last one,
+        and no number ever stands for another name.
+        """
+        return self._given_names
 
     def get(self, name: str) -> Adapter:
         """The adapter of a name.
@@ -375,6 +386,7 @@ class AdapterRegistry:
                 self._set_aside,
                 lambda rows: self._taken_up(rows, self._store.size_bytes),
             )
+            self._read_given_names()
             self._revision = changes.revision
             return seen
 
@@ -404,6 +416,12 @@ class AdapterRegistry:
                 raise AdapterExists(_taken(adapter.name, is_served=True)) from conflict
             raise
         self._show(adapter)
+        if before is None:
+            self._read_given_names()
+
+    def _read_given_names(self) -> None:
+        """Take up the names that were given since the last look; they only ever grow."""
+        self._given_names += tuple(self._rows.given_names(len(self._given_names)))
 
     def _renew(self, adapter: Adapter) -> None:
         """Take up again a name that was set aside, under its old version."""

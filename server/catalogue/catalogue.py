@@ -23,6 +23,7 @@ from server.access.keys import AdapterRule
 from server.catalogue.combinations import check_ranks
 from server.catalogue.measurement import StillWanted, always_wanted, measured
 from server.catalogue.names import Names
+from server.catalogue.numbers import Numbers
 from server.catalogue.routing_data import read_routing, usable_centroids
 from server.catalogue.visibility import Visibility
 from server.engine.errors import EngineError
@@ -245,7 +246,10 @@ class Catalogue:
     def publish(self) -> None:
         """Let requests see what there is now."""
         adapters = {a.name: a for a in self.registry.all() if a.name not in self._removing}
-        self._names = Names(self.base, adapters, self.router.policies, self._default_policy)
+        numbers = Numbers(self.registry.given_names, adapters.keys())
+        self._names = Names(
+            self.base, adapters, self.router.policies, self._default_policy, numbers=numbers
+        )
         self._residency.set_names({name: adapter.digest for name, adapter in adapters.items()})
         self._engine.set_models([*adapters, *self.router.policies])
 

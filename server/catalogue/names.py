@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from adapters.adapter import Adapter
 from router.policies.config import DEFAULT_POLICY
+from server.catalogue.numbers import Numbers
 from server.errors import ActionDenied
 
 
@@ -18,6 +19,7 @@ class Names:
         policies: names of policies, barred ones included.
         default_policy: the one of requests that name no model.
         barred: policies that need an adapter which whoever asks may not use.
+        numbers: llama.cpp's: number → name, of adapters that can be named.
         versions: what one request names as ``name@digest``, by just that text; None where there is
             no such version.
     """
@@ -28,6 +30,7 @@ class Names:
     default_policy: str = DEFAULT_POLICY
     barred: Collection[str] = frozenset()
     versions: Mapping[str, Adapter | None] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers, compare=False)
 
     @property
     def usable(self) -> list[str]:

@@ -49,7 +49,8 @@ def narrowed(names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRu
     """The adapters that an allow-list allows, and the policies that it bars."""
     adapters = {name: one for name, one in names.adapters.items() if rule.allows(name)}
     unfit = {name for name, policy in policies.items() if not needed(policy) <= adapters.keys()}
-    return replace(names, adapters=adapters, barred=frozenset(unfit))
+    numbers = names.numbers.narrowed(rule)
+    return replace(names, adapters=adapters, barred=frozenset(unfit), numbers=numbers)
 
 
 @contextmanager
