@@ -43,6 +43,7 @@ from server.routes import (
     audit,
     health,
     imports,
+    lora_adapters,
     models,
     policies,
     route,
@@ -68,7 +69,10 @@ _ENGINE_ROUTES = frozenset(
 )
 """The routes of vLLM that are served; whatever else its routers bring is taken out."""
 
-OWN_MODULES = (health, models, adapters, imports, vllm_loading, policies, route, traces, audit)
+OWN_MODULES = (
+    *(health, models, adapters, imports, vllm_loading, lora_adapters, policies, route, traces),
+    audit,
+)
 """Where our own routes are."""
 
 _OWN_PAGES = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})

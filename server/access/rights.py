@@ -65,6 +65,8 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", "/v1/jobs"): Right.ADMINISTER,
     ("GET", "/v1/jobs/{job_id}"): Right.ADMINISTER,
     ("DELETE", "/v1/jobs/{job_id}"): Right.ADMINISTER,
+    ("GET", "/lora-adapters"): Right.USE,
+    ("POST", "/lora-adapters"): Right.USE,  # refused to everybody, each with the reason
     ("POST", "/v1/load_lora_adapter"): Right.ADMINISTER,
     ("POST", "/v1/unload_lora_adapter"): Right.ADMINISTER,
     ("GET", "/v1/audit"): Right.ADMINISTER,

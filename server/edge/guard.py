@@ -53,7 +53,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Guard:
     """Pure ASGI: authenticate, cap and unpack the body, clean the headers, name the request.
 
-    Leaves ``caller``, ``tenant``, ``request_id`` and ``route`` in the request's state.
+    Leaves ``caller``, ``tenant``, ``request_id``, ``route`` and ``header_names``, as they came, in
+    the request's state.
 
     Args:
         app: what is guarded.
@@ -116,6 +117,7 @@ class Guard:
                 "tenant": caller.id,
                 "request_id": request_id,
                 STATE_KEY: route,
+                "header_names": frozenset(headers.keys()),
             }
             cleaned = [(name, value) for name, value in scope["headers"] if name in passed]
             await self._app({**scope, "headers": cleaned, "state": state}, next_piece, body.send)

@@ -1,16 +1,20 @@
 """A mixture that a body gives itself: every form of it, read strictly, no name looked up yet.
 
     mixture: {"adapters": {name: weight}, "combination": …}
-    lora: [{"id": name, "scale": weight}]                              as llama.cpp says it
-    adapter_id: name                                                   as LoRAX says it
+    lora: [{"id": name or number, "scale": weight}]                    as llama.cpp says it
+    adapter_id: name                                                   as LoRAX and TGI say it
+    adapter: name                                                      as mistral.rs says it
+    lora_path: name, or a list that names one adapter for each prompt  as SGLang says it
     merged_adapters: {"ids", "weights", "merge_strategy"}              as LoRAX says it
 
+All but ``mixture`` may also stand in an object ``parameters``, where LoRAX and TGI have them.
 LoRAX's ``linear`` multiplies sums of factors, cross terms included; here it means the exact
 weighted sum, which is what its users want of it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from adapters.errors import shown
@@ -33,12 +37,12 @@ class GivenMember:
     """One adapter of a given mixture.
 
     Attributes:
-        name: as the body has it: an adapter's, or ``name@digest``.
+        name: as the body has it: an adapter's, ``name@digest``, or llama.cpp's number of one.
         weight: from 0 to ``MAX_WEIGHT``.
         param: where in the body the weight stands; where there is none, the name.
     """
 
-    name: str
+    name: str | int
     weight: float
     param: str
 
@@ -60,15 +64,16 @@ class GivenMixture:
     @property
     def is_single(self) -> bool:
         """Whether its field names one adapter, whose name the answer then carries."""
-        return self.param == "adapter_id"
+        return self.param.rpartition(".")[2] in SINGLE_FIELDS
 
 
-def read_mixture(field: str, raw: object) -> GivenMixture:
+def read_mixture(field: str, raw: object, within: str = "") -> GivenMixture:
     """Read one of the fields of a body that give a mixture.
 
     Args:
         field: one of :data:`MIXTURE_FIELDS`.
         raw: what it holds.
+        within: what stands before the field's name where errors tell it: ``parameters.``.
 
     Raises:
         InvalidMixture: it has another form, or names an adapter twice.
@@ -76,7 +81,15 @@ def read_mixture(field: str, raw: object) -> GivenMixture:
         MixtureTooLarge: it names more than ``MAX_MEMBERS``.
         InvalidWeight: a weight is no number, negative or beyond any sense.
     """
-    return _READERS[field](raw)
+    try:
+        given = _READERS[field](raw)
+    except InvalidMixture as error:
+        error.param = f"{within}{error.param}"
+        raise
+    if not within:
+        return given
+    members = tuple(replace(one, param=within + one.param) for one in given.members)
+    return replace(given, members=members, param=within + given.param)
 
 
 def _read_mixture(raw: object) -> GivenMixture:
@@ -99,23 +112,40 @@ def _read_lora(raw: object) -> GivenMixture:
     if not isinstance(raw, list):
         raise InvalidMixture("'lora' must be a list of {'id', 'scale'}", param="lora")
     _check_count(raw, "lora")
-    rows: dict[str, tuple[str, object, str]] = {}
+    rows: dict[str | int, tuple[str | int, object, str]] = {}
     for number, item in enumerate(raw):
         param = f"lora[{number}]"
         entry = _object(item, param, {"id", "scale"})
         name = entry.get("id")
-        if not isinstance(name, str):
-            raise InvalidMixture(f"'{param}.id' must be an adapter's name", param=f"{param}.id")
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise InvalidMixture(
+                f"'{param}.id' must be an adapter's name, or its number of GET /lora-adapters",
+                param=f"{param}.id",
+            )
         if name in rows:
             raise InvalidMixture(f"adapter {shown(name)} is named twice", param=f"{param}.id")
         rows[name] = (name, entry.get("scale", 1.0), f"{param}.scale")
     return _given(rows.values(), "cat", "lora")
 
 
-def _read_adapter_id(raw: object) -> GivenMixture:
+def _read_single(field: str, raw: object) -> GivenMixture:
     if not isinstance(raw, str):
-        raise InvalidMixture("'adapter_id' must be an adapter's name", param="adapter_id")
-    return GivenMixture((GivenMember(raw, 1.0, "adapter_id"),), "cat", "adapter_id")
+        raise InvalidMixture(f"'{field}' must be an adapter's name", param=field)
+    return GivenMixture((GivenMember(raw, 1.0, field),), "cat", field)
+
+
+def _read_lora_path(raw: object) -> GivenMixture:
+    """SGLang's field: a name, or a list with one for each prompt, which here is one for all."""
+    if isinstance(raw, list):
+        names = {name if isinstance(name, str) else None for name in raw}
+        if len(names) != 1 or None in names:
+            raise InvalidMixture(
+                "'lora_path' must name one adapter for all prompts of a request; send prompts that "
+                "need others, or the base model, as requests of their own",
+                param="lora_path",
+            )
+        raw = raw[0]
+    return _read_single("lora_path", raw)
 
 
 def _read_merged(raw: object) -> GivenMixture:
@@ -137,7 +167,8 @@ def _read_merged(raw: object) -> GivenMixture:
         raise InvalidMixture(
             "'merged_adapters.ids' names an adapter twice", param="merged_adapters.ids"
         )
-    strategy = fields.get("merge_strategy", "linear")
+    strategy = fields.get("merge_strategy")
+    strategy = "linear" if strategy is None else strategy  # LoRAX's client sends null
     if not isinstance(strategy, str) or strategy not in _LORAX_STRATEGIES:
         raise InvalidMixture(
             f"the merge strategy {shown(strategy)} needs weights merged beforehand; a request can "
@@ -154,12 +185,17 @@ def _read_merged(raw: object) -> GivenMixture:
 _READERS: Mapping[str, Callable[[object], GivenMixture]] = {
     "mixture": _read_mixture,
     "lora": _read_lora,
-    "adapter_id": _read_adapter_id,
+    "adapter_id": partial(_read_single, "adapter_id"),
+    "adapter": partial(_read_single, "adapter"),
+    "lora_path": _read_lora_path,
     "merged_adapters": _read_merged,
 }
 
 MIXTURE_FIELDS = frozenset(_READERS)
 """Body fields that give a mixture; at most one of them may stand in a body."""
+
+SINGLE_FIELDS = frozenset({"adapter_id", "adapter", "lora_path"})
+"""Those of them that name one adapter."""
 
 
 def _check_count(given: Sized, param: str) -> None:
@@ -171,7 +207,7 @@ def _check_count(given: Sized, param: str) -> None:
 
 
 def _given(
-    rows: Collection[tuple[str, object, str]], combination: Combination, param: str
+    rows: Collection[tuple[str | int, object, str]], combination: Combination, param: str
 ) -> GivenMixture:
     """A mixture of (name, weight, where the weight stands)."""
     if not rows:

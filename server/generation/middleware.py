@@ -24,6 +24,7 @@ from server.generation.answer import Answer
 from server.generation.decided import Generation
 from server.generation.prompts import Api, Decode
 from server.generation.stages import GenerationRequest, check, read, route, select
+from server.generation.unknown_fields import refuse_beside_body
 from server.metrics import Metrics
 from server.residency.residency import Residency
 from server.traces.store import TraceStore
@@ -65,6 +66,7 @@ class GenerationMiddleware:
             await self._app(scope, receive, send)
             return
         try:
+            refuse_beside_body(scope)
             body, rule = await read_json(scope, receive), scope["state"]["caller"].visible
             request = read(api, body, rule, self._with.limits)
             generation = await unless_gone(self._leased(request), receive)

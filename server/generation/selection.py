@@ -2,7 +2,7 @@
 
     model: base | adapter | base:adapter | policy
     policy: name, routing: {…}
-    mixture, lora, adapter_id, merged_adapters: see ``given_mixture``
+    mixture, lora, adapter_id, adapter, lora_path, merged_adapters: see ``given_mixture``
 
 A field that names adapters or a policy wins over ``model``; two of them contradict each other.
 First the fields are read (:func:`read_selection`), then the names that they hold are bound to what
@@ -16,20 +16,35 @@ from typing import Any
 
 from adapters.errors import shown
 from adapters.names import plain
-from router.mixture import BASE_MODEL, Mixture
+from router.mixture import BASE_MODEL, Member, Mixture
 from router.policies.config import RoutingOverrides, parse_overrides
 from server.catalogue.names import Names
 from server.errors import InvalidMixture, InvalidRequest, MixtureConflict, ModelNotFound
-from server.generation.given_mixture import MIXTURE_FIELDS, GivenMixture, read_mixture
-from server.generation.named_versions import member_named
-
-OUR_FIELDS = frozenset(
-    {*MIXTURE_FIELDS, "policy", "routing", "adapter_source", "api_token"},
+from server.generation.given_mixture import (
+    MIXTURE_FIELDS,
+    GivenMember,
+    GivenMixture,
+    read_mixture,
 )
+from server.generation.named_versions import member_named
+from server.generation.unknown_fields import refuse_unknown
+
+_PARAMETERS = "parameters"
+"""The object in which LoRAX and TGI have what vLLM and OpenAI have in the body itself."""
+
+_LORAX_SOURCE = ("adapter_source", "api_token")
+"""Where LoRAX is to fetch an adapter from: here it is there already, by its name."""
+
+OUR_FIELDS = frozenset({*MIXTURE_FIELDS, "policy", "routing", *_LORAX_SOURCE, _PARAMETERS})
 """Body fields that vLLM must not see."""
 
-_CHOOSING = ("mixture", "policy", "lora", "adapter_id", "merged_adapters")
+_CHOOSING = (
+    *("mixture", "policy"),
+    *("lora", "adapter_id", "adapter", "lora_path", "merged_adapters"),
+)
 """Body fields that say which adapters a request gets."""
+
+_IN_PARAMETERS = tuple(field for field in _CHOOSING if field not in ("mixture", "policy"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,7 @@ class SelectionFields:
         """Every name that may be an adapter's, or a version's."""
         members = () if self.mixture is None else self.mixture.members
         model = () if self.model is None else (self.model,)
-        return (*model, *(member.name for member in members))
+        return (*model, *(one.name for one in members if isinstance(one.name, str)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +94,43 @@ def read_selection(body: Mapping[str, Any]) -> SelectionFields:
     Raises:
         InvalidRequest: a field of the wrong type.
         InvalidMixture: weights that cannot be applied, or fields that contradict each other.
+        UnsupportedParameter: a field that names an adapter in a way that is not known here.
         RoutingError: overrides that do not fit.
     """
+    parameters = body.get(_PARAMETERS)
+    parameters = parameters if isinstance(parameters, Mapping) else {}
+    refuse_unknown(_unread(body))
     model = read_model(body.get("model"))
-    given = [field for field in _CHOOSING if body.get(field) is not None]
+    given = [("", field) for field in _CHOOSING if body.get(field) is not None]
+    within = f"{_PARAMETERS}."
+    given += [(within, field) for field in _IN_PARAMETERS if parameters.get(field) is not None]
     if len(given) > 1:
+        first, second = ("".join(names) for names in given[:2])
         raise MixtureConflict(
-            f"{given[0]!r} and {given[1]!r} both say which adapters to use; give one of them",
-            param=given[1],
+            f"{first!r} and {second!r} both say which adapters to use; give one of them",
+            param=second,
         )
     overrides = _overrides(body.get("routing"))
-    if not given or given[0] == "policy":
+    if not given or given[0] == ("", "policy"):
         return SelectionFields(model, policy=_policy(body.get("policy")), overrides=overrides)
+    (within, field) = given[0]
     if overrides is not None:
         raise MixtureConflict(
-            f"'routing' changes a policy, but {given[0]!r} gives the weights; leave one out",
+            f"'routing' changes a policy, but '{within}{field}' gives the weights; leave one out",
             param="routing",
         )
-    return SelectionFields(model, read_mixture(given[0], body[given[0]]))
+    raw = parameters[field] if within else body[field]
+    return SelectionFields(model, read_mixture(field, raw, within))
+
+
+def _unread(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a body is not read here."""
+    unread = {name: value for name, value in body.items() if name not in OUR_FIELDS}
+    parameters = body.get(_PARAMETERS)
+    if isinstance(parameters, Mapping):
+        read = {*_IN_PARAMETERS, *_LORAX_SOURCE}
+        parameters = {name: value for name, value in parameters.items() if name not in read}
+    return {**unread, _PARAMETERS: parameters}
 
 
 def read_model(raw: object) -> str | None:
@@ -163,12 +197,25 @@ def select_model(model: str | None, names: Names) -> Selection:
 
 
 def _bound(given: GivenMixture, names: Names) -> Mixture:
-    members = [member_named(one.name, one.weight, one.param, names) for one in given.members]
+    members = [_member(one, names) for one in given.members]
     counts = Counter(member.name for member in members)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise InvalidMixture(f"version {twice[0]!r} is named twice", param=given.param)
     return Mixture.of(members, combination=given.combination)
+
+
+def _member(given: GivenMember, names: Names) -> Member:
+    name = given.name
+    if isinstance(name, int):
+        found = names.numbers.name_of(name)
+        if found is None:
+            raise ModelNotFound(
+                f"there is no adapter number {shown(name)}; GET /lora-adapters lists the numbers",
+                param=given.param,
+            )
+        name = found
+    return member_named(name, given.weight, given.param, names)
 
 
 def _policy(raw: object) -> str | None:

@@ -1,6 +1,7 @@
-"""Reads the ``model`` of vLLM's routes that generate nothing: tokenise and detokenise.
+"""Reads who is named in bodies of vLLM's routes that generate nothing: tokenise and detokenise.
 
-vLLM knows every name. Without this it would tell any caller which adapters there are.
+vLLM knows every name. Without this it would tell any caller which adapters there are. Fields that
+name adapters are read as in a generation, so that no name is taken here that is refused there.
 """
 
 import json
@@ -14,7 +15,8 @@ from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.edge.nulls import without_nulls
 from server.generation.named_versions import names_for
-from server.generation.selection import read_model, select_model
+from server.generation.selection import OUR_FIELDS, SelectionFields, read_selection, select
+from server.generation.unknown_fields import refuse_beside_body
 
 ROUTES = frozenset({MatchedRoute("POST", "/tokenize"), MatchedRoute("POST", "/detokenize")})
 
@@ -32,13 +34,15 @@ class TokeniseMiddleware:
             await self._app(scope, receive, send)
             return
         try:
+            refuse_beside_body(scope)
             body = without_nulls(await read_json(scope, receive))
-            if body.get("model"):
-                model = read_model(body["model"])
+            fields = read_selection(body)
+            body = {name: value for name, value in body.items() if name not in OUR_FIELDS}
+            if fields != SelectionFields():
                 visible = scope["state"]["caller"].visible
-                names = await names_for(self._catalogue, visible, [model] if model else [])
+                names = await names_for(self._catalogue, visible, fields.names)
                 # Every name has the base model's tokenizer.
-                body["model"] = select_model(model, names).model
+                body["model"] = select(fields, names).model
         except ClientGone:
             return
         except OURS as error:

@@ -53,11 +53,20 @@ _CHOICE: Final[Mapping[str, Any]] = {
         "items": {
             "type": "object",
             "required": ["id"],
-            "properties": {"id": _TEXT, "scale": _WEIGHT},
+            "properties": {"id": {"type": ["string", "integer"]}, "scale": _WEIGHT},
         },
-        "description": "As llama.cpp says it; `id` is a name.",
+        "description": "As llama.cpp says it; `id` is a name, or a number of `/lora-adapters`.",
     },
-    "adapter_id": {**_TEXT, "description": "As LoRAX says it."},
+    "adapter_id": {**_TEXT, "description": "A name, as LoRAX says it."},
+    "adapter": {**_TEXT, "description": "A name, as mistral.rs says it."},
+    "lora_path": {
+        "anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}],
+        "description": "A name, as SGLang says it; a list names the same one for each prompt.",
+    },
+    "parameters": {
+        "type": "object",
+        "description": "`adapter_id` and the like, where TGI and LoRAX have them.",
+    },
     "merged_adapters": {
         "type": "object",
         "required": ["ids"],

@@ -17,10 +17,11 @@ ROUTES = {
     name: re.findall(r"^# ([A-Z]+) ([^:\s]+): \w", file.read_text(), re.M)
     for name, file in SCRIPTS.items()
 }
-# vLLM's: it keeps no responses here, so that these always answer 404.
+# vLLM keeps no responses here, so that its routes always answer 404.
 WITHOUT_SCRIPT = {
     ("GET", "/v1/responses/{response_id}"),
     ("POST", "/v1/responses/{response_id}/cancel"),
+    ("POST", "/lora-adapters"),  # always refused
 }
 SAY = '{"model": "r8-a", "prompt": "one two", "max_tokens": 3}'
 FOLLOW = (
@@ -53,6 +54,7 @@ RUNS: dict[str, tuple[list[str], str]] = {
     "jobs-list": ([], '"kind":"import"'),
     "jobs-get": (["JOB"], '"object":"job"'),
     "jobs-cancel": (["JOB"], '"state":"'),
+    "lora-adapters": ([], '"path":"r8-a"'),
     "lora-load": (["by-load", "PATH"], "Success: LoRA adapter 'by-load' added successfully."),
     "lora-unload": (["by-load"], "Success: LoRA adapter 'by-load' removed successfully."),
     "policies-list": ([], '"id":"auto"'),

@@ -4,6 +4,7 @@ Read from the source, so that nothing of vLLM is imported into the test process.
 """
 
 import ast
+import re
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.engine.settings import RANK_LIMITS
+from server.generation.unknown_fields import CONTENT, OTHERS, refuse_unknown
 
 ROOT = Path(next(iter(find_spec("vllm").submodule_search_locations)))
 
@@ -105,3 +107,70 @@ def test_rank_limits_are_vllms() -> None:
     source = (ROOT / "config/lora.py").read_text()
     line = next(line for line in source.splitlines() if line.startswith("MaxLoRARanks"))
     assert line.split("Literal")[1] == str([1, *RANK_LIMITS])
+
+
+PROTOCOLS = {
+    "ChatCompletionRequest": "entrypoints/openai/chat_completion/protocol.py",
+    "CompletionRequest": "entrypoints/openai/completion/protocol.py",
+    "ResponsesRequest": "entrypoints/openai/responses/protocol.py",
+    "TokenizeCompletionRequest": "entrypoints/serve/tokenize/protocol.py",
+    "TokenizeChatRequest": "entrypoints/serve/tokenize/protocol.py",
+    "DetokenizeRequest": "entrypoints/serve/tokenize/protocol.py",
+}
+REFUSED_OR_LOOKED_INTO = {
+    *("kv_transfer_params", "ec_transfer_params", "prompt_embeds", "background_options"),
+    "vllm_xargs",
+}
+NUMBERS = {"thinking_token_budget", "top_logprobs"}
+"""Their types have names of their own."""
+
+_PLAIN = re.compile(r"\b(?:Annotated|Field|Ge|Le|Gt|Literal|None|True|False|Optional|Any)\b")
+
+
+def vllm_fields() -> dict[str, str]:
+    """Fields of a request → their types, as vLLM's sources have them."""
+    fields: dict[str, str] = {}
+    for name, file in PROTOCOLS.items():
+        tree = ast.parse((ROOT / file).read_text())
+        cls = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+        for node in cls.body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                fields.setdefault(node.target.id, ast.unparse(node.annotation))
+    return fields
+
+
+def openai_fields() -> dict[str, str]:
+    """The same of OpenAI's package."""
+    from openai.types import completion_create_params
+    from openai.types.chat import completion_create_params as chat_create_params
+    from openai.types.responses import response_create_params
+
+    fields: dict[str, str] = {}
+    for owner in (
+        completion_create_params.CompletionCreateParamsBase,
+        chat_create_params.CompletionCreateParamsBase,
+        response_create_params.ResponseCreateParamsBase,
+    ):
+        kinds = owner.__annotations__.items()
+        fields |= {name: getattr(kind, "__forward_arg__", str(kind)) for name, kind in kinds}
+    return fields
+
+
+def test_every_field_that_holds_an_object_is_known_as_what_it_is() -> None:
+    """Of others the inside would be looked into for names of adapters."""
+    fields = {**openai_fields(), **vllm_fields()}
+    assert {"messages", "prompt", "input", "tools", "metadata", "temperature"} <= set(fields)
+    holding = {
+        name
+        for name, kind in fields.items()
+        if "dict[" in kind or re.search(r"\b[A-Z]\w+", _PLAIN.sub("", re.sub("'.*?'", "", kind)))
+    }
+    assert {"messages", "tools", "structured_outputs", "logit_bias"} <= holding
+    assert holding - CONTENT - REFUSED_OR_LOOKED_INTO - NUMBERS == set()
+
+
+def test_no_known_field_sounds_as_if_it_named_an_adapter() -> None:
+    for name in {**openai_fields(), **vllm_fields()}:
+        if name not in OTHERS | CONTENT:
+            refuse_unknown({name: "x"})
+    assert set(vllm_fields()) >= OTHERS

@@ -7,6 +7,7 @@ from router.errors import InvalidPolicy
 from router.mixture import BASE_MODEL
 from server import errors
 from server.catalogue.names import Names
+from server.catalogue.numbers import Numbers
 from server.generation.selection import Selection, read_selection, select
 
 
@@ -30,6 +31,7 @@ NAMES = Names(
     base="Tiny-1M",
     adapters={name: adapter(name) for name in ("maths", "code", "a.b")},
     policies=("auto", "nearest"),
+    numbers=Numbers(("code", "maths", "gone"), {"maths", "code", "a.b"}),
 )
 
 
@@ -95,7 +97,13 @@ def test_the_aliases_of_peers_mean_the_exact_weighted_sum():
     merged = {"ids": ["maths", "code"], "weights": [0.5, 1], "merge_strategy": "linear"}
     assert weights(merged_adapters=merged) == same
     assert weights(adapter_id="maths", adapter_source="local") == {"maths": 1.0}
-    assert selected({"adapter_id": "maths"}, NAMES).model == "maths"
+    for field in ("adapter_id", "adapter", "lora_path"):
+        for body in ({field: "maths"}, {"parameters": {field: "maths"}}):
+            assert selected(body, NAMES).model == "maths"
+            assert weights(**body) == {"maths": 1.0}
+    assert weights(lora=[{"id": 1, "scale": 0.5}, {"id": "code"}]) == same
+    nulls = {"merge_strategy": None, "majority_sign_method": None, "density": 0.5}
+    assert weights(merged_adapters={**merged, **nulls}) == same
 
 
 def test_a_weight_of_zero_takes_no_part():
@@ -148,7 +156,10 @@ MIXTURE = {"adapters": {"maths": 1}}
         ({"lora": {}}, errors.InvalidMixture, "lora"),
         ({"lora": []}, errors.EmptyMixture, "lora"),
         ({"lora": [3]}, errors.InvalidMixture, "lora[0]"),
-        ({"lora": [{"id": 0, "scale": 1}]}, errors.InvalidMixture, "lora[0].id"),
+        ({"lora": [{"id": 3, "scale": 1}]}, errors.ModelNotFound, "lora[0].scale"),
+        ({"lora": [{"id": 0.0, "scale": 1}]}, errors.InvalidMixture, "lora[0].id"),
+        ({"lora_path": ["maths", "code"]}, errors.InvalidMixture, "lora_path"),
+        ({"adapters": "maths"}, errors.UnsupportedParameter, "adapters"),
         ({"lora": [{"id": "maths", "scale": "1"}]}, errors.InvalidWeight, "lora[0].scale"),
         ({"lora": [{"id": "maths"}, {"id": "maths"}]}, errors.InvalidMixture, "lora[1].id"),
         ({"adapter_id": 3}, errors.InvalidMixture, "adapter_id"),
