@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 from router.decision import Following
 from server.engine.client.plan import GenerationPlan
@@ -24,6 +25,8 @@ class Generation:
         applied: what each prompt gets.
         cleaned: the body without our fields.
         model: a name that vLLM knows.
+        api: the way in which it was asked for.
+        id: what tells its answer from all others.
         usage: what the client wants of token counts that we asked for; None if we did not.
         recording: the trace, where weights change while the answer grows.
     """
@@ -31,6 +34,8 @@ class Generation:
     applied: Sequence[Applied]
     cleaned: CleanBody
     model: str
+    api: Api
+    id: str = field(default_factory=lambda: uuid4().hex)
     usage: StreamCounts | None = None
     recording: Recording | None = None
 
@@ -46,8 +51,16 @@ class Generation:
 
     @property
     def body(self) -> bytes:
-        """The body without our fields, under a model name that vLLM knows."""
-        return json.dumps({**self.cleaned.fields, "model": self.model}).encode()
+        """The body without our fields, under a model name that vLLM knows, and an id of ours."""
+        # vLLM puts the prefix before it, but for responses.
+        named = self.answer_id if self.api is Api.RESPONSES else self.id
+        ours = {"model": self.model, "request_id": named}
+        return json.dumps({**self.cleaned.fields, **ours}).encode()
+
+    @property
+    def answer_id(self) -> str:
+        """The ``id`` of the answer."""
+        return f"{self.api.id_prefix}{self.id}"
 
     @property
     def report(self) -> Report:
@@ -72,10 +85,11 @@ class Generation:
         followings = tuple(one.following for one in self.applied)
         return GenerationPlan(mixtures, tenant, self.cleaned.user_salt, followings, self.recording)
 
-    def counted(self, api: Api) -> "Generation":
+    def counted(self) -> "Generation":
         """The same with chunks that count their tokens, where each tells the mixture of its own."""
         tells_each = self.cleaned.tells_mixture and self.following is not None
-        both = counting(self.cleaned.fields) if tells_each and api is not Api.RESPONSES else None
+        is_counted = tells_each and self.api is not Api.RESPONSES
+        both = counting(self.cleaned.fields) if is_counted else None
         if both is None:
             return self
         fields, usage = both
@@ -96,6 +110,7 @@ class Generation:
             following.reweighing.config.combination,
             tuple(sorted({name for one in self.applied for name, _ in one.members})),
             self.choices,
+            self.answer_id,
         )
         steps = [TraceStep.of(0, one.mixture) for one in self.applied]
         return replace(self, recording=store.begin(tenant, head, steps))

@@ -18,6 +18,18 @@ class Api(Enum):
     COMPLETIONS = "/v1/completions"
     RESPONSES = "/v1/responses"
 
+    @property
+    def id_prefix(self) -> str:
+        """What the ids of answers begin with."""
+        return _ID_PREFIXES[self]
+
+
+_ID_PREFIXES: Mapping[Api, str] = {
+    Api.CHAT: "chatcmpl-",
+    Api.COMPLETIONS: "cmpl-",
+    Api.RESPONSES: "resp_",
+}
+
 
 def count_prompts(api: Api, body: Mapping[str, Any]) -> int:
     """How many prompts a body has; at least one, since vLLM tells what is wrong with none."""

@@ -105,7 +105,7 @@ async def route(
         inputs = await asyncio.to_thread(read_prompts, request.api, request.body, decode)
         decisions = await decide(inputs, selection, catalogue, request.rule)
         applied = [Applied(one.mixture, one) for one in decisions]
-    return Generation(applied, request.cleaned, selection.model).counted(request.api)
+    return Generation(applied, request.cleaned, selection.model, request.api).counted()
 
 
 async def decide(

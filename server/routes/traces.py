@@ -16,5 +16,8 @@ def get_trace(
     parts: PartsOf,
     expand: bool = Query(False, description="Add the weights of each token."),
 ) -> dict[str, Any]:
-    """One trace, finished or not; that of another tenant is as if it had never been."""
+    """One trace, finished or not, by the request's id or the answer's own.
+
+    That of another tenant is as if it had never been.
+    """
     return parts.traces.get(request.state.tenant, request_id).as_json(expand=expand)

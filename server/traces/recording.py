@@ -52,6 +52,7 @@ class Recording:
     Attributes:
         head: what was known beforehand.
         key: tenant and request id.
+        answer_key: tenant and the answer's id.
         size: steps that it holds.
         ended: when it finished, by the keeper's clock; None while it runs.
         truncated: whether steps were left out because there were too many.
@@ -67,6 +68,7 @@ class Recording:
     ) -> None:
         self.head = head
         self.key = (tenant, head.request_id)
+        self.answer_key = (tenant, head.answer_id)
         self.size = 0
         self.ended: float | None = None
         self.truncated = False

@@ -5,7 +5,8 @@
 
 Memory is bounded whatever clients do: finished traces leave when they are old, and oldest first
 when there are too many traces or steps. A request owns its recording, so that two requests
-under one id never mix; the id stands for the one that began last.
+under one id never mix; the id stands for the one that began last. An answer's own id stands for
+one recording only.
 """
 
 import time
@@ -34,8 +35,9 @@ class TraceStore:
         self._budget = TraceBudget(self._limits, self._forget_oldest)
         self._clock = clock
         self._running: dict[Recording, None] = {}
-        self._finished: dict[tuple[str, str], Recording] = {}
+        self._finished: dict[Recording, None] = {}
         self._named: dict[tuple[str, str], Recording] = {}
+        self._answers: dict[tuple[str, str], Recording] = {}
 
     def begin(self, tenant: str, head: TraceHead, first: Sequence[TraceStep]) -> Recording:
         """Begin a trace; whoever began it finishes or discards it.
@@ -48,29 +50,34 @@ class TraceStore:
         recording = Recording(self._budget, self, tenant, head, first)
         with self._budget.lock:
             self._expire()
-            self._forget(self._finished.get(recording.key))
             while self._count >= self._limits.max_traces and self._forget_oldest():
                 pass
             if self._count < self._limits.max_traces:
                 self._running[recording] = None
                 self._named[recording.key] = recording
+                self._answers[recording.answer_key] = recording
             else:
                 recording.truncated = True
         return recording
 
-    def get(self, tenant: str, request_id: str) -> Trace:
+    def get(self, tenant: str, given: str) -> Trace:
         """A trace, finished or not.
+
+        Args:
+            tenant: whose it is.
+            given: the request's id, or the answer's.
 
         Raises:
             TraceNotFound: the tenant has none under that id.
         """
         with self._budget.lock:
             self._expire()
-            recording = self._named.get((tenant, request_id))
+            key = (tenant, given)
+            recording = self._named.get(key) or self._answers.get(key)
             if recording is not None:
                 return recording.snapshot()
         raise TraceNotFound(
-            f"there is no trace of a request {shown(request_id)}; traces are made where the scope "
+            f"there is no trace of a request {shown(given)}; traces are made where the scope "
             f"is 'token' or 'recompute', and kept for {self._limits.keep_s:g} s at most"
         )
 
@@ -82,10 +89,7 @@ class TraceStore:
             del self._running[recording]
             recording.trim()
             recording.ended = self._clock()
-            if self._named.get(recording.key) is recording:
-                self._finished[recording.key] = recording
-            else:
-                self._budget.give_back(recording.size)
+            self._finished[recording] = None
             self._expire()
 
     def discard(self, recording: Recording) -> None:
@@ -95,9 +99,8 @@ class TraceStore:
                 del self._running[recording]
                 self._budget.give_back(recording.size)
                 recording.ended = self._clock()
-                if self._named.get(recording.key) is recording:
-                    del self._named[recording.key]
-            elif self._finished.get(recording.key) is recording:
+                self._unname(recording)
+            elif recording in self._finished:
                 self._forget(recording)
 
     @property
@@ -127,7 +130,7 @@ class TraceStore:
         """Forget what is old; traces lie in the order in which they finished."""
         limit = self._clock() - self._limits.keep_s
         while self._finished:
-            ended = next(iter(self._finished.values())).ended
+            ended = next(iter(self._finished)).ended
             if ended is None or ended > limit:
                 return
             self._forget_oldest()
@@ -136,13 +139,15 @@ class TraceStore:
         """Forget the finished trace that is oldest; False if there is none."""
         if not self._finished:
             return False
-        self._forget(next(iter(self._finished.values())))
+        self._forget(next(iter(self._finished)))
         return True
 
-    def _forget(self, finished: Recording | None) -> None:
-        if finished is None:
-            return
-        del self._finished[finished.key]
+    def _forget(self, finished: Recording) -> None:
+        del self._finished[finished]
         self._budget.give_back(finished.size)
-        if self._named.get(finished.key) is finished:
-            del self._named[finished.key]
+        self._unname(finished)
+
+    def _unname(self, recording: Recording) -> None:
+        self._answers.pop(recording.answer_key, None)
+        if self._named.get(recording.key) is recording:
+            del self._named[recording.key]

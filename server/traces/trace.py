@@ -5,8 +5,9 @@
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from router.mixture import Combination, Mixture
 
@@ -48,6 +49,7 @@ class TraceHead:
         combination: how updates are summed.
         adapters: names of all adapters that a step may weigh.
         choices: answers to each prompt (``n``).
+        answer_id: what the answer carries as its ``id``; no other one has it.
     """
 
     request_id: str
@@ -58,6 +60,7 @@ class TraceHead:
     combination: Combination
     adapters: tuple[str, ...]
     choices: int = 1
+    answer_id: str = field(default_factory=lambda: uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ class Trace:
         return {
             "object": "trace",
             "id": head.request_id,
+            "answer_id": head.answer_id,
             "policy": head.policy,
             "policy_version": head.policy_version,
             "scope": head.scope,

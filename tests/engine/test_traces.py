@@ -104,3 +104,40 @@ def test_unknown_traces_are_not_found(server: RunningServer) -> None:
         answer = client.get("/v1/traces/no-such-request")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "trace_not_found"
+
+
+PROMPT = "write a computer program"
+ROUTES = {
+    "/v1/completions": {"prompt": PROMPT, "max_tokens": 3},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 3},
+    "/v1/responses": {"input": PROMPT, "max_output_tokens": 3},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_an_answers_own_id_finds_its_trace(server: RunningServer, path: str, stream: bool) -> None:
+    """Also where a client gives every request the same ``X-Request-Id``."""
+    routing = {**WARM, "scope": "token", "stride": 1}
+    asked = {"model": "auto", "ignore_eos": True, "routing": routing, **ROUTES[path]}
+    with server.client(headers={"X-Request-Id": f"reused-{stream}"}) as client:
+        answers = [client.post(path, json={**asked, "stream": stream}) for _ in range(2)]
+        names = [_answer_id(answer) for answer in answers]
+        traces = [client.get(f"/v1/traces/{name}").json() for name in names]
+        latest = client.get(f"/v1/traces/{answers[1].headers['x-request-id']}").json()
+    assert len(set(names)) == 2
+    assert [trace["answer_id"] for trace in traces] == names
+    assert all(trace["finished"] and trace["id"] == f"reused-{stream}" for trace in traces)
+    assert latest == traces[1]
+
+
+def _answer_id(answer: httpx.Response) -> str:
+    """What an answer, or each chunk of one, calls itself."""
+    assert answer.status_code == 200, answer.text
+    if answer.headers["content-type"].startswith("application/json"):
+        return str(answer.json()["id"])
+    sent = [line.removeprefix("data: ") for line in answer.text.splitlines()]
+    chunks = [json.loads(line) for line in sent if line.startswith("{")]
+    told = [chunk.get("response", chunk) for chunk in chunks]
+    (name,) = {one["id"] for one in told if "id" in one and one.get("object") != "response.item"}
+    return str(name)

@@ -27,8 +27,10 @@ AGAIN = Applied(DECISION.mixture, DECISION)
 TOLD = {"stream": True, "stream_options": {"include_mixture": True}}
 
 
-def generation(applied: Applied, prompts: int = 1, **body) -> Generation:
-    return Generation([applied] * prompts, clean(body, 64), "base")
+def generation(
+    applied: Applied, prompts: int = 1, api: Api = Api.COMPLETIONS, **body
+) -> Generation:
+    return Generation([applied] * prompts, clean(body, 64), "base", api)
 
 
 def test_only_a_request_that_is_weighed_again_has_a_trace():
@@ -53,8 +55,27 @@ def test_a_senseless_number_of_choices_is_left_to_the_engine(n):
     assert len(store.get("t", "r").choices) == 1
 
 
+@pytest.mark.parametrize(
+    ("api", "prefix", "named"),
+    [
+        (Api.CHAT, "chatcmpl-", ""),
+        (Api.COMPLETIONS, "cmpl-", ""),
+        (Api.RESPONSES, "resp_", "resp_"),
+    ],
+)
+def test_an_answer_has_an_id_that_no_client_chooses(api, prefix, named):
+    one, other = (generation(AGAIN, api=api, request_id="mine") for _ in range(2))
+    assert one.answer_id == prefix + one.id
+    assert other.answer_id == prefix + other.id
+    assert one.id != other.id
+    assert json.loads(one.body)["request_id"] == named + one.id
+    store = TraceStore()
+    one.recorded(store, "t", "r")
+    assert store.get("t", one.answer_id).head.request_id == "r"
+
+
 def test_chunks_count_where_each_tells_its_own_mixture():
-    counted = generation(AGAIN, **TOLD).counted(Api.CHAT)
+    counted = generation(AGAIN, **TOLD).counted()
     assert counted.usage == StreamCounts(False, False)
     assert json.loads(counted.body)["stream_options"] == {
         "include_usage": True,
@@ -71,6 +92,6 @@ def test_chunks_count_where_each_tells_its_own_mixture():
     ],
 )
 def test_other_bodies_stay_as_they_are(applied, api, body):
-    one = generation(applied, **body)
-    assert one.counted(api) is one
+    one = generation(applied, api=api, **body)
+    assert one.counted() is one
     assert "stream_options" not in json.loads(one.body)

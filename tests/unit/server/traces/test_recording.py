@@ -168,7 +168,7 @@ def test_many_threads_leave_the_counters_right():
         sys.setswitchinterval(before)
     assert faults == []
     assert store.running == 0
-    kept = [store._finished[key].trace for key in store._finished]
+    kept = [recording.trace for recording in store._finished]
     assert store.steps == sum(len(trace.choices[0].steps) for trace in kept)
 
 
@@ -183,6 +183,7 @@ def test_the_wire_form_is_plain_json():
     assert wire == {
         "object": "trace",
         "id": "r",
+        "answer_id": recording.head.answer_id,
         "policy": "auto",
         "policy_version": "1a2b",
         "scope": "token",

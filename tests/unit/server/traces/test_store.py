@@ -85,15 +85,36 @@ def test_steps_of_all_traces_are_bounded():
 
 def test_an_id_used_again_stands_for_the_request_that_began_last():
     store = TraceStore()
-    begin(store).finish()
     older, newer = begin(store), begin(store)
-    assert store.traces == 2, "the finished one is gone"
     older.add(2, CODE)
     newer.add(2, MATHS)
     newer.add(4, CODE)
     newer.finish()
     older.finish()
     assert tokens_of(store) == [0, 2, 4]
-    assert (store.traces, store.running, store.steps) == (1, 0, 2)
+    assert (store.traces, store.running, store.steps) == (2, 0, 3)
     newer.discard()
-    assert (store.traces, store.steps) == (0, 0)
+    assert (store.traces, store.steps) == (1, 1)
+    with pytest.raises(TraceNotFound):
+        store.get("t", "r")
+
+
+def test_an_answers_own_id_finds_its_trace_also_where_the_requests_id_is_used_again():
+    store = TraceStore(TraceSettings(max_traces=2))
+    first, second = begin(store), begin(store)
+    first.add(2, CODE)
+    second.add(4, CODE)
+    ids = [one.head.answer_id for one in (first, second)]
+    assert [tokens_of(store, one) for one in ids] == [[0, 2], [0, 4]]
+    first.finish()
+    second.finish()
+    assert [tokens_of(store, one) for one in ids] == [[0, 2], [0, 4]]
+    with pytest.raises(TraceNotFound):
+        store.get("another tenant", ids[0])
+    begin(store)  # makes room, as the oldest goes
+    with pytest.raises(TraceNotFound):
+        store.get("t", ids[0])
+    assert tokens_of(store, ids[1]) == [0, 4]
+    second.discard()
+    with pytest.raises(TraceNotFound):
+        store.get("t", ids[1])
