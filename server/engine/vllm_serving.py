@@ -56,6 +56,8 @@ def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: b
         *("--worker-extension-cls", "server.engine.worker.extension.BankWorker"),
         *("--scheduler-cls", "server.engine.worker.scheduler.RestartingScheduler"),
         *("--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser),
+        # A call's arguments keep to its tool's schema, also where a tool does not say `strict`.
+        *("--tool-strict-level", "parameter"),
         "--enable-prompt-tokens-details",
         "--enable-prefix-caching"
         if settings.enable_prefix_caching

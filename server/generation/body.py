@@ -13,6 +13,7 @@ from typing import Any
 from adapters.errors import shown
 from server.errors import InvalidRequest, UnsupportedParameter
 from server.generation.selection import OUR_FIELDS
+from server.generation.tools import with_object_schemas
 
 _DROPPED = frozenset({"request_id", "session_id", "priority", "cache_salt"})
 _REFUSED = frozenset({"kv_transfer_params", "ec_transfer_params", "prompt_embeds", "chat_template"})
@@ -63,8 +64,11 @@ def clean(body: Mapping[str, Any], max_choices: int) -> CleanBody:
         )
     _check_choices(body.get("n"), max_choices)
     _check_xargs(body.get("vllm_xargs"))
+    tools = with_object_schemas(body.get("tools"))
     unseen = OUR_FIELDS | _DROPPED | _REFUSED
     fields = {name: value for name, value in body.items() if name not in unseen}
+    if tools is not None:
+        fields["tools"] = tools
     tells_mixture = _take_include_mixture(fields)
     return CleanBody(fields, _salt(body.get("cache_salt")), tells_mixture)
 

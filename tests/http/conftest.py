@@ -66,6 +66,16 @@ def http(server: RunningServer) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
+def no_whitespace(server) -> dict[str, float]:
+    """A bias against whitespace, which JSON allows anywhere and a random model loves."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
+    pieces = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
+    return {str(i): -100.0 for i, piece in pieces.items() if any(c.isspace() for c in piece)}
+
+
+@pytest.fixture(scope="session")
 def keyed(
     tiny_base: Path,
     tiny_adapters: dict[str, Path],

@@ -160,16 +160,6 @@ SCHEMA = {
 }
 
 
-@pytest.fixture(scope="module")
-def no_whitespace(server) -> dict[str, float]:
-    """A bias against whitespace, which JSON allows anywhere and a random model loves."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
-    pieces = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
-    return {str(i): -100.0 for i, piece in pieces.items() if any(c.isspace() for c in piece)}
-
-
 @pytest.mark.parametrize("extra", [{}, TWO], ids=["auto", "mixture"])
 def test_json_schemas_hold_under_mixtures(sdk, no_whitespace, extra):
     answer = sdk.chat.completions.create(
@@ -184,24 +174,6 @@ def test_json_schemas_hold_under_mixtures(sdk, no_whitespace, extra):
     said = json.loads(answer.choices[0].message.content)
     assert isinstance(said["ok"], bool)
     assert said["kind"] in ("a", "b")
-
-
-@pytest.mark.parametrize("extra", [{}, TWO], ids=["auto", "mixture"])
-def test_tools_are_called_under_mixtures(sdk, no_whitespace, extra):
-    function = {"name": "note", "parameters": SCHEMA, "strict": True}
-    answer = sdk.chat.completions.create(
-        model="tiny-llama" if extra else "auto",
-        messages=HELLO,
-        max_tokens=256,
-        temperature=0,
-        logit_bias=no_whitespace,
-        tools=[{"type": "function", "function": function}],
-        tool_choice={"type": "function", "function": {"name": "note"}},
-        extra_body=extra,
-    )
-    (call,) = answer.choices[0].message.tool_calls
-    assert call.function.name == "note"
-    assert json.loads(call.function.arguments)["kind"] in ("a", "b")
 
 
 def test_responses_work_plain_and_streamed(sdk):
