@@ -12,6 +12,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/requirements.lock
+SERVING := $(VENV)/.serving
 INSTALLED := $(VENV)/.installed
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python; do \
@@ -30,7 +31,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
-venv: $(INSTALLED) ## Make the virtual environment from requirements.lock
+venv: $(INSTALLED) ## Make the whole virtual environment: serving, training, tests, checks
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or 3.12 is needed and none was found:" \
@@ -39,25 +40,34 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual" \
 	  "environment: on Debian, install python3-venv" >&2; exit 1; }
 
-# torch goes first, alone, so that its absence is told apart from every other trouble.
+# What serving needs. Two at a time, since unpacking keeps one core busy; torch stands alone, so that its
+# absence is told apart from every other trouble. Nothing is compiled to bytecode before it is imported.
 $(LOCKED): requirements.lock | $(BIN)/python
-	@torch="$$(grep '^torch==' requirements.lock)"; $(PIP) install --no-deps "$$torch" || { \
+	@torch="$$(grep '^torch==' requirements.lock)"; \
+	grep -v '^torch==' requirements.lock > $(VENV)/others.lock; \
+	$(PIP) install --no-deps --no-compile -r $(VENV)/others.lock & others=$$!; \
+	trap 'kill $$others 2>/dev/null || true' EXIT; \
+	$(PIP) install --no-deps --no-compile "$$torch" || { \
 	  echo; echo "pip could not install $$torch, the CPU build of PyTorch. If it was not found: the" \
 	  "usual index does not carry it."; echo "Add PyTorch's CPU wheel index to pip's" \
-	  "configuration (extra-index-url or find-links), then run make again."; exit 1; } >&2
-	$(PIP) install --no-deps -r requirements.lock
+	  "configuration (extra-index-url or find-links), then run make again."; exit 1; } >&2; \
+	wait $$others
 	@cp requirements.lock $@
 
-$(INSTALLED): $(LOCKED) pyproject.toml
+$(SERVING): $(LOCKED) pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation --quiet -e .
 	@touch $@
 
+$(INSTALLED): $(SERVING) requirements.dev.lock
+	$(PIP) install --no-deps --no-compile -r requirements.dev.lock
+	@touch $@
+
 .PHONY: prepare
-prepare: venv ## Put the default base model and encoder into the cache folder
+prepare: $(SERVING) ## Put the default base model and encoder into the cache folder
 	@$(BIN)/python -m server.prepare
 
 .PHONY: serve
-serve: venv ## Start the server (ARGS="--port 8001 --dtype float32")
+serve: $(SERVING) ## Start the server (ARGS="--port 8001 --dtype float32")
 	@$(BIN)/loralloy serve $(ARGS)
 
 .PHONY: test

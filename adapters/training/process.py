@@ -15,9 +15,25 @@ from adapters.printable import printable
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
+_FOR_TRAINING = ("datasets", "trl")
+"""Packages of requirements.dev.lock, which `make serve` alone does not install."""
+
 
 def start(module: str, *arguments: object) -> int:
     """Import a module and run its ``main`` with the arguments; returns the exit status."""
+    try:
+        return _run(module, arguments)
+    except ModuleNotFoundError as error:
+        if error.name not in _FOR_TRAINING:
+            raise
+        sys.stderr.write(
+            f"error: this needs the package {error.name}, which serving does without: "
+            "`make venv` installs all that training needs\n"
+        )
+        return 1
+
+
+def _run(module: str, arguments: tuple[object, ...]) -> int:
     try:
         main = import_module(module).main
     except KeyboardInterrupt:

@@ -83,8 +83,8 @@ FLAGS: Final = (
         "engine.compile",
         ("--eager",),
         bool,
-        "Do not compile the model: a faster start, slower answers.",
-        stands_for=False,
+        "Never compile the base model: slower answers, no work beside the first ones.",
+        stands_for="never",
     ),
     Flag("policies", ("--policies",), Path, "YAML file, or lori."),
     Flag(

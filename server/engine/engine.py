@@ -23,6 +23,13 @@ from server.engine.client.slots import Slots
 from server.engine.client.token_count import OnTokens
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies
+from server.engine.compilation import (
+    Compilation,
+    available_bytes,
+    decide,
+    is_compiled,
+    note,
+)
 from server.engine.cores import listed, thread_environment
 from server.engine.errors import EngineStartError
 from server.engine.messages import LoadEncoders, WorkerReport
@@ -80,7 +87,10 @@ class EmbeddedEngine:
         model_path: the base model's folder.
         settings: what it was started with.
         client: vLLM's client with mixtures.
+        compiles_beside: whether the base model is to be compiled for the next start.
     """
+
+    compiles_beside = False
 
     def __init__(
         self, client: Any, arguments: Namespace, settings: EngineSettings, model_path: Path
@@ -126,8 +136,10 @@ class EmbeddedEngine:
         from server.engine.client.mixing_llm import MixingLLM
         from server.engine.vllm_serving import parse_arguments
 
-        compiles = settings.compile and find_compiler() is not None
-        if compiles and not any((cache_folder(settings) / "vllm").glob("*/torch_aot_compile/*")):
+        cache = cache_folder(settings)
+        compilation = decide(settings, cache, model, available_bytes())
+        compiles = compilation is Compilation.AT_START
+        if compiles and not is_compiled(settings, cache, model):
             logger.info("compiling the base model for this machine: once, a few minutes")
         try:
             arguments = parse_arguments(
@@ -136,7 +148,10 @@ class EmbeddedEngine:
             client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
         except (ValueError, RuntimeError, OSError) as error:
             raise EngineStartError(f"the engine did not start: {error}") from error
+        if compiles:
+            note(settings, cache, model)
         engine = cls(client, arguments, settings, model)
+        engine.compiles_beside = compilation is Compilation.BESIDE
         problems = await engine.probe()
         if problems:
             await engine.shutdown()

@@ -51,8 +51,12 @@ class EngineSettings(BaseModel):
         pattern=rf"\A({CORES_PATTERN})\z",
         description="CPU cores of the engine: nobind, or a list such as 0-3.",
     )
-    compile: bool = Field(
-        True, description="Compile the model at start (needs a C++ compiler on CPU)."
+    compile: Literal["beside", "start", "never"] = Field(
+        "beside",
+        description=(
+            "When the base model is compiled, which needs a C++ compiler on CPU: beside the first "
+            "server for the next start, before the first server serves, or never."
+        ),
     )
     enable_prefix_caching: bool = Field(
         True, description="Reuse keys and values of equal prefixes."

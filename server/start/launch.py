@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ from router.policies import PolicyConfig
 from router.router import Router
 from router.threads import one_thread
 from server.app import create_app, upload_limits
+from server.engine.compile_ahead import compile_ahead
 from server.engine.engine import EmbeddedEngine
 from server.engine.errors import EngineStartError
 from server.policies.registry import PolicyRegistry
@@ -93,7 +95,8 @@ async def launch(
     except BaseException:
         await engine.shutdown()
         raise
-    await _listen(app, settings, listener, announce)
+    compiling = partial(compile_ahead, engine_settings, sources.model, name, hub=sources.hub)
+    await _listen(app, settings, listener, announce, compiling)
 
 
 def _static_encoder(sources: ModelSources) -> StaticEncoder | None:
@@ -106,6 +109,7 @@ async def _listen(
     settings: Settings,
     listener: socket.socket,
     announce: Announce,
+    compiling: Callable[[], Awaitable[None]],
 ) -> None:
     parts: Parts = app.state.parts
     make_safe("vllm")
@@ -122,7 +126,7 @@ async def _listen(
         )
     )
     death = asyncio.create_task(_end_with_engine(server, parts.engine))
-    greeting = asyncio.create_task(_greet(server, parts, listener, announce))
+    greeting = asyncio.create_task(_greet(server, parts, listener, announce, compiling))
     try:
         await server.serve(sockets=[listener])
         if death.done() and death.result():
@@ -148,8 +152,12 @@ async def _greet(
     parts: Parts,
     listener: socket.socket,
     announce: Announce,
+    compiling: Callable[[], Awaitable[None]],
 ) -> None:
+    """Say that the server is ready, once it is; then compile for the next start, if need be."""
     while not (parts.ready and server.started):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_POLL_S)
     host, port = listener.getsockname()[:2]
     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)
+    if parts.engine.compiles_beside:
+        await compiling()

@@ -77,6 +77,7 @@ def start(
     if api_key:
         command += ["--api-key", api_key]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("LORALLOY_ENGINE", "VLLM_"))}
+    clean["LORALLOY_ENGINE__COMPILE"] = "start"  # no compiler beside the tests
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env={**clean, **(environment or {})}

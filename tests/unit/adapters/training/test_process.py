@@ -63,3 +63,29 @@ def test_a_command_gets_what_follows_and_gives_its_status(
     (tmp_path / "command_of_a_test.py").write_text("def main(first): return len(first)")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert start("command_of_a_test", "four") == 4
+
+
+@pytest.mark.parametrize("name", ["trl", "datasets"])
+def test_where_only_serving_is_installed_it_says_what_to_type(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were not there
+    (tmp_path / f"command_without_{name}.py").write_text(f"def main(): import {name}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert start(f"command_without_{name}") == 1
+    told = capsys.readouterr().err
+    assert f"the package {name}," in told
+    assert "`make venv`" in told
+    assert told.count("\n") == 1
+
+
+def test_a_module_of_ours_that_is_missing_is_no_hint_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "command_with_a_slip.py").write_text("def main(): import adapters.nowhere")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        start("command_with_a_slip")

@@ -54,7 +54,7 @@ def test_settings_in_effect_are_printed_without_keys(tmp_path):
     )
     settings = json.loads(done.stdout)
     assert (settings["port"], settings["limits"]["max_prompts"]) == (9000, 7)
-    assert (settings["engine"]["max_loras"], settings["engine"]["compile"]) == (5, False)
+    assert (settings["engine"]["max_loras"], settings["engine"]["compile"]) == (5, "never")
     assert "sesame" not in done.stdout
 
 

@@ -65,7 +65,7 @@ def test_what_is_given_reaches_its_field_and_nothing_else() -> None:
         "port": 0,
         "api_keys": ("a", "b"),
         "demo_adapters": False,
-        "engine": {"max_loras": 5, "compile": False},
+        "engine": {"max_loras": 5, "compile": "never"},
     }
     settings = load_settings(given)
     assert settings.api_keys == (SecretStr("a"), SecretStr("b"))
