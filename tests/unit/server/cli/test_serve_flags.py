@@ -5,7 +5,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from server.cli.serve_flags import FLAGS, Flag, nested
@@ -33,11 +33,14 @@ def kinds_of(annotation: Any) -> set[Any]:
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.setting)
 def test_an_option_has_the_type_and_the_default_of_its_field(flag: Flag) -> None:
     field = field_of(flag)
-    assert kinds_of(field.annotation) == {flag.kind}
     bracketed = re.search(r"\[(.+)\]$", flag.help)
-    if isinstance(field.default, bool):
-        assert flag.stands_for is (not field.default)
-    elif field.default not in (None, ()):
+    if flag.stands_for is not None:
+        assert flag.kind is bool
+        assert TypeAdapter(field.annotation).validate_python(flag.stands_for) == flag.stands_for
+        assert flag.stands_for != field.default
+        return
+    assert kinds_of(field.annotation) == {flag.kind}
+    if field.default not in (None, ()):
         assert bracketed is not None, "its default is not in its help"
         assert bracketed[1] == str(field.default)
 
