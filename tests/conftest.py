@@ -29,6 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which branches of the bank's kernel the run tried: a machine has not all of them."""
+    from tests.support.kernel_branches import summary
+
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    if line := summary(reports):
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

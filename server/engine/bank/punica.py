@@ -5,21 +5,18 @@ one adapter, by gathering its weights; ours gives each token a mixture of the sl
 tokens nothing at all (the stock one hands them the last slot's adapter).
 """
 
-from typing import Any, Final
+from typing import Any
 
 import torch
 from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
-from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
 
+from server.engine.bank.bound_layer import BoundLayer
 from server.engine.bank.step_gates import StepGates
-
-FEW_TOKENS: Final = 24
-"""Tokens per slot in use up to which the CPU kernel beats two matrix products (docs/adr/0003)."""
 
 
 class GatedPunica(PunicaWrapperBase):
-    """What both wrappers share: the step's gates, and the layers bound to them."""
+    """The step's gates, and the layers bound to them, on any device."""
 
     gates: StepGates
 
@@ -33,37 +30,8 @@ class GatedPunica(PunicaWrapperBase):
         raise RuntimeError("a LoRA layer is not bound to the gated bank")
 
 
-class BoundLayer:
-    """One LoRA layer's way into the bank: its punica wrapper, as far as it knows."""
-
-    def __init__(self, wrapper: GatedPunica, layer: Any) -> None:
-        self.wrapper = wrapper
-        self._number: int = torch.ops.loralloy.bind_module(
-            list(layer.lora_a_stacked),
-            list(layer.lora_b_stacked),
-            list(layer.output_slices),
-            wrapper.gates.tensors,
-            FEW_TOKENS,
-        )
-
-    def add_lora_linear(self, y: torch.Tensor, x: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-        """Add every token's mixture to ``y`` in place.
-
-        Args:
-            y: [T, Σ output slices].
-            x: [T, in].
-            args: the layer's stacked weights, scale and slices, which it was bound with.
-            kwargs: what vLLM passes to other wrappers; no meaning here.
-        """
-        torch.ops.loralloy.gated_lora(y, x, self._number)
-
-
 class GatedPunicaCPU(GatedPunica, PunicaWrapperCPU):
     """The bank on CPU."""
-
-
-class GatedPunicaGPU(GatedPunica, PunicaWrapperGPU):
-    """The bank on a GPU, by the operator's form in plain torch. Written, never run: see status."""
 
 
 def bind_layers(modules: dict[str, Any]) -> None:
@@ -92,4 +60,4 @@ def bind_layers(modules: dict[str, Any]) -> None:
                 ).transpose(2, 3)
                 for tensor in stacked
             )
-        module.punica_wrapper = BoundLayer(wrapper, module)
+        module.punica_wrapper = BoundLayer(wrapper.gates, module)

@@ -93,7 +93,8 @@ class StepGates:
             ranks: slot → rank of the adapter in it, for the slots in use.
 
         Raises:
-            ValueError: more tokens than the buffers hold.
+            ValueError: more tokens than the buffers hold, a slot that the engine does not have, or
+                gates, lengths or ranks that do not go with the slots; the buffers are as before.
         """
         now = (list(requests), list(lengths), dict(ranks))
         if now == self._last:
@@ -101,6 +102,10 @@ class StepGates:
         count = sum(lengths)
         if count > self.max_tokens:
             raise ValueError(f"{count} tokens in a step; the gate buffers hold {self.max_tokens}")
+        if len(requests) != len(lengths) or min(lengths, default=0) < 0:
+            raise ValueError(f"{len(requests)} requests in a step, of lengths {list(lengths)}")
+        for gates in filter(None, requests):
+            self._check(gates, ranks)
         for name in ("inner", "outer", "crossed"):
             self._views[name][: self._dirty] = 0
         self._list_pairs(self._spread(requests, lengths), ranks, count)
@@ -109,6 +114,18 @@ class StepGates:
         if self._device is not self._host:
             for name, tensor in self._host.items():
                 self._device[name].copy_(tensor, non_blocking=False)
+
+    def _check(self, gates: SlotGates, ranks: Mapping[int, int]) -> None:
+        slots = gates.slots
+        if len(set(slots)) < len(slots) or not all(0 <= slot < self.max_slots for slot in slots):
+            raise ValueError(f"gates for the slots {slots}, of {self.max_slots}, each of them once")
+        if not len(slots) == len(gates.inner) == len(gates.outer):
+            raise ValueError(
+                f"{len(gates.inner)} inner and {len(gates.outer)} outer gates for {len(slots)} "
+                "slots"
+            )
+        if missing := [slot for slot in slots if ranks.get(slot, 0) < 1]:
+            raise ValueError(f"the slots {missing} are used, and have no rank")
 
     def _spread(
         self, requests: Sequence[SlotGates | None], lengths: Sequence[int]

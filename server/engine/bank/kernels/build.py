@@ -6,18 +6,22 @@ two processes may build at once. Without a C++ compiler there is no kernel, and 
 in plain torch.
 """
 
+import ctypes
 import hashlib
 import logging
 import os
-import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 import torch
 from torch.utils import cpp_extension
+
+from server.engine.cache_folder import usable
+from server.engine.processor import identity, processor_flags
 
 logger = logging.getLogger(__name__)
 
@@ -26,58 +30,143 @@ KERNEL_VARIABLE: Final = "LORALLOY_KERNEL"
 
 SOURCE = Path(__file__).parent / "gated_lora.cpp"
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
-FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-w")
+FLAGS = (
+    *("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-w"),
+    # A product and a sum become one instruction where the source says so, and nowhere else: a row's
+    # bits must not hang on which loop it went through.
+    "-ffp-contract=off",
+    # packed.h moves pairs of bfloat16 as fp32, which the language forbids and compilers allow.
+    "-fno-strict-aliasing",
+    "-fvisibility=hidden",  # kernels of several branches may be loaded side by side
+)
+
+Compiler = tuple[str, ...]
+"""A command that compiles C++: a program, and arguments that go first."""
+
+Branch = Literal["avx512", "avx2", "scalar"]
+"""The kernel's inner loops, by what a processor can do (``branch.h``)."""
+
+BRANCHES: Final[tuple[Branch, ...]] = get_args(Branch)
+"""From the best to the one that runs everywhere."""
+
+_NEEDS: Final[dict[Branch, frozenset[str]]] = {
+    "avx512": frozenset({"avx512f", "avx512dq"}),
+    "avx2": frozenset({"avx2", "fma"}),
+    "scalar": frozenset(),
+}
 
 
-def find_compiler() -> str | None:
-    """The C++ compiler on the path (``CXX`` wins), or None."""
-    return shutil.which(os.environ.get("CXX", "g++"))
+def branches_here() -> tuple[Branch, ...]:
+    """The branches that this machine's processor can run; the first is the one it gets."""
+    known = processor_flags()
+    return tuple(branch for branch in BRANCHES if _NEEDS[branch] <= known)
 
 
-def _processor() -> str:
-    """What the processor can do: ``-march=native`` compiles for exactly this."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return platform.processor()
-    lines = cpuinfo.read_text(errors="replace").splitlines()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+def find_compiler() -> Compiler | None:
+    """The C++ compiler that ``CXX`` names, with arguments if it has any, or else ``g++``.
+
+    Returns:
+        None if there is none, or what is named does not run.
+    """
+    command = _command(os.environ.get("CXX", "").strip() or "g++")
+    program = None if command is None else shutil.which(command[0])
+    if command is None or program is None:
+        return None
+    compiler = (program, *command[1:])
+    return compiler if _output(compiler, "-E", "-x", "c++", os.devnull) else None
 
 
-def library_path(folder: Path, compiler: str) -> Path:
+def _command(named: str) -> Compiler | None:
+    if shutil.which(named) is not None:
+        return (named,)  # a path with blanks
+    try:
+        return tuple(shlex.split(named)) or None
+    except ValueError:  # a quotation mark without its fellow
+        return None
+
+
+def _output(compiler: Compiler, *arguments: str) -> str:
+    """What the compiler prints; empty if it fails."""
+    command = [*compiler, *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, errors="replace"
+        )
+    except OSError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def one_word(compiler: Compiler, folder: Path) -> str:
+    """A program that is this compiler, for those who run ``CXX`` as one word, as torch does.
+
+    Args:
+        compiler: the compiler.
+        folder: where a script is written if the compiler has arguments.
+    """
+    if len(compiler) == 1:
+        return compiler[0]
+    text = f'#!/bin/sh\nexec {shlex.join(compiler)} "$@"\n'
+    script = folder / f"c++-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as fresh:
+        fresh.write(text)
+    Path(fresh.name).chmod(0o700)
+    Path(fresh.name).replace(script)
+    return str(script)
+
+
+def _flags(branch: Branch | None) -> list[str]:
+    """All flags; those of a branch by name give it an operator library of its own."""
+    flags = [*FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    if branch is not None:
+        flags += [f"-DLORALLOY_{branch.upper()}", f"-DLORALLOY_LIBRARY={library_of(branch)}"]
+    return flags
+
+
+def library_of(branch: Branch) -> str:
+    """The operator library of a branch that was compiled by name; callers define its schemas."""
+    return f"loralloy_{branch}"
+
+
+def library_path(folder: Path, compiler: Compiler, branch: Branch | None = None) -> Path:
     """Where the kernel compiled for this machine lies, or will lie."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
     sources = "\0".join(file.read_text() for file in (SOURCE, *HEADERS))
-    parts = (sources, torch.__version__, version.stdout, " ".join(FLAGS), _processor())
+    flags = " ".join(_flags(branch))
+    parts = (sources, torch.__version__, _output(compiler, "--version"), flags, identity())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return folder / f"gated_lora-{digest}.so"
 
 
-def build(folder: Path) -> Path | None:
+def build(folder: Path, branch: Branch | None = None) -> Path | None:
     """Compile the kernel into ``folder`` unless it is there; takes about half a minute once.
+
+    A folder that cannot be written to gets a temporary one in its place.
+
+    Args:
+        folder: where it is kept.
+        branch: for tests, a branch by name, in an operator library of its own; by default the best
+            that the processor can run.
 
     Returns:
         The shared library, or None if there is no compiler or it fails (logged with the reason).
     """
     compiler = find_compiler()
     if compiler is None:
-        logger.warning("no C++ compiler found: the bank runs in plain torch, which is slower")
+        named = f" (CXX is {os.environ['CXX']!r})" if os.environ.get("CXX") else ""
+        logger.warning(
+            "no C++ compiler found%s: the bank runs in plain torch, which is slower", named
+        )
         return None
-    target = library_path(folder, compiler)
+    target = library_path(folder, compiler, branch)
     if target.is_file():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    target = usable(folder) / target.name
+    if target.is_file():
+        return target
     logger.info("compiling the bank's kernel (once, about half a minute)")
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         fresh = Path(scratch) / target.name
-        abi = int(torch.compiled_with_cxx11_abi())
-        command = [
-            compiler,
-            *FLAGS,
-            f"-D_GLIBCXX_USE_CXX11_ABI={abi}",
-            str(SOURCE),
-            "-o",
-            str(fresh),
-        ]
+        command = [*compiler, *_flags(branch), str(SOURCE), "-o", str(fresh)]
         command += [f"-I{path}" for path in cpp_extension.include_paths()]
         command += [f"-L{path}" for path in cpp_extension.library_paths()]
         command += ["-ltorch", "-ltorch_cpu", "-lc10"]
@@ -90,3 +179,11 @@ def build(folder: Path) -> Path | None:
             return None
         fresh.rename(target)
     return target
+
+
+def branch_of(kernel: Path) -> str:
+    """Which branch a compiled kernel is, as it says itself."""
+    says = ctypes.CDLL(str(kernel)).loralloy_branch
+    says.restype = ctypes.c_char_p
+    name: bytes = says()
+    return name.decode()

@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <vector>
@@ -15,79 +15,56 @@ namespace loralloy {
 
 using at::Tensor;
 
-constexpr int64_t kTokenTile = 4;           // tokens that share one pass over a weight
 constexpr int64_t kRowTile = 4;             // rows of A in flight
 constexpr int64_t kParallelWork = 1 << 17;  // multiply-adds below which one thread is faster
 
 template <typename T>
 void shrink_rows(const T* const* x, int64_t n, const T* a, int64_t rows, int64_t in,
                  float* const* z) {
-  const auto run = [&]<int N, int M>() {
-    float out[N][M];
-    dot_tile<T, N, M>(x, a, in, in, out);
-    for (int t = 0; t < N; ++t)
-      for (int r = 0; r < M; ++r) z[t][r] = out[t][r];
-  };
-  const auto by_rows = [&]<int N>() {
-    switch (rows) {
-      case 4: return run.template operator()<N, 4>();
-      case 3: return run.template operator()<N, 3>();
-      case 2: return run.template operator()<N, 2>();
-      default: return run.template operator()<N, 1>();
-    }
-  };
-  switch (n) {
-    case 4: return by_rows.template operator()<4>();
-    case 3: return by_rows.template operator()<3>();
-    case 2: return by_rows.template operator()<2>();
-    default: return by_rows.template operator()<1>();
-  }
+  with_count<kTokenTile>(n, [&]<int N>() {
+    with_count<kRowTile>(rows, [&]<int M>() {
+      float out[N][M];
+      dot_tile<T, N, M>(x, a, in, in, out);
+      for (int t = 0; t < N; ++t)
+        for (int r = 0; r < M; ++r) z[t][r] = out[t][r];
+    });
+  });
 }
 
 template <typename T>
 void expand_columns(const float* const* h, int64_t n, const T* b, int64_t stride, int64_t rank,
                     int64_t columns, float* const* acc) {
-  if (columns == kColumnTile) {
-    switch (n) {
-      case 4: return expand_tile<T, 4>(h, b, stride, rank, acc);
-      case 3: return expand_tile<T, 3>(h, b, stride, rank, acc);
-      case 2: return expand_tile<T, 2>(h, b, stride, rank, acc);
-      default: return expand_tile<T, 1>(h, b, stride, rank, acc);
-    }
-  }
+  if (columns == kColumnTile)
+    return with_count<kTokenTile>(n, [&]<int N>() {
+      expand_tile<T, N>(h, b, stride, rank, acc);
+    });
   for (int64_t r = 0; r < rank; ++r)
     for (int64_t t = 0; t < n; ++t)
       for (int64_t c = 0; c < columns; ++c)
-        acc[t][c] += h[t][r] * static_cast<float>(b[r * stride + c]);
+        acc[t][c] = multiply_add(h[t][r], static_cast<float>(b[r * stride + c]), acc[t][c]);
 }
 
-// z [pairs, max_rank] becomes h in place.
-void apply_gates(const Step& step, float* z, int64_t max_rank, int64_t tokens) {
-  bool any_crossed = false;
+inline bool any_crossed(const Step& step) {
+  bool found = false;
+  for (int64_t t = 0; t < step.tokens; ++t) found |= step.crossed[t] != 0;
+  return found;
+}
+
+// Of z [pairs, max_rank], which the inner gates are in, the rows of crossed tokens become h.
+inline void cross(const Step& step, float* z) {
+  std::vector<float> cross(step.tokens * step.max_rank, 0.f);
   for (int64_t j = 0; j < step.slots; ++j)
     for (int64_t p = step.first(j); p < step.first(j + 1); ++p) {
-      const int64_t t = step.token[p];
-      any_crossed |= step.crossed[t] != 0;
-      const float gate = step.inner[t * step.width + step.id(j)];
-      for (int64_t r = 0; r < step.rank(j); ++r) z[p * max_rank + r] *= gate;
-    }
-  if (!any_crossed) return;
-  std::vector<float> cross(tokens * max_rank, 0.f);
-  for (int64_t j = 0; j < step.slots; ++j)
-    for (int64_t p = step.first(j); p < step.first(j + 1); ++p) {
-      const int64_t t = step.token[p];
-      if (step.crossed[t])
-        for (int64_t r = 0; r < step.rank(j); ++r)
-          cross[t * max_rank + r] += z[p * max_rank + r];
+      if (!step.crossed[step.token[p]]) continue;
+      float* sum = cross.data() + step.token[p] * step.max_rank;
+      const float* part = z + p * step.max_rank;
+      for (int64_t r = 0; r < step.rank(j); ++r) sum[r] += part[r];
     }
   for (int64_t j = 0; j < step.slots; ++j)
-    for (int64_t p = step.first(j); p < step.first(j + 1); ++p) {
-      const int64_t t = step.token[p];
-      if (!step.crossed[t]) continue;
-      const float gate = step.outer[t * step.width + step.id(j)];
-      for (int64_t r = 0; r < step.rank(j); ++r)
-        z[p * max_rank + r] = gate * cross[t * max_rank + r];
-    }
+    for (int64_t p = step.first(j); p < step.first(j + 1); ++p)
+      if (step.crossed[step.token[p]])
+        cross_row(step.outer_of(step.token[p], j), cross.data() + step.token[p] * step.max_rank,
+                  step.rank(j), z + p * step.max_rank);
 }
 
 struct Item {  // a block of rows of one slot of one slice (shrink), or of columns (expand)
@@ -108,7 +85,7 @@ void few_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
                 at::IntArrayRef slices, const Step& step) {
   thread_local Scratch scratch;
   const int64_t tokens = x.size(0), in = x.size(1), y_stride = y.stride(0);
-  const int64_t max_rank = a[0].size(2), pairs = step.pairs();
+  const int64_t max_rank = step.max_rank, pairs = step.pairs();
   const T* xs = x.const_data_ptr<T>();
   T* ys = y.mutable_data_ptr<T>();
   const int64_t count = static_cast<int64_t>(a.size());
@@ -131,6 +108,7 @@ void few_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
           {int32_t(s), 0, c, int32_t(std::min<int64_t>(c + kColumnTile, slices[s]))});
     offset += slices[s];
   }
+  const bool crossed = any_crossed(step);
   float* z_all = scratch.z.data();
   const std::vector<Item>& shrink = scratch.shrink;
   const std::vector<Item>& expand = scratch.expand;
@@ -153,17 +131,20 @@ void few_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
           out[t] = z + (p + t) * max_rank + item.begin;
         }
         shrink_rows<T>(rows, n_tokens, weight, item.end - item.begin, in, out);
+        for (int64_t t = 0; t < n_tokens; ++t)
+          gate_row(step.inner_of(step.token[p + t], item.slot), item.end - item.begin, out[t]);
       }
     }
+    if (crossed) {
 #pragma omp for schedule(static)
-    for (int64_t s = 0; s < count; ++s)
-      apply_gates(step, z_all + s * pairs * max_rank, max_rank, tokens);
+      for (int64_t s = 0; s < count; ++s) cross(step, z_all + s * pairs * max_rank);
+    }
     std::vector<float> sums(tokens * kColumnTile);
     std::vector<uint8_t> touched(tokens);
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (size_t n = 0; n < expand.size(); ++n) {
       const Item item = expand[n];
-      const int64_t columns = item.end - item.begin, stride = b[item.slice].stride(3);
+      const int64_t columns = item.end - item.begin, stride = row_stride(b[item.slice]);
       const float* h = z_all + item.slice * pairs * max_rank;
       std::fill(sums.begin(), sums.end(), 0.f);
       std::fill(touched.begin(), touched.end(), 0);

@@ -3,7 +3,13 @@
 
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -22,7 +28,7 @@ constexpr int64_t kTokensPerThread = 64;  // fewest tokens that a thread is woke
 
 // Rows of the slots in use, cut to their ranks and stacked: [Σ rank, size]. Weights of [slots, 1,
 // max_rank, size], each slot contiguous. Copied by hand: at::cat would wake all threads for it.
-Tensor gather(const std::vector<Tensor>& weights, const Step& step) {
+inline Tensor gather(const std::vector<Tensor>& weights, const Step& step) {
   int64_t rows = 0;
   for (int64_t j = 0; j < step.slots; ++j) rows += step.rank(j);
   const int64_t size = weights[0].size(3), each = weights[0].element_size() * size;
@@ -41,7 +47,7 @@ Tensor gather(const std::vector<Tensor>& weights, const Step& step) {
 }
 
 // The gates of every token, one column per row of the gathered bank: [T, Σ rank].
-Tensor spread(const Tensor& gates, const Step& step, int64_t tokens) {
+inline Tensor spread(const Tensor& gates, const Step& step, int64_t tokens) {
   std::vector<Tensor> columns;
   for (int64_t j = 0; j < step.slots; ++j)
     columns.push_back(gates.narrow(0, 0, tokens).narrow(1, step.id(j), 1).expand(
@@ -50,7 +56,7 @@ Tensor spread(const Tensor& gates, const Step& step, int64_t tokens) {
 }
 
 // Replaces the rows of crossed tokens: every slot gets outer · the sum over the slots.
-Tensor cross_terms(const Tensor& h, const Tensor& outer, const Tensor& crossed, const Step& step) {
+inline Tensor cross_terms(const Tensor& h, const Tensor& outer, const Tensor& crossed, const Step& step) {
   int64_t widest = 0;
   for (int64_t j = 0; j < step.slots; ++j) widest = std::max<int64_t>(widest, step.rank(j));
   Tensor total = at::zeros({h.size(0), widest}, h.options());
@@ -59,19 +65,23 @@ Tensor cross_terms(const Tensor& h, const Tensor& outer, const Tensor& crossed, 
     total.narrow(1, 0, step.rank(j)).add_(h.narrow(1, begin, step.rank(j)));
   std::vector<Tensor> copies;
   for (int64_t j = 0; j < step.slots; ++j) copies.push_back(total.narrow(1, 0, step.rank(j)));
-  return at::where(crossed.unsqueeze(1), at::cat(copies, 1) * outer, h);
+  return at::where(crossed.unsqueeze(1), at::cat(copies, 1).mul(outer), h);
 }
 
 template <typename Bits>
 bool no_exponent_full(const void* data, int64_t count, Bits exponent) {
-  const Bits* bits = static_cast<const Bits*>(data);
+  const char* bytes = static_cast<const char*>(data);
   bool full = false;
-  for (int64_t i = 0; i < count; ++i) full |= (bits[i] & exponent) == exponent;
+  for (int64_t i = 0; i < count; ++i) {
+    Bits bits;
+    std::memcpy(&bits, bytes + i * sizeof(Bits), sizeof(Bits));
+    full |= (bits & exponent) == exponent;
+  }
   return !full;
 }
 
 // Whether no entry is infinite or NaN, which a gate of 0 would not silence in a product.
-bool all_finite(const Tensor& weights) {
+inline bool all_finite(const Tensor& weights) {
   const void* data = weights.const_data_ptr();
   const int64_t count = weights.numel();
   switch (weights.scalar_type()) {
@@ -83,7 +93,7 @@ bool all_finite(const Tensor& weights) {
 }
 
 // Adds h · expand slot by slot, each to the tokens alone that have a part in it.
-void add_by_slot(Tensor y, const Tensor& h, const Tensor& expand, const Step& step) {
+inline void add_by_slot(Tensor y, const Tensor& h, const Tensor& expand, const Step& step) {
   int64_t begin = 0;
   for (int64_t j = 0; j < step.slots; begin += step.rank(j), ++j) {
     const Tensor part = h.narrow(1, begin, step.rank(j));
@@ -94,7 +104,7 @@ void add_by_slot(Tensor y, const Tensor& h, const Tensor& expand, const Step& st
   }
 }
 
-void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
+inline void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
                  at::IntArrayRef slices, at::TensorList parts, const Step& step) {
   const int64_t tokens = x.size(0), count = static_cast<int64_t>(a.size());
   const Tensor inner = spread(parts[3], step, tokens);
@@ -120,7 +130,7 @@ void many_tokens(Tensor& y, const Tensor& x, at::TensorList a, at::TensorList b,
     int64_t offset = 0;
     for (int64_t s = 0; s < count; ++s) {
       // In fp32, as the gates are. A gate of 0 is no part at all, whatever the product.
-      Tensor h = at::where(gates == 0, 0.f, z.narrow(1, s * width, width) * gates);
+      Tensor h = at::where(gates.eq(0), 0.f, z.narrow(1, s * width, width).mul(gates));
       if (any_crossed)
         h = cross_terms(h, outer.narrow(0, begin, n), crossed.narrow(0, begin, n), step);
       Tensor part = y.narrow(0, begin, n).narrow(1, offset, slices[s]);

@@ -3,12 +3,11 @@
 
 #pragma once
 
-#if defined(__AVX512F__)  // which of ATen's vector classes to use
+// Which of ATen's vector classes to use.
 #define CPU_CAPABILITY AVX512
 #define CPU_CAPABILITY_AVX512
-#endif
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
@@ -160,7 +159,8 @@ class PackedBank {
                      int64_t count) {
     const int64_t pairs = a.size(3) / 2, all = group.width * count;
     const int64_t columns = member.end - member.begin;
-    // Pairs of inputs move together, as if they were one fp32.
+    // Pairs of inputs move together, as if they were one fp32: a cast that the kernel has to be
+    // compiled for (-fno-strict-aliasing).
     const auto* from =
         reinterpret_cast<const float*>(a.const_data_ptr<BFloat16>() + member.slot * a.stride(0));
     float* to = reinterpret_cast<float*>(group.a.data()) + member.begin * count + s * columns;

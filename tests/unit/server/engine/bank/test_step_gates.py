@@ -62,3 +62,38 @@ def test_too_many_tokens_are_refused() -> None:
     step = StepGates(8, 4, "cpu")
     with pytest.raises(ValueError, match="9 tokens in a step; the gate buffers hold 8"):
         step.fill([A], [9], RANKS)
+
+
+def gates(slots: tuple[int, ...], inner: int | None = None, outer: int | None = None) -> SlotGates:
+    counts = (len(slots) if n is None else n for n in (inner, outer))
+    return SlotGates(slots, *((1.0,) * n for n in counts), crossed=False)
+
+
+@pytest.mark.parametrize(
+    ("requests", "lengths", "message"),
+    [
+        ([gates((4,))], [1], r"slots \(4,\), of 4"),
+        ([gates((-1,))], [1], r"slots \(-1,\), of 4"),
+        ([None, gates((0, 9))], [1, 1], r"slots \(0, 9\), of 4"),
+        ([gates((2, 2))], [1], "each of them once"),
+        ([gates((0, 2), inner=1)], [1], "1 inner and 2 outer gates for 2 slots"),
+        ([gates((0, 2), outer=3)], [1], "2 inner and 3 outer gates for 2 slots"),
+        ([gates((0, 1))], [1], r"slots \[1\] are used, and have no rank"),
+        ([gates((0, 3))], [1], r"slots \[3\] are used, and have no rank"),
+        ([gates((0,))], [-1], "1 requests in a step, of lengths"),
+        ([gates((0,)), None], [1], "2 requests in a step, of lengths"),
+        ([gates((0,))], [1, 1], "1 requests in a step, of lengths"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_leaves_the_step_before(
+    requests, lengths, message: str
+) -> None:
+    step = StepGates(16, 4, "cpu")
+    step.fill([A, B], [3, 2], RANKS)
+    before = {name: view.copy() for name, view in views(step).items()}
+    with pytest.raises(ValueError, match=message):
+        step.fill(requests, lengths, {**RANKS, 3: 0})
+    for name, view in views(step).items():
+        assert np.array_equal(view, before[name]), name
+    step.fill([A, B], [3, 2], RANKS)
+    assert views(step)["header"].tolist() == [5, 2]
