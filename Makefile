@@ -28,7 +28,7 @@ export PIP_PROGRESS_BAR := $(if $(CI),off,on)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(INSTALLED) ## Make the whole virtual environment: serving, training, tests, checks
@@ -119,6 +119,10 @@ bench: venv ## Measure against the engine without LoRA and stock LoRA
 .PHONY: bench-tle
 bench-tle: venv ## Measure token scope against the LoRA-TLE reference loop
 	@$(BIN)/python -m benchmarks.tle $(ARGS)
+
+.PHONY: bench-neighbour
+bench-neighbour: venv ## Measure decoding beside a program that keeps a core busy
+	@$(BIN)/python -m benchmarks.neighbour $(ARGS)
 
 .PHONY: demos
 demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)

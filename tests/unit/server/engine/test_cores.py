@@ -10,14 +10,21 @@ from server.engine.cores import keep_to, listed, thread_environment
 from server.engine.settings import EngineSettings
 
 
-def test_unbound_leaves_everything_as_it_is() -> None:
+def test_unbound_is_as_many_threads_as_the_runtime_wants() -> None:
     assert listed("nobind") == ()
-    assert thread_environment("nobind") == {}
+    assert "OMP_NUM_THREADS" not in thread_environment("nobind", {})
 
 
 def test_ranges_and_numbers() -> None:
     assert listed("0-2,8") == (0, 1, 2, 8)
-    assert thread_environment("0-2,8") == {"OMP_NUM_THREADS": "4"}
+    assert thread_environment("0-2,8", {})["OMP_NUM_THREADS"] == "4"
+
+
+@pytest.mark.parametrize("cores", ["nobind", "0-1"])
+def test_threads_sleep_soon_unless_the_environment_says_how_they_wait(cores: str) -> None:
+    assert 0 < int(thread_environment(cores, {"PATH": "/bin"})["GOMP_SPINCOUNT"]) < 300_000
+    for given in ({"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}):
+        assert "GOMP_SPINCOUNT" not in thread_environment(cores, given)
 
 
 @pytest.mark.parametrize(
