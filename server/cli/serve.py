@@ -86,6 +86,7 @@ def _announce(url: str, parts: "Parts") -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("address", Text(f"{url}/v1", "bold"))
     table.add_row("base model", names.base)
+    table.add_row("computes in", str(parts.engine.number_format))
     table.add_row("adapters", shown or "none yet: loralloy adapters push NAME FOLDER")
     table.add_row("policies", ", ".join(names.policies))
     table.add_row("reference", f"{url}/docs")

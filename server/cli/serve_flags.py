@@ -70,7 +70,12 @@ FLAGS: Final = (
         str,
         "The base model's name in requests.",
     ),
-    Flag("engine.dtype", ("--dtype",), str, "auto, bfloat16, float16 or float32. [auto]"),
+    Flag(
+        "engine.dtype",
+        ("--dtype",),
+        str,
+        "auto (what the processor does best), bfloat16, float16 or float32. [auto]",
+    ),
     Flag(
         "engine.max_model_len",
         ("--max-model-len",),

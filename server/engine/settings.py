@@ -36,7 +36,8 @@ class EngineSettings(BaseModel):
         None, description="Name of the base model on the wire; by default the model's own."
     )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
-        "auto", description="Number format of the weights and activations."
+        "auto",
+        description="Number format of weights and activations; auto: what the processor does best.",
     )
     max_model_len: int = Field(2048, ge=64, description="Longest prompt plus answer, in tokens.")
     max_num_seqs: int = Field(32, ge=1, description="Most requests decoded in one step.")
