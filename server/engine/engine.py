@@ -1,8 +1,8 @@
 """The embedded engine: vLLM inside the server's process group, with slots for adapters.
 
-Life of an engine: ``start`` (compile the kernel, start the workers, prove that the plugin is live
-in every one), ``attach`` (vLLM's routes onto the app), ``load`` and ``unload`` of adapters while it
-serves, ``shutdown``.
+Life of an engine: ``start`` (compile the kernel, start the workers, prove by what they do that the
+bank is live in every one), ``attach`` (vLLM's routes onto the app), ``load`` and ``unload`` of
+adapters while it serves, ``shutdown``.
 """
 
 import asyncio
@@ -17,7 +17,10 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from server.engine.bank.kernels.build import KERNEL_VARIABLE, build, find_compiler
+from adapters.validation.base_model import BaseModelShapes, read_base_model
+from server.engine.bank.kernels.build import KERNEL_VARIABLE, build, find_compiler, one_word
+from server.engine.cache_folder import usable
+from server.engine.client import canary
 from server.engine.client.parts import ClientParts
 from server.engine.client.slots import Slots
 from server.engine.client.token_count import OnTokens
@@ -31,17 +34,29 @@ from server.engine.compilation import (
     note,
 )
 from server.engine.cores import listed, thread_environment
-from server.engine.errors import EngineStartError
-from server.engine.messages import LoadEncoders, WorkerReport
+from server.engine.device import why_not_here
+from server.engine.errors import EngineLoadError, EngineStartError
+from server.engine.messages import BankProof, LoadEncoders, WorkerReport
+from server.engine.number_format import NumberFormat, number_format
 from server.engine.settings import EngineSettings
 from server.engine.trace_channel import TraceReceiver
 
 logger = logging.getLogger(__name__)
 
+_MOST_SHOWN = 5
+"""Layers that an error names."""
+
 
 def cache_folder(settings: EngineSettings) -> Path:
     """Where what is compiled is kept between starts."""
     return settings.cache_dir or Path.home() / ".cache" / "loralloy"
+
+
+def number_format_of(settings: EngineSettings, model: Path, base: BaseModelShapes) -> NumberFormat:
+    """What the engine computes in with these settings, on this machine."""
+    a_rank = sum(size_out + size_in for size_out, size_in in base.linears.values())
+    slots = 4 * settings.max_loras * settings.max_lora_rank * a_rank * base.num_layers
+    return number_format(settings.dtype, model, slots + settings.kv_cache_gib * 2**30)
 
 
 def set_environment(settings: EngineSettings, *, hub: bool) -> None:
@@ -51,8 +66,8 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         settings: the engine's settings.
         hub: whether the base model comes from a hub; otherwise nothing may ask one.
     """
-    cache = cache_folder(settings)
-    kernel = build(cache / "kernels")
+    kernel = build(cache_folder(settings) / "kernels")
+    cache = usable(cache_folder(settings))
     values = {
         "VLLM_PLUGINS": "loralloy",
         "VLLM_USE_V2_MODEL_RUNNER": "0",
@@ -60,7 +75,7 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-        **thread_environment(settings.threads),
+        **thread_environment(settings.threads, os.environ),
     }
     os.environ.update(values)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -73,7 +88,9 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if not hub:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    if find_compiler() is None:
+    if (compiler := find_compiler()) is not None:
+        os.environ["CXX"] = one_word(compiler, cache)
+    else:
         # vLLM compiles a few helpers (of log-probabilities) whatever its settings, and a compiler
         # that is missing then would end the engine.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
@@ -85,7 +102,8 @@ class EmbeddedEngine:
     Attributes:
         model_name: the base model's name on the wire.
         model_path: the base model's folder.
-        settings: what it was started with.
+        settings: what it was started with; ``dtype`` is what it computes in.
+        number_format: that, with the reason.
         client: vLLM's client with mixtures.
         compiles_beside: whether the base model is to be compiled for the next start.
     """
@@ -93,11 +111,17 @@ class EmbeddedEngine:
     compiles_beside = False
 
     def __init__(
-        self, client: Any, arguments: Namespace, settings: EngineSettings, model_path: Path
+        self,
+        client: Any,
+        arguments: Namespace,
+        settings: EngineSettings,
+        model_path: Path,
+        number_format: NumberFormat,
     ) -> None:
         self.model_name: str = arguments.served_model_name[0]
         self.model_path = model_path
         self.settings = settings
+        self.number_format = number_format
         self.client = client
         self._arguments = arguments
         self._app: FastAPI | None = None
@@ -126,13 +150,21 @@ class EmbeddedEngine:
             hub: whether vLLM may ask a hub.
 
         Raises:
-            EngineStartError: it did not start, or the plugin is not live in every worker.
+            EngineStartError: it did not start, or the bank is not live in every worker.
+            UnsupportedBaseModel: the layers of the base model are not known.
         """
         cores = _available_cores(settings.threads)
+        base = read_base_model(model, name)
+        chosen = number_format_of(settings, model, base)
+        settings = settings.model_copy(update={"dtype": chosen.name})
+        logger.info("the engine computes in %s", chosen)
         set_environment(settings, hub=hub)
         # vLLM reads the environment when it is imported.
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
 
+        if reason := why_not_here(current_platform):
+            raise EngineStartError(reason)
         from server.engine.client.mixing_llm import MixingLLM
         from server.engine.vllm_serving import parse_arguments
 
@@ -148,16 +180,18 @@ class EmbeddedEngine:
             client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
         except (ValueError, RuntimeError, OSError) as error:
             raise EngineStartError(f"the engine did not start: {error}") from error
-        if compiles:
-            note(settings, cache, model)
-        engine = cls(client, arguments, settings, model)
+        engine = cls(client, arguments, settings, model, chosen)
         engine.compiles_beside = compilation is Compilation.BESIDE
-        problems = await engine.probe()
-        if problems:
+        try:
+            if problems := await engine.prove(base) or await engine.probe():
+                raise EngineStartError("the engine is not usable: " + "; ".join(problems))
+            if compiles:
+                note(settings, cache, model)
+            if cores:
+                await engine._call("loralloy_keep_to", (cores,))
+        except BaseException:
             await engine.shutdown()
-            raise EngineStartError("the engine is not usable: " + "; ".join(problems))
-        if cores:
-            await engine._call("loralloy_keep_to", (cores,))
+            raise
         return engine
 
     async def attach(self, app: FastAPI) -> None:
@@ -234,6 +268,29 @@ class EmbeddedEngine:
         if tuple(sorted(self._slots.ids.values())) != report.adapters:
             yield f"knows adapters {list(report.adapters)} only"
 
+    async def prove(self, base: BaseModelShapes) -> tuple[str, ...]:
+        """Try on a row in every layer, then on a whole request, whether adapters are applied.
+
+        Args:
+            base: the shapes of the base model's layers.
+
+        Returns:
+            What keeps the engine from serving, a sentence each; empty when all is well.
+        """
+        proofs = [BankProof.from_wire(wire) for wire in await self._call("loralloy_prove", ())]
+        problems = tuple(
+            f"worker {number} {problem}"
+            for number, proof in enumerate(proofs)
+            for problem in _faults(proof)
+        )
+        if problems:
+            return problems
+        try:
+            fault = await canary.prove(self.client, self._slots, base)
+        except EngineLoadError as error:
+            return (f"it takes no adapter: {error.__cause__ or error}",)
+        return () if fault is None else (f"it {fault}",)
+
     @property
     def failed(self) -> bool:
         """Whether the engine has died; it can't be revived, the process must end."""
@@ -274,6 +331,19 @@ class EmbeddedEngine:
             await asyncio.wait({reader})
         await asyncio.to_thread(self.client.shutdown)
         await asyncio.to_thread(self._parts.traces.close)
+
+
+def _faults(proof: BankProof) -> Iterator[str]:
+    kinds = (
+        ("has layers that bypass the bank", proof.unbound),
+        ("has layers that a gate does not move", proof.unmoved),
+        ("has layers that an adapter moves without a gate", proof.ungated),
+    )
+    for fault, layers in kinds:
+        if layers:
+            shown = ", ".join(layers[:_MOST_SHOWN])
+            more = f" and {len(layers) - _MOST_SHOWN} more" if layers[_MOST_SHOWN:] else ""
+            yield f"{fault}: {shown}{more}"
 
 
 def _available_cores(threads: str) -> tuple[int, ...]:

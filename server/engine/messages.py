@@ -181,6 +181,20 @@ class WorkerReport(Message, frozen=True):
     step_mixtures: int
 
 
+class BankProof(Message, frozen=True):
+    """What a row did in each LoRA layer of a worker; all are empty where the bank is live.
+
+    Attributes:
+        unbound: layers that call another wrapper than the bank's.
+        unmoved: layers some of whose outputs a gate does not move.
+        ungated: layers that an adapter moves without a gate.
+    """
+
+    unbound: tuple[str, ...]
+    unmoved: tuple[str, ...]
+    ungated: tuple[str, ...]
+
+
 class Weighing(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A weighing of a running request, as the server hears of it.
 

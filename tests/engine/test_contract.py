@@ -97,6 +97,10 @@ def test_signature(where: str) -> None:
         ("platforms/cpu.py", 'parallel_config.distributed_executor_backend == "uni"'),
         ("v1/engine/async_llm.py", "self.output_handler: asyncio.Task | None = None"),
         ("plugins/__init__.py", 'DEFAULT_PLUGINS_GROUP = "vllm.general_plugins"'),
+        # What the start asks: on what vLLM computes, and what a row does in a layer.
+        ("platforms/interface.py", "def is_cpu(self) -> bool:"),
+        ("platforms/interface.py", "    device_type: str\n"),
+        ("lora/layers/base_linear.py", "def apply(self, x: torch.Tensor, bias:"),
     ],
 )
 def test_source_still_says(file: str, text: str) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
-from server.engine.bank.punica import BoundLayer
+from server.engine.bank.bound_layer import BoundLayer
 from server.engine.cores import keep_to
-from server.engine.messages import LoadAdapter, LoadEncoders, PutPolicy, WorkerReport
+from server.engine.messages import BankProof, LoadAdapter, LoadEncoders, PutPolicy, WorkerReport
 from server.engine.trace_channel import TraceSender
+from server.engine.worker.proof import prove
 from server.engine.worker.runner_state import (
     bank_of,
     gate_logs,
+    lora_modules,
     reweigher,
     slot_table,
     staging,
@@ -98,15 +100,26 @@ class BankWorker:
         """Forget a policy that no request uses any more."""
         reweigher(self.model_runner).drop(key)
 
+    def loralloy_prove(self) -> dict[str, Any]:
+        """What a row does in each LoRA layer, while no adapter is loaded: a :class:`BankProof`."""
+        modules = lora_modules(self.model_runner)
+        try:
+            gates = bank_of(self.model_runner).gates
+        except RuntimeError:  # the plugin is not live here
+            return BankProof(tuple(modules), (), ()).to_wire()
+        return prove(modules, gates).to_wire()
+
     def loralloy_report(self) -> dict[str, Any]:
         """What is live in this worker, and what it counts: a :class:`WorkerReport`."""
         runner = self.model_runner
-        first = next(iter(runner.lora_manager._adapter_manager.modules.values()))
         table = slot_table(runner)
         weigher = reweigher(runner)
         return WorkerReport(
             wrapper=type(bank_of(runner)).__name__,
-            is_bound=isinstance(first.punica_wrapper, BoundLayer),
+            is_bound=all(
+                isinstance(module.punica_wrapper, BoundLayer)
+                for module in lora_modules(runner).values()
+            ),
             is_hooked=bool(getattr(type(runner).set_active_loras, HOOK_MARK, False)),
             adapters=tuple(sorted(table.ranks)),
             policies=len(weigher.policies),

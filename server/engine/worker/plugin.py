@@ -17,26 +17,31 @@ from typing import Any, Final
 import torch
 
 from server.engine.bank.kernels.build import KERNEL_VARIABLE
+from server.engine.device import why_not_here
 from server.engine.worker.step_hook import HOOK_MARK
 
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def register() -> None:
-    """Install all patches; a second call changes nothing."""
+    """Install all patches; a second call changes nothing.
+
+    Raises:
+        RuntimeError: vLLM computes on something else than a CPU.
+    """
     from vllm.platforms import current_platform
 
     platform = type(current_platform)
     if getattr(platform, "loralloy", False):
         return
+    if reason := why_not_here(current_platform):
+        raise RuntimeError(reason)
     _die_with_parent()
     _install_operator()
-    wrapper = "GatedPunicaCPU" if current_platform.is_cpu() else "GatedPunicaGPU"
-    name = f"server.engine.bank.punica.{wrapper}"
+    name = "server.engine.bank.punica.GatedPunicaCPU"
     platform.get_punica_wrapper = classmethod(lambda cls: name)
-    if current_platform.is_cpu():
-        _keep_compilation(platform)
-        _reuse_compilation()
+    _keep_compilation(platform)
+    _reuse_compilation()
     _bind_layers()
     _hook_steps()
     platform.loralloy = True

@@ -29,6 +29,12 @@ def bank_of(runner: Any) -> GatedPunica:
     raise RuntimeError(f"the LoRA layers call {names}, not the gated bank")
 
 
+def lora_modules(runner: Any) -> dict[str, Any]:
+    """The runner's LoRA layers by name."""
+    modules: dict[str, Any] = runner.lora_manager._adapter_manager.modules
+    return modules
+
+
 def slot_table(runner: Any) -> SlotTable:
     """The runner's slot table."""
     return _made_once(runner, "loralloy_slots", SlotTable)
