@@ -6,9 +6,17 @@ tokens that came into the window since the last one, and of those that left it.
 
 from collections.abc import Sequence
 
-from router.encoders.static import StaticEncoder, SumState
+from router.blanks import has_words
+from router.encoders.static import Embedding, StaticEncoder, SumState
 from router.policies.options import Window
-from router.window import RoutingInput
+from router.window import (
+    ENDS,
+    RoutingInput,
+    Stretch,
+    before_question,
+    length_of_end,
+    mean_embedding,
+)
 
 
 class RunningSum:
@@ -18,19 +26,32 @@ class RunningSum:
         encoder: what embeds.
         window: which tokens count; ``pieces`` are tokens here.
         prompt: the tokens of the prompt that the window may reach.
+        before: the talk before the question, which does not grow.
     """
 
-    def __init__(self, encoder: StaticEncoder, window: Window, prompt: Sequence[int]) -> None:
+    def __init__(
+        self,
+        encoder: StaticEncoder,
+        window: Window,
+        prompt: Sequence[int],
+        before: Sequence[Stretch] = (),
+    ) -> None:
         self._window = window
         self._prompt = prompt
+        self._before = before
+        self._rows = list(encoder.encode(before)) if before else []
         self._state = encoder.begin_ids(())
         self._asked = self._answered = slice(0, 0)
 
     @classmethod
     def of(cls, encoder: StaticEncoder, window: Window, spoken: RoutingInput) -> "RunningSum":
         """The sum for a request that says ``spoken``, before anything is generated."""
-        text = spoken.last_message if window.part == "last_message" else spoken.whole
-        return cls(encoder, window, encoder.ids(text))
+        if window.part not in ("last_message", "conversation"):
+            return cls(encoder, window, _ids(spoken.whole, encoder))
+        asked = both_ends(_ids(spoken.last_message, encoder), window.pieces)
+        if window.part == "last_message":
+            return cls(encoder, window, asked)
+        return cls(encoder, window, asked, before_question(spoken, window, encoder))
 
     def state(self, answer: Sequence[int]) -> SumState:
         """The sum over the window, with what has been generated so far; empty if there is no text.
@@ -43,6 +64,26 @@ class RunningSum:
         _move(self._state, answer, self._answered, answered)
         self._asked, self._answered = asked, answered
         return self._state
+
+    def embedding(self, row: Embedding | None) -> Embedding | None:
+        """The window's embedding [d], from that of the sum; None for nothing said, in both."""
+        if not self._rows:
+            return row
+        if row is None:
+            return mean_embedding(self._rows, self._before)
+        return mean_embedding([row, *self._rows], [Stretch.of("", 1.0), *self._before])
+
+
+def both_ends(ids: Sequence[int], pieces: int | None) -> Sequence[int]:
+    """Tokens of a message, or the beginning and the end of those of a long one."""
+    each = 0 if pieces is None else length_of_end(pieces, ENDS)
+    if pieces is None or len(ids) <= pieces or not each:
+        return ids
+    return [*ids[:each], *ids[-each:]]
+
+
+def _ids(text: str, encoder: StaticEncoder) -> Sequence[int]:
+    return encoder.ids(text) if has_words(text) else ()
 
 
 def parts(window: Window, prompt: int, answer: int) -> tuple[slice, slice]:

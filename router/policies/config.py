@@ -18,7 +18,15 @@ from router.fault_words import what_is_wrong
 from router.mixture import Combination
 from router.policies import POLICIES, PolicyConfig
 from router.policies.extent import check_extent, short
-from router.policies.options import NAME_RULE, Candidates, EncoderChoice, Name, Scope, WindowField
+from router.policies.options import (
+    NAME_RULE,
+    Candidates,
+    EncoderChoice,
+    Name,
+    Scope,
+    Window,
+    WindowField,
+)
 from router.policies.yaml_lines import LineMap, read_yaml
 
 DEFAULT_POLICIES = Path(__file__).with_name("policies.yaml")
@@ -218,7 +226,7 @@ def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) 
     if loc[0] == "candidates" and len(loc) > 1:
         known = Candidates.model_fields
     elif loc[0] == "window" and len(loc) > 1:
-        known = ("part", "pieces")
+        known = Window.model_fields
     near = get_close_matches(key, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
     of_kind = f" of kind {kind!r}" if kind and len(loc) == 1 else ""

@@ -19,7 +19,7 @@ static one that was distilled from it.
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -40,11 +42,17 @@ Vector = npt.NDArray[np.float64]
 
 MAX_NAMES = 1024
 """Adapters that one list of a policy may name: its candidates, or the weights of a fixed merge."""
+DEFAULT_BEFORE: Final = 4
+"""Messages before the question that a conversation counts."""
+
+DEFAULT_RECENCY: Final = 0.6
+"""What a message counts, of what the one after it counts. Measured on other texts than those of the
+demo tasks' held-out files (benchmarks/results/routing_windows.md)."""
 
 NAME_RULE = "1 to 64 of a–z, 0–9, '.', '_', '-', beginning with a letter or digit"
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
-WindowPart = Literal["head", "tail", "last_message", "whole"]
+WindowPart = Literal["head", "tail", "last_message", "conversation", "whole"]
 Scope = Literal["prompt", "token", "recompute"]
 EncoderChoice = Literal["default", "static"]
 
@@ -80,16 +88,41 @@ class Candidates(BaseModel):
 class Window(BaseModel):
     """Which part of a conversation is embedded, at most ``pieces`` word pieces of it.
 
-    ``head`` and ``tail`` are the first and the last word pieces of all messages, ``last_message``
-    the first ones of the user's last message, and ``whole`` all of it: embedded in stretches as
-    long as the encoder reads, whose mean counts. ``pieces`` defaults to what the encoder reads, and
-    for ``whole`` to four times that.
+    ``head`` and ``tail`` are the first and the last word pieces of all messages. ``last_message``
+    is the user's last message, or the beginning and the end of a long one; ``conversation`` that,
+    and the talk before it: at most ``before`` messages, each of which counts ``recency`` times what
+    the one after it does. ``whole`` is all of it: embedded in stretches as long as the encoder
+    reads, whose mean counts. ``pieces`` defaults to what the encoder reads, and for ``whole`` to
+    four times that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     part: WindowPart = "last_message"
     pieces: int | None = Field(default=None, ge=1, le=8192)
+    before: int = Field(default=DEFAULT_BEFORE, ge=0, le=16)
+    recency: float = Field(default=DEFAULT_RECENCY, ge=0, le=1, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _refuse_meaningless(self) -> "Window":
+        given = {
+            "before": self.before != DEFAULT_BEFORE,
+            "recency": self.recency != DEFAULT_RECENCY,
+        }
+        for option, is_changed in given.items():
+            if is_changed and self.part != "conversation":
+                raise ValueError(
+                    f"{option!r} is for the part 'conversation' and means nothing for "
+                    f"{self.part!r}; take it out"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_meaningless(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Its fields; those of another part are left out, so that they are in no version."""
+        fields: dict[str, object] = write(self)
+        of_talk = {"before", "recency"} if self.part != "conversation" else set()
+        return {name: value for name, value in fields.items() if name not in of_talk}
 
 
 def _spelt_out(value: object) -> object:

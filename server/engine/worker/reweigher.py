@@ -23,7 +23,7 @@ from router.policies import PolicyConfig
 from router.reweighing import Reweighing
 from router.running_sum import RunningSum
 from router.threads import one_thread
-from router.window import RoutingInput, mean_embedding, stretches
+from router.window import RoutingInput, Stretch, mean_embedding, stretches
 from server.engine.messages import AdapterWeights, PutPolicy, Weighing
 from server.engine.worker.gate_log import GateLog
 
@@ -196,7 +196,11 @@ class Reweigher:
         # A state grows with the next job of its request, so where it points is taken at once.
         states = [(s.count, s.direction()) for s in (self._state(encoder, job) for job in jobs)]
         rows = encoder.embeddings(np.stack([direction for _, direction in states]))
-        return [row if count else None for (count, _), row in zip(states, rows, strict=True)]
+        sums = [row if count else None for (count, _), row in zip(states, rows, strict=True)]
+        return [
+            None if job.due.log.running is None else job.due.log.running.embedding(row)
+            for job, row in zip(jobs, sums, strict=True)
+        ]
 
     def _state(self, encoder: StaticEncoder, job: _Job) -> SumState:
         log = job.due.log
@@ -204,7 +208,7 @@ class Reweigher:
             log.running = RunningSum.of(encoder, self._config(job).window, _prompt(log))
         return log.running.state(job.answer)
 
-    def _encoded(self, texts: list[list[str]]) -> list[Any]:
+    def _encoded(self, texts: list[list[Stretch]]) -> list[Any]:
         """One embedding [d] for each list of stretches, None where there are none."""
         flat = [stretch for stretches_ in texts for stretch in stretches_]
         try:
@@ -217,7 +221,7 @@ class Reweigher:
             mean_embedding([next(rows) for _ in each], each) if each else None for each in texts
         ]
 
-    def _texts(self, job: _Job) -> list[str]:
+    def _texts(self, job: _Job) -> list[Stretch]:
         """The stretches that a weighing reads: the prompt and the answer so far."""
         if self.decoder is None:
             raise RuntimeError("the workers have no tokenizer")
