@@ -22,7 +22,14 @@ from router.encoders.prepared import prepare
 from router.errors import EncoderFailed
 
 CHARACTERS_PER_PIECE = 64
-"""More than any word piece spans in practice: bounds what a cut has to tokenise."""
+"""More than a word piece spans as a rule: a cut tokenises so much at first."""
+
+REACH_GROWTH = 4
+"""How many times as much it tokenises next, where that held too few pieces: blanks make none, and a
+word without end makes one."""
+
+BORDER = 256
+"""Characters at the end of what was tokenised whose pieces may be others in the whole text."""
 
 UNBOUNDED_PIECES = 8192
 
@@ -102,9 +109,23 @@ class SentenceTransformerEncoder:
 
     def cut(self, text: str, start: int, stop: int | None) -> str:
         """The text's word pieces ``[start:stop]``, as they stand in it."""
-        text = _readable(_bounded(text, start, stop))
-        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets[start:stop]
-        return text[offsets[0][0] : offsets[-1][1]] if offsets else ""
+        text = _readable(text)
+        reach = CHARACTERS_PER_PIECE * _pieces_needed(start, stop) if text else 0
+        while True:
+            part = text[-reach:] if start < 0 else text[:reach]
+            offsets = self._offsets(part)
+            if len(part) == len(text) or _has_enough(offsets, len(part), start, stop):
+                break
+            reach *= REACH_GROWTH
+        found = offsets[start:stop]
+        return part[found[0][0] : found[-1][1]] if found else ""
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where in a text its word pieces begin and end."""
+        offsets: list[tuple[int, int]] = self._tokenizer.encode(
+            text, add_special_tokens=False
+        ).offsets
+        return offsets
 
     def _encode(self, texts: list[str]) -> npt.NDArray[np.float32]:
         try:
@@ -179,11 +200,20 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _bounded(text: str, start: int, stop: int | None) -> str:
-    """As much of the text as the slice can reach, so that a huge prompt costs no more than that."""
+def _pieces_needed(start: int, stop: int | None) -> int:
+    """Pieces from the text's beginning, or for a negative start its end, that a slice reaches."""
     if start < 0:
-        return text[start * CHARACTERS_PER_PIECE :]
-    return text if stop is None or stop < 0 else text[: stop * CHARACTERS_PER_PIECE]
+        return -start
+    return UNBOUNDED_PIECES if stop is None or stop < 0 else stop
+
+
+def _has_enough(offsets: list[tuple[int, int]], length: int, start: int, stop: int | None) -> bool:
+    """Whether a part of a text has all pieces of a slice, and none that ends within its border."""
+    if start < 0:
+        return sum(begin >= min(BORDER, length // 2) for begin, _ in offsets) >= -start
+    if stop is None or stop < 0:
+        return False
+    return sum(end <= length - min(BORDER, length // 2) for _, end in offsets) >= stop
 
 
 @contextmanager

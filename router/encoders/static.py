@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from router.blanks import condensed
 from router.encoders.base import Space
 from router.encoders.blocks import in_blocks, product
 from router.encoders.static_format import StaticFolder, read_config, read_folder
@@ -159,12 +160,12 @@ class StaticEncoder:
         return ids
 
     def cut(self, text: str, start: int, stop: int | None) -> str:
-        """The text's tokens ``[start:stop]``, as they stand in it."""
+        """The text's tokens ``[start:stop]``, as they stand in it but for long runs of blanks."""
         if start >= UNBOUNDED_PIECES:
             return ""
         if start == 0 and (stop is None or stop >= UNBOUNDED_PIECES):
             return _readable(text)
-        text = _readable(self._bounded(text, start, stop))
+        text = _readable(self._bounded(condensed(text), start, stop))
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets[start:stop]
         return text[offsets[0][0] : offsets[-1][1]] if offsets else ""
 
