@@ -1,8 +1,11 @@
 """What the server counts of its own, beside vLLM's metrics. Labels are bounded."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import time
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from prometheus_client import REGISTRY as SHARED
 from prometheus_client import (
@@ -12,7 +15,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from adapters.names import plain
@@ -20,6 +23,10 @@ from server.traces.applied import Applied
 
 MAX_ADAPTER_LABELS = 256
 MAX_POLICY_LABELS = 256
+ADAPTERS_OF_REQUESTS: Final = "vllm:lora_requests_info"
+"""The gauge by which gateways choose a server: under vLLM's name and with its labels. vLLM's own
+knows of no request's adapters here, since mixtures do not go by its LoRA requests."""
+
 _OTHER = "other"
 _ADAPTERS = (1.01, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 16.0)
 _MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -36,11 +43,71 @@ class _Total(Collector):
         yield CounterMetricFamily(self._name, self._meaning, value=self._read())
 
 
-class Metrics:
-    """One server's metrics, in a registry of its own."""
+class AdaptersOfRequests(Collector):
+    """The adapters of the requests that run, and of those that wait for a slot.
 
-    def __init__(self) -> None:
+    One sample, whose labels are the names as of now and whose value is the time, in seconds since
+    1970 (UTC). Where nothing runs or waits they are empty, as gateways expect of an idle server.
+
+    Args:
+        slots: of the engine.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._running: Counts[str] = Counts()
+        self._waiting: Counts[str] = Counts()
+
+    @contextmanager
+    def running(self, names: Iterable[str]) -> Iterator[None]:
+        """Count a request's adapters as running for the length of the block."""
+        with _counted(self._running, names):
+            yield
+
+    @contextmanager
+    def waiting(self, names: Iterable[str]) -> Iterator[None]:
+        """Count a request's adapters as waited for, for the length of the block."""
+        with _counted(self._waiting, names):
+            yield
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The sample."""
+        labels = ("max_lora", "running_lora_adapters", "waiting_lora_adapters")
+        family = GaugeMetricFamily(
+            ADAPTERS_OF_REQUESTS, "Adapters of running and of waiting requests.", labels=labels
+        )
+        named = (",".join(sorted(counts)) for counts in (self._running, self._waiting))
+        family.add_metric([str(self._slots), *named], time.time())
+        yield family
+
+
+@contextmanager
+def _counted(counts: "Counts[str]", names: Iterable[str]) -> Iterator[None]:
+    held = {plain(name) for name in names}
+    counts.update(held)
+    try:
+        yield
+    finally:
+        counts.subtract(held)
+        for name in held:
+            if not counts[name]:
+                del counts[name]
+
+
+class Metrics:
+    """One server's metrics, in a registry of its own.
+
+    Args:
+        slots: of the engine.
+
+    Attributes:
+        adapters: of the requests that run and wait.
+    """
+
+    def __init__(self, slots: int = 0) -> None:
         self._registry = CollectorRegistry()
+        self.adapters = AdaptersOfRequests(slots)
+        self._registry.register(self.adapters)
         self._named: set[str] = set()
         self._policies: set[str] = {""}
         self.routing = Histogram(
@@ -123,6 +190,13 @@ class Metrics:
             self.tokens.labels("").inc(tokens * base_share / whole)
         for name, weight in weights.items():
             self.tokens.labels(self._label(plain(name))).inc(tokens * weight / whole)
+
+    @staticmethod
+    def leave_out(name: str) -> None:
+        """Show a metric of vLLM's no longer, if there is one of that name."""
+        collector = SHARED._names_to_collectors.get(name)
+        if collector is not None:
+            SHARED.unregister(collector)
 
     def forget(self, adapter: str) -> None:
         """Drop the series of an adapter that is gone."""

@@ -63,3 +63,32 @@ def test_leases_that_need_no_load_are_hits(http):
     after = samples(http)
     assert grown(before, after, "loralloy_residency_hits_total") == 1
     assert grown(before, after, "loralloy_residency_misses_total") == 0
+
+
+def adapters_of_requests(http) -> tuple[list[str], list[str]]:
+    """The adapters of running and of waiting requests, as gateways read them."""
+    families = text_string_to_metric_families(http.get("/metrics").text)
+    (found,) = [family for family in families if family.name == "vllm:lora_requests_info"]
+    (sample,) = found.samples
+    assert sample.labels["max_lora"] == "10"
+    both = (sample.labels[f"{state}_lora_adapters"] for state in ("running", "waiting"))
+    running, waiting = ([name for name in names.split(",") if name] for names in both)
+    return running, waiting
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({"model": "r8-a"}, {"r8-a"}),
+        ({"mixture": {"adapters": {"r8-b": 0.5, "r16": 0.5}}}, {"r8-b", "r16"}),
+        ({"policy": "nearest", "prompt": "a recipe for the kitchen"}, {"r16"}),
+        ({"model": "tiny-llama"}, set()),
+    ],
+)
+def test_gateways_see_the_adapters_of_a_running_request(http, server, asked, names):
+    body = {"prompt": "one two", "max_tokens": 400, "ignore_eos": True, "stream": True, **asked}
+    with server.client() as other, other.stream("POST", "/v1/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        assert any(line.startswith("data: ") for line in lines)
+        running, waiting = adapters_of_requests(http)
+        assert (set(running), waiting) == (names, [])

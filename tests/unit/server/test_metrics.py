@@ -1,8 +1,17 @@
+import time
+
 import pytest
+from prometheus_client import Gauge
+from prometheus_client.parser import text_string_to_metric_families
 
 from router.decision import RouteDecision
 from router.mixture import Member, Mixture
-from server.metrics import MAX_ADAPTER_LABELS, Metrics, effective_number
+from server.metrics import (
+    ADAPTERS_OF_REQUESTS,
+    MAX_ADAPTER_LABELS,
+    Metrics,
+    effective_number,
+)
 from server.traces.applied import Applied
 
 
@@ -82,3 +91,32 @@ def test_tokens_are_shared_out_by_weight():
 )
 def test_a_mixture_amounts_to_so_many_adapters(weights: list[float], number: float):
     assert effective_number(weights) == pytest.approx(number, abs=1e-4)
+
+
+def adapters_of_requests(metrics: Metrics) -> tuple[str, str, str]:
+    """Labels of the one sample that gateways read: slots, running, waiting."""
+    told = metrics.exposition().decode()
+    (family,) = [f for f in text_string_to_metric_families(told) if f.name == ADAPTERS_OF_REQUESTS]
+    (sample,) = family.samples
+    assert time.time() - 60 < sample.value <= time.time()
+    names = ("max_lora", "running_lora_adapters", "waiting_lora_adapters")
+    return tuple(sample.labels[name] for name in names)
+
+
+def test_gateways_read_the_adapters_of_running_and_of_waiting_requests():
+    metrics = Metrics(8)
+    assert adapters_of_requests(metrics) == ("8", "", "")
+    with metrics.adapters.running(["maths", "code@1a2b3c4d5e6f"]):
+        with metrics.adapters.running(["maths"]), metrics.adapters.waiting(["science", "maths"]):
+            assert adapters_of_requests(metrics) == ("8", "code,maths", "maths,science")
+        assert adapters_of_requests(metrics) == ("8", "code,maths", "")
+    assert adapters_of_requests(metrics) == ("8", "", "")
+
+
+def test_a_metric_of_another_library_can_be_left_out():
+    name = "test:left_out"
+    Gauge(name, "of vLLM").set(1)
+    assert name.encode() in Metrics().exposition()
+    Metrics.leave_out(name)
+    Metrics.leave_out(name)
+    assert name.encode() not in Metrics().exposition()
