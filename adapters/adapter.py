@@ -57,6 +57,7 @@ class Adapter:
         version: number of this content among those that the name has had, from 1.
         routing: what the router may know of it.
         warnings: what was noticed about the upload of this version although it can be served.
+        removing: whether it is on its way out: it takes no new requests, and does not come back.
     """
 
     name: str
@@ -73,3 +74,4 @@ class Adapter:
     version: int = 1
     routing: RoutingData = field(default_factory=RoutingData)
     warnings: tuple[str, ...] = ()
+    removing: bool = False

@@ -33,7 +33,7 @@ from server.generation.middleware import Collaborators, GenerationMiddleware
 from server.generation.prompts import Decode
 from server.generation.tokenise import TokeniseMiddleware
 from server.lifespan import lifespan
-from server.metrics import Metrics
+from server.metrics import ADAPTERS_OF_REQUESTS, Metrics
 from server.policies.catalogue import PolicyCatalogue
 from server.policies.registry import PolicyRegistry
 from server.residency.residency import Residency
@@ -88,7 +88,7 @@ async def create_app(
     policy_registry: PolicyRegistry,
 ) -> FastAPI:
     """Put the app together around a running engine."""
-    metrics = Metrics()
+    metrics = Metrics(engine.settings.max_loras)
     residency = Residency(
         Fetching(engine, registry.store),
         engine.settings.max_loras,
@@ -108,6 +108,7 @@ async def create_app(
         limits=settings.limits,
         decode=decoder(engine.model_path),
         traces=trace_store,
+        engine_failed=lambda: engine.failed,
     )
     app: FastAPI = DocumentedApp(
         title="Loralloy",
@@ -142,6 +143,7 @@ async def create_app(
 def _measure(parts: Parts) -> None:
     """Let the metrics hear of tokens, and read the parts when they are asked."""
     parts.engine.tell_tokens(parts.metrics.count_tokens)
+    parts.metrics.leave_out(ADAPTERS_OF_REQUESTS)
     gauge_slots(parts.metrics, parts.residency, parts.catalogue)
     gauge_callers(parts.metrics, parts.access)
     gauge_traces(parts.metrics, parts.traces)
@@ -173,7 +175,7 @@ def layers(
             routes=routes,
             origins=cors.named,
         ),
-        Middleware(ErrorShape),
+        Middleware(ErrorShape, engine_failed=collaborators.engine_failed),
         Middleware(TokeniseMiddleware, catalogue=collaborators.catalogue),
         Middleware(GenerationMiddleware, collaborators=collaborators),
     ]

@@ -15,6 +15,7 @@
     │       └── MixtureTooLarge          more members than the engine has slots
     ├── ModelNotFound            no base model, adapter or policy of that name
     ├── AdapterBeingRemoved      the adapter is being removed
+    ├── NameBeingRemoved         so its name cannot be given new content yet
     ├── PolicyNameTaken          the base model or an adapter has the name
     ├── PolicyNotRemovable       the policy is of the file of policies
     ├── PolicyVersionConflict    the policy's version is not the expected one
@@ -44,7 +45,10 @@ Every class has a stable ``code``; :mod:`server.edge.error_status` says which st
 wire.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+RESTART_S: Final = 60
+"""After so many seconds a server that was restarted can serve again."""
 
 
 class ServerError(Exception):
@@ -146,7 +150,13 @@ class ModelNotFound(ServerError):
 class AdapterBeingRemoved(ServerError):
     """The adapter is being removed and takes no further requests."""
 
-    code = "adapter_not_found"
+    code = "adapter_removing"
+
+
+class NameBeingRemoved(ServerError):
+    """The adapter that has the name is being removed: nothing can be put under it yet."""
+
+    code = "adapter_name_removing"
 
 
 class PolicyNameTaken(ServerError):
@@ -288,6 +298,9 @@ class NotReady(ServerError):
 
 
 class EngineUnavailable(ServerError):
-    """The engine has died; only a restart of the server helps."""
+    """The engine has died; only a restart of the server helps, which takes about a minute."""
 
     code = "engine_failed"
+
+    def __init__(self) -> None:
+        super().__init__("the engine has died; the server must be restarted", retry_after=RESTART_S)

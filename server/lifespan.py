@@ -35,6 +35,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.imports.jobs.close()
+        await parts.catalogue.removals.close()
         await parts.residency.close()
         await parts.engine.shutdown()
         await asyncio.to_thread(parts.access.key_refresh.stop)

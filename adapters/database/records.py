@@ -110,6 +110,7 @@ def record_of(row: Mapping[str, Any], locate: Callable[[str], Path]) -> Record:
             version=row["number"],
             routing=_routing_of(row["routing"]),
             warnings=tuple(map(str, row["warnings"])),
+            removing=bool(row["removing"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedFile("a field of the record is missing or of the wrong type") from error

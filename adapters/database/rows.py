@@ -37,6 +37,7 @@ _WHOLE = (
         adapters.c.name,
         adapters.c.number,
         adapters.c.routing,
+        adapters.c.removing,
         versions.c.created,
         versions.c.warnings,
         *contents.c,
@@ -258,6 +259,19 @@ class AdapterRows:
             self._changing() as (connection, revision),
         ):
             _swap(connection, name, number, {**row, "changed": revision})
+
+    def set_removing(self, name: str) -> None:
+        """Mark a name as one that is being removed; nothing takes the mark away again.
+
+        Raises:
+            StorageFailed: the database refused.
+        """
+        with (
+            database_errors("write an adapter's record"),
+            self._changing() as (connection, revision),
+        ):
+            row = {"removing": True, "changed": revision}
+            connection.execute(update(adapters).where(adapters.c.name == name).values(**row))
 
     def renew(self, record: Record) -> None:
         """Write down anew what a content is, what it was validated against and what was noticed."""

@@ -2,7 +2,7 @@
 
 contents     what was found in the two files of a digest; never changes
 versions     (name, number) → digest; never changes
-adapters     name → its version now, and what the router may know of it
+adapters     name → its version now, what the router may know of it, whether it is being removed
 given_names  number → a name that an adapter was given; never changes, also when it goes
 registry     one row: which registry this is, and a number that every change raises
 """
@@ -10,6 +10,7 @@ registry     one row: which registry this is, and a number that every change rai
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -63,6 +65,7 @@ adapters = Table(
     Column("number", Integer, nullable=False),
     Column("routing", JSON, nullable=False),
     Column("changed", BigInteger, nullable=False, server_default="0"),
+    Column("removing", Boolean, nullable=False, server_default=false()),
     ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
 )
 

@@ -34,6 +34,7 @@ def earlier(now: Adapter, digest: str, rows: AdapterRows, store: AdapterStore) -
         "created": version.created,
         "warnings": version.warnings,
         "routing": routing_row(now.routing),
+        "removing": now.removing,
     }
     return record_of({**row, **values}, store.path)
 

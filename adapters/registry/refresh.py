@@ -61,5 +61,6 @@ def _is_known(row: Mapping[str, Any], snapshot: Snapshot) -> bool:
     now = snapshot.by_name.get(str(row["name"]))
     return now is not None and (
         (now.version, now.digest, now.created) == (row["number"], row["digest"], row["created"])
+        and now.removing == bool(row["removing"])
         and routing_row(now.routing) == row["routing"]
     )

@@ -341,6 +341,31 @@ class AdapterRegistry:
             self._show(adapter)
             return adapter
 
+    def begin_removal(self, name: str) -> Adapter:
+        """Mark a name as one that is being removed: kept, so that a restart goes on with it.
+
+        Raises:
+            AdapterNotFound: there is no such adapter.
+            StorageFailed: the database refused; nothing has changed.
+        """
+        with self._writing:
+            aside = self._set_aside.adapters.get(name)
+            now = aside or self.get(name)
+            if now.removing:
+                return now
+            self._rows.set_removing(name)
+            going = replace(now, removing=True)
+            if aside is None:
+                self._snapshot = self._snapshot.including(going)
+            else:
+                self._set_aside.adapters[name] = going
+            return going
+
+    def being_removed(self) -> list[Adapter]:
+        """The adapters whose removal has begun and not ended, those set aside included."""
+        served = {a.name: a for a in self.all()}
+        return [a for a in {**self._set_aside.adapters, **served}.values() if a.removing]
+
     def remove(self, name: str, *, keep_blob: bool = True) -> Adapter:
         """Take a name away with all its versions, also one that was set aside at start.
 

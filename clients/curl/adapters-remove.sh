@@ -1,5 +1,6 @@
 #!/bin/sh
-# DELETE /v1/adapters/{name}: remove an adapter, once running requests are done with it
+# DELETE /v1/adapters/{name}: remove an adapter, once running requests are done with it (202 with a
+# job where that takes long)
 # Usage: adapters-remove.sh NAME
 set -eu
 name=${1:?usage: adapters-remove.sh NAME}

@@ -7,7 +7,6 @@ model names and the slots. An adapter is put into all of them or into none.
 import asyncio
 import logging
 from collections.abc import Collection
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -24,10 +23,11 @@ from server.catalogue.combinations import check_ranks
 from server.catalogue.measurement import StillWanted, always_wanted, measured
 from server.catalogue.names import Names
 from server.catalogue.numbers import Numbers
+from server.catalogue.removal import AdapterRemovals, Removal
 from server.catalogue.routing_data import read_routing, usable_centroids
 from server.catalogue.visibility import Visibility
 from server.engine.errors import EngineError
-from server.errors import AdapterBeingRemoved, AdaptersBusy
+from server.errors import AdapterBeingRemoved, NameBeingRemoved
 from server.metrics import Metrics
 from server.residency.residency import Residency
 
@@ -48,6 +48,7 @@ class Catalogue:
 
     Attributes:
         changing: held while names change, so that changes take turns.
+        removals: those that go on now.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Catalogue:
         self._engine = engine
         self._residency = residency
         self._metrics = metrics
-        self._removing: set[str] = set()
         self.changing = asyncio.Lock()
+        self.removals = AdapterRemovals(
+            registry, residency, self.changing, self.publish, self._forget
+        )
         self._collecting = asyncio.Lock()
         self._default_policy = default_policy
         self._names = Names(self.base, {}, router.policies, default_policy)
@@ -83,7 +86,7 @@ class Catalogue:
 
     def visible_adapters(self, rule: AdapterRule) -> Collection[str] | None:
         """Adapters that the router may choose for a caller; None for all."""
-        if rule.is_all and not self._removing:
+        if rule.is_all and not self._names.removing:
             return None
         return self.visible_to(rule).adapters.keys()
 
@@ -91,11 +94,11 @@ class Catalogue:
         """Take up what is on disk: index it, name it, fill the free slots."""
         for problem in self.registry.problems:
             logger.warning("adapter %s was left out: %s", problem.name, problem.reason)
-        await asyncio.to_thread(self._index_all, self.registry.all())
+        serving = [adapter for adapter in self.registry.all() if not adapter.removing]
+        await asyncio.to_thread(self._index_all, serving)
         self.publish()
-        for adapter in sorted(
-            self.registry.all(), key=lambda a: a.name not in self._residency.pinned
-        ):
+        await self.removals.resume()
+        for adapter in sorted(serving, key=lambda a: a.name not in self._residency.pinned):
             try:
                 await self._residency.warm(adapter.digest)
             except StorageFailed as error:  # it may come back, and then loads when it is needed
@@ -121,7 +124,7 @@ class Catalogue:
             The adapter, and whether it is new.
 
         Raises:
-            AdaptersBusy: an adapter of this name is being removed.
+            NameBeingRemoved: an adapter of this name is being removed.
             AdapterError: it cannot be served, or not under this name.
             RoutingError: its routing data cannot be used.
             EngineError: the engine refused it. Nothing is left behind.
@@ -131,6 +134,7 @@ class Catalogue:
         if routing is not None:
             routing = await measured(routing, self.router.encoder, still_wanted)
         async with self.changing:
+            self.refuse_removed(name)
             adapter, created = await asyncio.to_thread(
                 self.registry.add, name, folder, routing, facts
             )
@@ -169,6 +173,7 @@ class Catalogue:
 
         Raises:
             AdapterNotFound: there is none of that name.
+            NameBeingRemoved: it is being removed.
             VersionConflict: it has another digest.
             AdapterError, RoutingError, EngineError: as :meth:`add`; the old content then stays.
         """
@@ -179,6 +184,7 @@ class Catalogue:
         if routing is not None:
             routing = await measured(routing, self.router.encoder, still_wanted)
         async with self.changing:
+            self.refuse_removed(name)
             before = self.registry.get(name)
             adapter, changed = await asyncio.to_thread(
                 self.registry.replace, name, folder, routing, expected, facts
@@ -198,46 +204,32 @@ class Catalogue:
             AdapterNotFound: there is none of that name.
             VersionNotFound: it has no such version.
             VersionConflict: it has another digest.
-            AdaptersBusy: it is being removed.
+            NameBeingRemoved: it is being removed.
             AdapterError, EngineError: it cannot be served any more; the content of now then stays.
         """
-        self.refuse_removed(name)
         async with self.changing:
+            self.refuse_removed(name)
             before = self.registry.get(name)
             adapter = await asyncio.to_thread(self.registry.restore, name, digest, expected)
             await self._serve_version(adapter, before)
         return adapter
 
-    async def remove(self, name: str, max_drain_s: float) -> Adapter:
-        """Take an adapter out, once running requests are done with it.
+    async def remove(self, name: str) -> Removal:
+        """Begin to take an adapter out; it goes once running requests are done with it.
+
+        From now on nothing can use the name, and nothing brings it back.
 
         Raises:
             AdapterNotFound: there is none of that name.
-            AdaptersBusy: requests still use it after ``max_drain_s``; it stays.
+            StorageFailed: the database refused; nothing has changed.
         """
-        adapter = self.registry.get(name)
-        if name in self._removing:
-            raise AdapterBeingRemoved(f"adapter {name!r} is already being removed")
-        self._removing.add(name)
-        self.publish()
-        try:
-            async with AsyncExitStack() as drained:
-                for digest in await asyncio.to_thread(self.registry.only_of, name):
-                    await drained.enter_async_context(self._residency.removing(digest, max_drain_s))
-                async with self.changing:
-                    await asyncio.to_thread(self.registry.remove, name, keep_blob=False)
-                    self.router.remove_adapter(name)
-        finally:
-            self._removing.discard(name)
-            self.publish()
-        self._metrics.forget(name)
-        return adapter
+        return await self.removals.begin(name)
 
     async def import_folder(self, folder: Path) -> list[str]:
         """Add every adapter of a folder (one subfolder each) whose name is free; say which."""
         added: list[str] = []
         for entry in await asyncio.to_thread(adapter_folders, folder):
-            if entry.name not in self.names.adapters:
+            if entry.name not in self.names.adapters and entry.name not in self.names.removing:
                 routing = await asyncio.to_thread(read_routing, entry)
                 await self.add(entry.name, entry, routing)
                 added.append(entry.name)
@@ -245,13 +237,19 @@ class Catalogue:
 
     def publish(self) -> None:
         """Let requests see what there is now."""
-        adapters = {a.name: a for a in self.registry.all() if a.name not in self._removing}
-        numbers = Numbers(self.registry.given_names, adapters.keys())
+        adapters = {a.name: a for a in self.registry.all() if not a.removing}
+        removing = {a.name: a for a in self.registry.all() if a.removing}
         self._names = Names(
-            self.base, adapters, self.router.policies, self._default_policy, numbers=numbers
+            self.base,
+            adapters,
+            self.router.policies,
+            self._default_policy,
+            numbers=Numbers(self.registry.given_names, adapters.keys()),
+            removing=removing,
         )
         self._residency.set_names({name: adapter.digest for name, adapter in adapters.items()})
-        self._engine.set_models([*adapters, *self.router.policies])
+        # A request that leased an adapter before its removal began is still to be let through.
+        self._engine.set_models([*adapters, *removing, *self.router.policies])
 
     async def refresh(self) -> None:
         """Take up what other servers on the same database have changed.
@@ -268,7 +266,8 @@ class Catalogue:
             for name in changes.gone:
                 self.router.remove_adapter(name)
                 self._metrics.forget(name)
-            await asyncio.to_thread(self._index_all, changes.changed)
+            serving = [adapter for adapter in changes.changed if not adapter.removing]
+            await asyncio.to_thread(self._index_all, serving)
             self.publish()
 
     async def check_present(self, members: Collection[tuple[str, str]]) -> None:
@@ -307,6 +306,11 @@ class Catalogue:
         self._index(adapter)
         self.publish()
 
+    def is_lent(self, name: str, digest: str) -> bool:
+        """Whether a name stands for this content now, and requests may use it."""
+        now = self._names.adapters.get(name)
+        return now is not None and now.digest == digest and not self._residency.refuses(digest)
+
     def check_name(self, name: str) -> None:
         """Let a name through that an adapter may have, before anything is read of that adapter.
 
@@ -321,10 +325,10 @@ class Catalogue:
         """Let a name through that is not being removed.
 
         Raises:
-            AdaptersBusy: it is.
+            NameBeingRemoved: it is.
         """
-        if name in self._removing:
-            raise AdaptersBusy(
+        if any(adapter.name == name for adapter in self.registry.being_removed()):
+            raise NameBeingRemoved(
                 f"adapter {name!r} is being removed; its name can be used again once running "
                 "requests are done with it",
                 retry_after=1,
@@ -341,6 +345,12 @@ class Catalogue:
         # Versions beyond those that are kept have gone, but a running request may still have one.
         async with self._collecting:
             await asyncio.to_thread(self.registry.collect_garbage, self._residency.needed)
+
+    def _forget(self, name: str) -> None:
+        """Take a name that is gone out of what is kept here."""
+        self.router.remove_adapter(name)
+        self.publish()
+        self._metrics.forget(name)
 
     def _index(self, adapter: Adapter) -> None:
         self.router.add_adapter(adapter.name, adapter.digest, adapter.routing)

@@ -34,7 +34,7 @@ async def describe(
         AdapterNotFound: there is none of that name.
         VersionConflict: it has another digest, or keeps being changed by others.
         InvalidRouting, RoutingError: the data cannot be used; nothing has changed.
-        AdaptersBusy: it is being removed.
+        NameBeingRemoved: it is being removed.
     """
     catalogue.refuse_removed(name)
     registry, encoder = catalogue.registry, catalogue.router.encoder

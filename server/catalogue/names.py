@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from adapters.adapter import Adapter
+from adapters.names import plain
 from router.policies.config import DEFAULT_POLICY
 from server.catalogue.numbers import Numbers
-from server.errors import ActionDenied
+from server.errors import ActionDenied, AdapterBeingRemoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Names:
         numbers: llama.cpp's: number → name, of adapters that can be named.
         versions: what one request names as ``name@digest``, by just that text; None where there is
             no such version.
+        removing: adapters that are being removed, by name: they take no new requests.
     """
 
     base: str
@@ -31,6 +33,7 @@ class Names:
     barred: Collection[str] = frozenset()
     versions: Mapping[str, Adapter | None] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers, compare=False)
+    removing: Mapping[str, Adapter] = field(default_factory=dict)
 
     @property
     def usable(self) -> list[str]:
@@ -41,6 +44,21 @@ class Names:
         """A model's name without the base model's before it: ``base:name`` or ``base::name``."""
         name = model.removeprefix(f"{self.base}:")
         return model if name == model else name.removeprefix(":")
+
+    def refuse_removing(self, name: str, param: str) -> None:
+        """Let a name through, or ``name@digest``, that is not being removed.
+
+        Args:
+            name: as the request has it.
+            param: the field of the request that says so.
+
+        Raises:
+            AdapterBeingRemoved: it is.
+        """
+        if plain(name) in self.removing:
+            raise AdapterBeingRemoved(
+                f"adapter {plain(name)!r} is being removed and takes no new requests", param=param
+            )
 
     def check_policy(self, name: str) -> None:
         """Let a policy through that may be used.

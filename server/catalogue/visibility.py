@@ -48,9 +48,15 @@ class Visibility:
 def narrowed(names: Names, policies: Mapping[str, PolicyConfig], rule: AdapterRule) -> Names:
     """The adapters that an allow-list allows, and the policies that it bars."""
     adapters = {name: one for name, one in names.adapters.items() if rule.allows(name)}
+    removing = {name: one for name, one in names.removing.items() if rule.allows(name)}
     unfit = {name for name, policy in policies.items() if not needed(policy) <= adapters.keys()}
-    numbers = names.numbers.narrowed(rule)
-    return replace(names, adapters=adapters, barred=frozenset(unfit), numbers=numbers)
+    return replace(
+        names,
+        adapters=adapters,
+        removing=removing,
+        barred=frozenset(unfit),
+        numbers=names.numbers.narrowed(rule),
+    )
 
 
 @contextmanager

@@ -44,13 +44,14 @@ def list_adapters(url: str = client.URL, key: str | None = client.KEY) -> None:
         out.print("no adapters yet; add one with: loralloy adapters push NAME FOLDER")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "rank", "size", "resident", "routed"):
+    for column in ("name", "state", "rank", "size", "resident", "routed"):
         table.add_column(column, no_wrap=True)
     table.add_column("description")
     for adapter in found:
         routing = adapter["routing"]
         table.add_row(
             in_a_cell(adapter["id"]),
+            adapter["state"],
             str(adapter["rank"]),
             _size(adapter["size_bytes"]),
             "yes" if adapter["resident"] else "no",
@@ -185,8 +186,12 @@ def remove_adapter(
     key: str | None = client.KEY,
 ) -> None:
     """Remove an adapter, once running requests are done with it."""
-    client.Client(url, key).delete(_path(name))
-    say(f"{name}: removed")
+    gone = client.Client(url, key).delete(_path(name))
+    job = gone.get("job")
+    told = "removed"
+    if job is not None:
+        told = f"being removed, as soon as running requests are done with it; {job['id']} ends then"
+    say(f"{name}: {told}")
 
 
 @contextmanager

@@ -1,6 +1,11 @@
-"""Gives every error answer our envelope, whoever made it: vLLM, FastAPI, Starlette or a route."""
+"""Gives every error answer our envelope, whoever made it: vLLM, FastAPI, Starlette or a route.
+
+Once the engine has died, whatever fails in the server fails for that: then it is what the answer
+says, and not how vLLM puts it.
+"""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -11,27 +16,39 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.edge.disconnect import ClientGone
-from server.edge.error_status import OURS, error_response, plain_error, translate_body
+from server.edge.error_status import OURS, error_response, plain_error, status_of, translate_body
 from server.edge.validation_faults import sentence_of
-from server.errors import MalformedJson
+from server.errors import EngineUnavailable, MalformedJson
 
 logger = logging.getLogger(__name__)
+
+EngineFailed = Callable[[], bool]
+"""Whether the engine has died."""
+
+_FAULT_OF_OURS = HTTPStatus.INTERNAL_SERVER_ERROR
+"""From this status on an error is the server's."""
 
 _SHOWN_PATH = 200
 
 
 class ErrorShape:
-    """Pure ASGI: rewrites every error answer, and answers what nobody caught."""
+    """Pure ASGI: rewrites every error answer, and answers what nobody caught.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: what serves.
+        engine_failed: whether the engine has died.
+    """
+
+    def __init__(self, app: ASGIApp, engine_failed: EngineFailed = lambda: False) -> None:
         self._app = app
+        self._engine_failed = engine_failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Reshaped(send)
+        answer = _Reshaped(scope, receive, send, self._engine_failed)
         try:
             await self._app(scope, receive, answer.send)
         except ClientGone:
@@ -39,6 +56,8 @@ class ErrorShape:
         except Exception as error:  # whatever a route failed at, the client gets one shape
             if answer.started:
                 raise
+            if self._engine_failed() and status_of(error)[0] >= _FAULT_OF_OURS:
+                error = EngineUnavailable()
             if not isinstance(error, OURS):
                 request_id = scope.get("state", {}).get("request_id")
                 logger.error("request %s failed", request_id, exc_info=error)
@@ -48,8 +67,13 @@ class ErrorShape:
 class _Reshaped:
     """One answer: an error is held back until its body is whole, the rest passes."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, engine_failed: EngineFailed
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
         self._send = send
+        self._engine_failed = engine_failed
         self._error: Message | None = None
         self._body = b""
         self.started = False
@@ -66,19 +90,22 @@ class _Reshaped:
             self._body += message.get("body", b"")
             if not message.get("more_body", False):
                 self.started = True
-                await _send_error(self._error, self._body, self._send)
+                await self._send_error(self._error)
 
-
-async def _send_error(start: Message, body: bytes, send: Send) -> None:
-    status = start["status"]
-    shaped = translate_body(body, status)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        start["status"] = int(HTTPStatus.BAD_REQUEST)
-    headers = MutableHeaders(scope=start)
-    headers["content-type"] = "application/json"
-    headers["content-length"] = str(len(shaped))
-    await send(start)
-    await send({"type": "http.response.body", "body": shaped, "more_body": False})
+    async def _send_error(self, start: Message) -> None:
+        status = start["status"]
+        if status >= _FAULT_OF_OURS and self._engine_failed():
+            answer = error_response(EngineUnavailable())
+            await answer(self._scope, self._receive, self._send)
+            return
+        shaped = translate_body(self._body, status)
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            start["status"] = int(HTTPStatus.BAD_REQUEST)
+        headers = MutableHeaders(scope=start)
+        headers["content-type"] = "application/json"
+        headers["content-length"] = str(len(shaped))
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": shaped, "more_body": False})
 
 
 def handle_errors(app: FastAPI) -> None:

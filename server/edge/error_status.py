@@ -32,6 +32,7 @@ STATUS: Mapping[type[Exception], tuple[int, str]] = {
     server_errors.InvalidRequest: (400, INVALID),
     server_errors.ModelNotFound: (404, INVALID),
     server_errors.AdapterBeingRemoved: (404, INVALID),
+    server_errors.NameBeingRemoved: (409, INVALID),
     server_errors.TraceNotFound: (404, INVALID),
     server_errors.PolicyNameTaken: (409, INVALID),
     server_errors.PolicyNotRemovable: (409, INVALID),

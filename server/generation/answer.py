@@ -5,7 +5,7 @@ from http import HTTPStatus
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from server.generation.report import Report, stream_error
+from server.generation.report import Report
 from server.traces.applied import HEADER
 from server.traces.recording import Recording
 
@@ -38,7 +38,7 @@ class Answer:
 
     async def break_off(self) -> None:
         """End a stream that has failed."""
-        failed = stream_error(HTTPStatus.INTERNAL_SERVER_ERROR, "")
+        failed = self._report.broken_off()
         await self._send({"type": "http.response.body", "body": failed, "more_body": False})
         self.streaming = False
 

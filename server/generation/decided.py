@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from router.decision import Following
+from server.edge.error_shape import EngineFailed
 from server.engine.client.plan import GenerationPlan
 from server.generation.body import CleanBody
 from server.generation.prompts import Api
@@ -50,6 +51,11 @@ class Generation:
         return tuple(dict.fromkeys(digest for _, digest in self.members))
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of every adapter that the answers may use."""
+        return tuple(name for name, _ in self.members)
+
+    @property
     def body(self) -> bytes:
         """The body without our fields, under a model name that vLLM knows, and an id of ours."""
         # vLLM puts the prefix before it, but for responses.
@@ -62,15 +68,19 @@ class Generation:
         """The ``id`` of the answer."""
         return f"{self.api.id_prefix}{self.id}"
 
-    @property
-    def report(self) -> Report:
-        """What the answer is to tell."""
+    def report(self, engine_failed: EngineFailed = lambda: False) -> Report:
+        """What the answer is to tell.
+
+        Args:
+            engine_failed: whether the engine has died.
+        """
         return Report(
             self.applied,
             in_chunks=self.cleaned.tells_mixture,
             choices=self.choices,
             recording=self.recording,
             usage=self.usage,
+            engine_failed=engine_failed,
         )
 
     @property

@@ -7,7 +7,7 @@ answer has ended, whichever way it ends.
 
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,14 +15,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.access.matched_route import MatchedRoute, matched_route
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone, unless_gone
+from server.edge.error_shape import EngineFailed
 from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import planned
-from server.errors import AdapterBeingRemoved
+from server.errors import EngineUnavailable
 from server.generation.answer import Answer
 from server.generation.decided import Generation
 from server.generation.prompts import Api, Decode
+from server.generation.removed_meanwhile import MISSING, Tries
 from server.generation.stages import GenerationRequest, check, read, route, select
 from server.generation.unknown_fields import refuse_beside_body
 from server.metrics import Metrics
@@ -32,7 +34,6 @@ from server.traces.store import TraceStore
 logger = logging.getLogger(__name__)
 
 _APIS: Mapping[MatchedRoute | None, Api] = {MatchedRoute("POST", api.value): api for api in Api}
-_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Collaborators:
     limits: LimitSettings
     decode: Decode
     traces: TraceStore
+    engine_failed: EngineFailed = lambda: False
 
 
 class GenerationMiddleware:
@@ -65,6 +67,9 @@ class GenerationMiddleware:
         if api is None:
             await self._app(scope, receive, send)
             return
+        if self._with.engine_failed():
+            await error_response(EngineUnavailable())(scope, receive, send)
+            return
         try:
             refuse_beside_body(scope)
             body, rule = await read_json(scope, receive), scope["state"]["caller"].visible
@@ -78,18 +83,22 @@ class GenerationMiddleware:
         await self._run(generation, scope, receive, send)
 
     async def _leased(self, request: GenerationRequest) -> Generation:
-        """Select, route, check, lease; once more if an adapter is removed between the last two."""
-        parts = self._with
-        for _ in range(_TRIES):
-            selection = await select(request, parts.catalogue)
-            generation = await route(request, selection, parts.catalogue, parts.decode)
-            await check(generation, parts.catalogue)
-            with suppress(AdapterBeingRemoved):
-                await parts.residency.acquire(generation.digests)
+        """Select, route, check, lease; anew if an adapter is removed in between."""
+        parts, tries = self._with, Tries(self._with.catalogue)
+        while True:
+            selection, generation = None, None
+            try:
+                selection = await select(request, parts.catalogue)
+                generation = await route(
+                    request, selection, parts.catalogue, parts.decode, tries.without
+                )
+                await check(generation, parts.catalogue)
+                with parts.metrics.adapters.waiting(generation.names):
+                    await parts.residency.acquire(generation.digests)
+            except MISSING as error:
+                tries.again(error, selection, () if generation is None else generation.members)
+            else:
                 return generation
-        raise AdapterBeingRemoved(
-            "adapters of this request are being removed; send it again without them"
-        )
 
     async def _run(
         self, generation: Generation, scope: Scope, receive: Receive, send: Send
@@ -98,8 +107,9 @@ class GenerationMiddleware:
         parts, state = self._with, scope["state"]
         with ExitStack() as ended:
             ended.callback(parts.residency.release, generation.digests)
+            ended.enter_context(parts.metrics.adapters.running(generation.names))
             begun = generation.recorded(parts.traces, state["tenant"], state["request_id"])
-            answer = Answer(begun.report, send)
+            answer = Answer(begun.report(parts.engine_failed), send)
             if begun.recording is not None:
                 ended.callback(answer.close, begun.recording)
             parts.metrics.count(begun.applied)

@@ -77,6 +77,7 @@ def member_named(name: str, weight: float, param: str, names: Names) -> Member:
 
     Raises:
         ModelNotFound: there is no such adapter.
+        AdapterBeingRemoved: it is being removed.
         VersionNotFound: the adapter has no version of that digest.
     """
     adapter, version = names.adapters.get(name), names.versions.get(name)
@@ -89,6 +90,7 @@ def member_named(name: str, weight: float, param: str, names: Names) -> Member:
             param,
         )
     if adapter is None:
+        names.refuse_removing(name, param)
         kind = "model, adapter or policy" if param == "model" else "adapter"
         raise ModelNotFound(
             f"there is no {kind} {shown(name)}; GET /v1/models lists what there is", param=param

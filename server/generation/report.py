@@ -6,9 +6,12 @@ JSON body the whole trace.
 
 import json
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from server.edge.error_status import translate
+from server.edge.error_shape import EngineFailed
+from server.edge.error_status import error_body, translate
+from server.errors import EngineUnavailable
 from server.generation.token_counts import StreamCounts, as_requested, span_of
 from server.traces.applied import Applied
 from server.traces.recording import Recording
@@ -41,6 +44,7 @@ class Report:
         choices: int,
         recording: Recording | None = None,
         usage: StreamCounts | None = None,
+        engine_failed: EngineFailed = lambda: False,
     ) -> None:
         """Prepare what goes into every chunk.
 
@@ -51,12 +55,14 @@ class Report:
             recording: the trace, where weights change while the answer grows.
             usage: what the client wants of the token counts that chunks were made to carry; None
                 if it says so itself.
+            engine_failed: whether the engine has died: an error is put down to that then.
         """
         self._applied = applied
         self._in_chunks = in_chunks
         self._choices = max(1, choices)
         self._recording = recording
         self._usage = usage
+        self._engine_failed = engine_failed
         self._sent: dict[int, int] = {}
         self._prefixes = [
             b'data: {"mixture": ' + _dumped(one.as_json()) + b", " for one in applied
@@ -97,6 +103,15 @@ class Report:
         left, self._partial = self._partial, b""
         return left
 
+    def broken_off(self) -> bytes:
+        """The event that ends a stream which cannot go on."""
+        return _error_event(self._error({}, HTTPStatus.INTERNAL_SERVER_ERROR)) + _EVENT_END
+
+    def _error(self, foreign: Mapping[str, object], status: int) -> Mapping[str, object]:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and self._engine_failed():
+            return error_body(EngineUnavailable())
+        return translate(foreign, status)
+
     def _event(self, event: bytes) -> bytes | None:
         """The event as it goes out; None if it does not."""
         lines = [self._line(line) for line in event.split(b"\n")]
@@ -104,7 +119,7 @@ class Report:
 
     def _line(self, line: bytes) -> bytes | None:
         if line.startswith(_DATA_ERROR):
-            return _error_line(line)
+            return self._error_line(line)
         if not self._in_chunks or not line.startswith(_DATA_OBJECT):
             return line
         if self._recording is not None:
@@ -113,6 +128,17 @@ class Report:
         if len(self._prefixes) > 1:
             prefix = self._prefixes[self._prompt_of(line)]
         return prefix + line.removeprefix(_DATA_OBJECT)
+
+    def _error_line(self, line: bytes) -> bytes:
+        """An error that vLLM put into a stream, in our envelope."""
+        try:
+            error = json.loads(line.removeprefix(b"data: "))["error"]
+        except (ValueError, KeyError, TypeError):
+            return line
+        foreign = error if isinstance(error, Mapping) else {"message": str(error)}
+        code = foreign.get("code")
+        status = code if isinstance(code, int) and 400 <= code <= 599 else 500
+        return _error_event(self._error(foreign, status))
 
     def _traced(self, line: bytes, recording: Recording) -> bytes | None:
         """A chunk with the mixtures of its own tokens."""
@@ -139,21 +165,8 @@ class Report:
         return min(index // self._choices, len(self._prefixes) - 1)
 
 
-def stream_error(status: int, message: str) -> bytes:
-    """The event that ends a stream which cannot go on."""
-    return b"data: " + _dumped(translate({"message": message}, status)) + _EVENT_END
-
-
-def _error_line(line: bytes) -> bytes:
-    """An error that vLLM put into a stream, in our envelope."""
-    try:
-        error = json.loads(line.removeprefix(b"data: "))["error"]
-    except (ValueError, KeyError, TypeError):
-        return line
-    foreign = error if isinstance(error, Mapping) else {"message": str(error)}
-    code = foreign.get("code")
-    status = code if isinstance(code, int) and 400 <= code <= 599 else 500
-    return b"data: " + _dumped(translate(foreign, status))
+def _error_event(body: Mapping[str, object]) -> bytes:
+    return b"data: " + _dumped(body)
 
 
 def _dumped(value: object) -> bytes:

@@ -6,7 +6,7 @@ What holds something, the lease and the run, is in ``server.generation.middlewar
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from server.generation.decided import Generation
 from server.generation.field_kinds import check_kinds
 from server.generation.named_versions import names_for
 from server.generation.prompts import Api, Decode, count_prompts, read_prompts
+from server.generation.schema_cycles import check_schemas
 from server.generation.selection import Selection, SelectionFields, read_selection
 from server.generation.selection import select as select_names
 from server.traces.applied import Applied
@@ -57,8 +58,8 @@ def read(
 
     Raises:
         UnsupportedParameter: a field that this server does not honour.
-        InvalidRequest: a field of the wrong type, too many prompts, or a mixture that cannot be
-            read.
+        InvalidRequest: a field of the wrong type, too many prompts, a mixture that cannot be read,
+            or a JSON schema that no answer can fit.
         RoutingError: changes to a policy that do not fit.
     """
     body = without_nulls(body)
@@ -71,6 +72,7 @@ def read(
             param="prompt",
         )
     cleaned = clean(body, limits.max_choices)
+    check_schemas(body)
     return GenerationRequest(api, body, cleaned, read_selection(body), prompts, rule)
 
 
@@ -90,9 +92,20 @@ async def select(request: GenerationRequest, catalogue: Catalogue) -> Selection:
 
 
 async def route(
-    request: GenerationRequest, selection: Selection, catalogue: Catalogue, decode: Decode
+    request: GenerationRequest,
+    selection: Selection,
+    catalogue: Catalogue,
+    decode: Decode,
+    without: Collection[str] = (),
 ) -> Generation:
     """Give every prompt its mixture: the given one, or the policy's for its text.
+
+    Args:
+        request: the request.
+        selection: what it has selected.
+        catalogue: what there is.
+        decode: token ids to text.
+        without: names of adapters that a policy is to do without.
 
     Raises:
         InvalidRequest: prompts that a policy cannot read.
@@ -103,15 +116,26 @@ async def route(
         applied = [Applied(selection.mixture)] * request.prompts
     else:
         inputs = await asyncio.to_thread(read_prompts, request.api, request.body, decode)
-        decisions = await decide(inputs, selection, catalogue, request.rule)
+        decisions = await decide(inputs, selection, catalogue, request.rule, without)
         applied = [Applied(one.mixture, one) for one in decisions]
     return Generation(applied, request.cleaned, selection.model, request.api).counted()
 
 
 async def decide(
-    inputs: Sequence[RoutingInput], selection: Selection, catalogue: Catalogue, rule: AdapterRule
+    inputs: Sequence[RoutingInput],
+    selection: Selection,
+    catalogue: Catalogue,
+    rule: AdapterRule,
+    without: Collection[str] = (),
 ) -> list[RouteDecision]:
     """The selected policy's decision for each text, among the adapters that a sender sees.
+
+    Args:
+        inputs: the texts.
+        selection: what was selected, a policy.
+        catalogue: what there is.
+        rule: the sender's allow-list.
+        without: names of adapters that the policy is to do without.
 
     Raises:
         RoutingError: the policy cannot be used.
@@ -119,6 +143,9 @@ async def decide(
     """
     router, visible = catalogue.router, catalogue.visible_adapters(rule)
     told = None if rule.is_all else catalogue.visible_to(rule).adapters.keys()
+    if without:
+        seen = router.index.snapshot.entries if visible is None else visible
+        visible = frozenset(seen) - frozenset(without)
     policy, overrides = selection.policy or "", selection.overrides
     with hiding_invisible_adapters(rule, policy, overrides):
         return await asyncio.to_thread(

@@ -166,6 +166,10 @@ class Residency:
         self._leases -= Counter(_once(digests))
         self._wake()
 
+    def refuses(self, digest: str) -> bool:
+        """Whether an adapter is lent to nobody, since it is being removed."""
+        return self._removals.any_of({digest})
+
     async def warm(self, digest: str) -> None:
         """Load an adapter if a slot is free; evict nothing.
 
@@ -180,26 +184,17 @@ class Residency:
                 await self._load(digest)
 
     @asynccontextmanager
-    async def removing(self, digest: str, max_drain_s: float) -> AsyncIterator[None]:
+    async def removing(self, digest: str) -> AsyncIterator[None]:
         """Drain an adapter, free its slot, and lend it to nobody for the length of the block.
 
-        What another name stands for, or is given meanwhile, is not drained, and lent as ever.
-
-        Raises:
-            AdaptersBusy: running requests did not finish in time; nothing has changed.
+        That takes as long as the longest answer. What another name stands for, or is given
+        meanwhile, is not drained, and lent as ever.
         """
         with self._removals.going(digest) as removal:
             if not removal.cancelled:
                 self._fail_waiting(digest)
-            try:
-                async with asyncio.timeout(max_drain_s):
-                    while self._leases[digest] and not removal.cancelled:
-                        await self._changed.wait()
-            except TimeoutError:
-                raise self._busy(
-                    f"the adapter is still used by {self._leases[digest]} running requests after "
-                    f"{max_drain_s:g} seconds"
-                ) from None
+            while self._leases[digest] and not removal.cancelled:
+                await self._changed.wait()
             if not removal.cancelled:
                 await self._unload(digest)
                 self._wake()

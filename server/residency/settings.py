@@ -15,7 +15,8 @@ class ResidencySettings(BaseModel):
     max_drain_s: float = Field(
         default=60.0,
         gt=0,
-        description="Longest wait of a removal for running requests, in seconds.",
+        description="How long a removal is waited for before it is answered with a job, in "
+        "seconds.",
     )
     pinned: tuple[str, ...] = Field(
         default=(), description="Names of adapters that keep their slots once they are in one."

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -27,6 +28,7 @@ from server.routes.upload_form import (
     read_routing_fields,
     staged,
 )
+from server.sources.jobs import Job
 
 router = APIRouter(tags=["adapters"], route_class=JsonRoute)
 
@@ -139,9 +141,11 @@ async def restore_adapter(
 
 @router.get("/v1/adapters")
 async def list_adapters(parts: PartsOf, caller: CallerOf) -> dict[str, Any]:
-    """Every adapter that the caller may use."""
-    adapters = parts.catalogue.visible_to(caller.visible).adapters.values()
-    return {"object": "list", "data": [adapter_as_json(adapter, parts) for adapter in adapters]}
+    """Every adapter that the caller may use, and those of them that are being removed."""
+    names = parts.catalogue.visible_to(caller.visible)
+    every = {**names.adapters, **names.removing}
+    data = [adapter_as_json(adapter, parts) for _, adapter in sorted(every.items())]
+    return {"object": "list", "data": data}
 
 
 @router.get("/v1/adapters/{name}")
@@ -153,13 +157,41 @@ async def get_adapter(
     return _tagged(parts.catalogue.registry.get(name), response, parts)
 
 
-@router.delete("/v1/adapters/{name}")
-async def remove_adapter(name: str, request: Request, parts: PartsOf) -> dict[str, Any]:
-    """Remove an adapter, once running requests are done with it."""
+@router.delete(
+    "/v1/adapters/{name}",
+    responses={202: {"description": "Running requests still use it; a job has begun."}},
+)
+async def remove_adapter(
+    name: str, request: Request, response: Response, parts: PartsOf
+) -> dict[str, Any]:
+    """Remove an adapter, once running requests are done with it.
+
+    200 when it is gone. If that takes long, 202 with the job that ends with it: the name is
+    `removing` from the beginning, and does not come back.
+    """
     async with audited(request, parts, "adapter.remove", name) as detail:
-        adapter = await parts.catalogue.remove(name, parts.settings.residency.max_drain_s)
-        detail |= _version(adapter)
-    return {"id": name, "object": "adapter", "digest": adapter.digest, "deleted": True}
+        adapter, job = await removed(name, parts)
+        detail |= _version(adapter) | ({} if job is None else {"job": job.id})
+    answer = {"id": name, "object": "adapter", "digest": adapter.digest, "deleted": job is None}
+    if job is None:
+        return answer
+    response.status_code = HTTPStatus.ACCEPTED
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return {**answer, "state": "removing", "job": job.as_json()}
+
+
+async def removed(name: str, parts: Parts) -> tuple[Adapter, Job | None]:
+    """Remove an adapter.
+
+    Returns:
+        What it was, and the job that ends with its removal where that takes long.
+    """
+    removal = await parts.catalogue.remove(name)
+    if await removal.ended_within(parts.settings.residency.max_drain_s):
+        removal.task.result()
+        return removal.adapter, None
+    shown = adapter_as_json(removal.adapter, parts)
+    return removal.adapter, parts.imports.jobs.following(name, removal.task, shown)
 
 
 def adapter_as_json(adapter: Adapter, parts: Parts) -> dict[str, Any]:
@@ -171,6 +203,7 @@ def adapter_as_json(adapter: Adapter, parts: Parts) -> dict[str, Any]:
         "digest": adapter.digest,
         "version": adapter.version,
         "created": int(adapter.created),
+        "state": "removing" if adapter.removing else "serving",
         "base_model": adapter.base_model,
         "parent": parts.catalogue.base,
         "rank": adapter.rank,

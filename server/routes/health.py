@@ -15,7 +15,7 @@ router = APIRouter(tags=["health"])
 async def health(parts: PartsOf) -> dict[str, str]:
     """Alive: the process answers and the engine has not died."""
     if parts.engine.failed:
-        raise EngineUnavailable("the engine has died; the server must be restarted")
+        raise EngineUnavailable()
     return {"status": "ok"}
 
 
@@ -23,7 +23,7 @@ async def health(parts: PartsOf) -> dict[str, str]:
 async def ready(parts: PartsOf) -> dict[str, Any]:
     """Ready: the engine applies mixtures, and every adapter on disk is indexed."""
     if parts.engine.failed:
-        raise EngineUnavailable("the engine has died; the server must be restarted")
+        raise EngineUnavailable()
     if not parts.ready:
         raise NotReady("the server is starting; try again in a moment", retry_after=1)
     if parts.access.callers.needs_key:

@@ -30,6 +30,7 @@ async def get_model(name: str, parts: PartsOf, caller: CallerOf) -> dict[str, An
     if name in names.versions:
         select_model(name, names)
         return _model(name, parts, names.versions[name])
+    names.refuse_removing(name, "model")
     if name != names.base and name not in names.adapters and name not in names.policies:
         raise ModelNotFound(
             f"there is no model {shown(name)}; GET /v1/models lists what there is", param="model"

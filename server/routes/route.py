@@ -6,12 +6,16 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from router.decision import RouteDecision
+from router.window import RoutingInput
+from server.access.keys import Caller
 from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.generation.prompts import read_plain
-from server.generation.selection import read_selection, select
+from server.generation.removed_meanwhile import MISSING, Tries
+from server.generation.selection import Selection, read_selection, select
 from server.generation.stages import decide
-from server.routes.parts import CallerOf, PartsOf
+from server.routes.parts import CallerOf, Parts, PartsOf
 from server.traces.applied import Applied
 
 router = APIRouter(tags=["routing"], route_class=JsonRoute)
@@ -41,9 +45,7 @@ async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict
     names = parts.catalogue.visible_to(caller.visible)
     selection = select(read_selection({"policy": policy, "routing": request.routing}), names)
     started = perf_counter()
-    (decision,) = await decide([text], selection, parts.catalogue, caller.visible)
-    applied = Applied(decision.mixture, decision)
-    await parts.catalogue.check_combination(applied.combination, applied.members)
+    decision = await _decided(text, selection, parts, caller)
     members = decision.mixture.members
     return {
         "object": "route",
@@ -58,3 +60,21 @@ async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict
         "weigh_ms": round(decision.weigh_ms, 3),
         "total_ms": round((perf_counter() - started) * 1e3, 3),
     }
+
+
+async def _decided(
+    text: RoutingInput, selection: Selection, parts: Parts, caller: Caller
+) -> RouteDecision:
+    """The decision for a text; anew if an adapter of it is removed while it is looked at."""
+    tries = Tries(parts.catalogue)
+    while True:
+        (decision,) = await decide(
+            [text], selection, parts.catalogue, caller.visible, tries.without
+        )
+        applied = Applied(decision.mixture, decision)
+        try:
+            await parts.catalogue.check_combination(applied.combination, applied.members)
+        except MISSING as error:
+            tries.again(error, selection, applied.members)
+        else:
+            return decision

@@ -4,6 +4,8 @@ What vLLM calls loading is here to register an adapter and to serve it, and unlo
 it: slots are filled and emptied as requests need them.
 """
 
+from http import HTTPStatus
+
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +14,7 @@ from adapters.names import check_name
 from server.edge.disconnect import while_there
 from server.edge.json_route import JsonRoute
 from server.errors import InvalidSource, ServerError, SourceNotAllowed, UnsupportedParameter
+from server.routes.adapters import removed
 from server.routes.audited import audited
 from server.routes.parts import Parts, PartsOf
 from server.sources.address import MAX_CHARACTERS, FileSource
@@ -79,9 +82,16 @@ async def unload_lora_adapter(body: Unload, request: Request, parts: PartsOf) ->
     """Remove an adapter with all its versions, once running requests are done with it."""
     async with audited(request, parts, "adapter.remove", body.lora_name) as detail:
         _check_on(parts)
-        adapter = await parts.catalogue.remove(body.lora_name, parts.settings.residency.max_drain_s)
+        adapter, job = await removed(body.lora_name, parts)
         detail |= {"digest": adapter.digest, "version": adapter.version}
-    return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+        detail |= {} if job is None else {"job": job.id}
+    if job is None:
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+    return PlainTextResponse(
+        f"Success: LoRA adapter '{body.lora_name}' is being removed: job {job.id} ends with it.",
+        HTTPStatus.ACCEPTED,
+        {"Location": f"/v1/jobs/{job.id}"},
+    )
 
 
 def _check_on(parts: Parts) -> None:

@@ -1,6 +1,7 @@
 """Jobs: work that outlives the request that asked for it. Kept in memory alone, and in bounds.
 
-A restart forgets them. What a job was at is in the staging folder, which is emptied at start.
+A restart forgets them. What an import was at is in the staging folder, which is emptied at start; a
+removal goes on with the next start.
 """
 
 import asyncio
@@ -19,8 +20,9 @@ from server.sources.progress import FetchProgress
 
 logger = logging.getLogger(__name__)
 
+Kind = Literal["import", "removal"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Step = Literal["waiting", "fetching", "adding", "ended"]
+Step = Literal["waiting", "fetching", "adding", "removing", "ended"]
 Work = Callable[["Job"], Awaitable[Mapping[str, Any]]]
 """What a job does; gives the adapter as the wire shows it."""
 
@@ -32,17 +34,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One import. Times are in seconds since 1970 (UTC).
+    """One import, or one removal. Times are in seconds since 1970 (UTC).
 
     Attributes:
-        progress: how far it is; cancels it.
-        adapter: what it has brought, once it is done.
+        source: where an import comes from; empty for a removal.
+        progress: how far it is; cancels an import.
+        adapter: what it has brought or removed, once it is done.
         error: what it has failed at, as an answer would have it.
     """
 
     name: str
     source: str
     progress: FetchProgress
+    kind: Kind = "import"
     id: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex[:16]}")
     state: State = "queued"
     step: Step = "waiting"
@@ -57,7 +61,7 @@ class Job:
         return {
             "id": self.id,
             "object": "job",
-            "kind": "import",
+            "kind": self.kind,
             "name": self.name,
             "source": self.source,
             "state": self.state,
@@ -124,13 +128,42 @@ class Jobs:
         self._jobs[job.id] = job
         self._tasks[job.id] = asyncio.create_task(self._run(job, work), name=job.id)
 
+    def following(self, name: str, removal: asyncio.Task[None], adapter: Mapping[str, Any]) -> Job:
+        """The job of a removal that goes on: the same one each time, and never refused.
+
+        Args:
+            name: of the adapter.
+            removal: what ends with it.
+            adapter: what is being removed, as the wire shows it.
+        """
+        self._forget()
+        for job in self._jobs.values():
+            if job.kind == "removal" and job.name == name and job.ended is None:
+                return job
+        job = Job(name, "", FetchProgress(0.0), kind="removal")
+        job.state, job.step, job.started = "running", "removing", time.time()
+        self._jobs[job.id] = job
+
+        def end(task: asyncio.Task[None]) -> None:
+            if task.cancelled():  # the server ends; the next start goes on with it
+                return
+            job.adapter = {**adapter, "resident": False, "leases": 0}
+            self._end(job, "done")
+
+        removal.add_done_callback(end)
+        return job
+
     async def cancel(self, job_id: str) -> Job:
-        """Tell a job to stop, and wait for that; what has ended, or only adds, is left alone.
+        """Tell a job to stop, and wait for that.
+
+        What has ended, or only adds, is left alone, and so is a removal: it does not come back.
 
         Raises:
             JobNotFound: there is none.
         """
         job = self.get(job_id)
+        if job.kind == "removal":
+            return job
         job.progress.cancel()
         if job.state == "queued":
             self._end(job, "cancelled")

@@ -53,8 +53,7 @@ def answer(status: int, content: object = None, **headers: str) -> httpx.Respons
 def test_every_error_of_the_server_has_its_class(kind):
     assert kind.code in BY_CODE, f"the client lacks {kind.code}"
     ours = BY_CODE[kind.code]
-    if kind is not server_errors.AdapterBeingRemoved:  # sent as AdapterNotFound
-        assert ours.__name__ == kind.__name__
+    assert ours.__name__ == kind.__name__
     status, _ = error_status.status_of(kind.__new__(kind))
     assert issubclass(ours, BY_STATUS[status])
 

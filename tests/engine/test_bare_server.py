@@ -1,12 +1,16 @@
 """Without a C++ compiler plain torch takes the kernel's place, just as exact; without a chat
 template a base model is asked in Alpaca's form."""
 
+import json
 import shutil
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from transformers import AutoTokenizer
 
@@ -92,3 +96,75 @@ def _post(server: RunningServer, path: str, body: dict[str, object]) -> dict[str
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()
     return told
+
+
+ENDLESS = (
+    {"$ref": "#"},
+    {"anyOf": [{"$ref": "#"}]},
+    {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+)
+TREE = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_that_refers_to_itself_alone_is_the_clients_fault(
+    bare: RunningServer, stream: bool
+) -> None:
+    for schema, status in (*((endless, 400) for endless in ENDLESS), (TREE, 200)):
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        question = [{"role": "user", "content": "one"}]
+        for path, body in (
+            ("chat/completions", {"messages": question, "response_format": form}),
+            ("completions", {"prompt": "one", "structured_outputs": {"json": schema}}),
+        ):
+            asked = {"model": "r8-a", "max_tokens": 8, "stream": stream, **body}
+            answer = httpx.post(f"{bare.url}/v1/{path}", json=asked, timeout=120)
+            assert answer.status_code == status, answer.text
+            assert '"error"' not in answer.text or "refers to itself" in answer.text
+    assert bare.alive()
+
+
+def test_an_engine_that_dies_is_told_as_that(bare: RunningServer) -> None:
+    """To whoever waits for an answer, reads a stream, or comes afterwards. The server then ends."""
+    asked = {"model": "r8-a", "prompt": "one", "max_tokens": 480, "ignore_eos": True, "n": 16}
+    plain: list[httpx.Response] = []
+
+    def wait() -> None:
+        plain.append(httpx.post(f"{bare.url}/v1/completions", json=asked, timeout=120))
+
+    waiting = threading.Thread(target=wait)
+    with (
+        httpx.Client(base_url=bare.url, timeout=120) as later,
+        later.stream("POST", "/v1/completions", json={**asked, "stream": True}) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert any(line.startswith("data: ") for line in lines)
+        waiting.start()
+        until(lambda: _gauge(bare, "loralloy_leases") == 2)
+        _engine_of(bare).kill()
+        told = [line for line in lines if line.startswith('data: {"error"')]
+        waiting.join()
+        new = later.post("/v1/completions", json=asked)
+    assert [json.loads(line[6:])["error"]["code"] for line in told] == ["engine_failed"]
+    for answer in (plain[0], new):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_failed")
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def _gauge(server: RunningServer, name: str) -> float:
+    told = httpx.get(f"{server.url}/metrics", timeout=30).text
+    return next(float(line.split()[1]) for line in told.splitlines() if line.startswith(f"{name} "))
+
+
+def _engine_of(server: RunningServer) -> psutil.Process:
+    """The process that vLLM's scheduler and worker run in."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    (found,) = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
+    return found
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -140,7 +140,7 @@ def bare_server(
     registry = AdapterRegistry(
         folder / "data", shapes, limits, lambda: policy_registry.names, storage
     )
-    engine, metrics = Engine(), Metrics()
+    engine, metrics = Engine(), Metrics(slots)
     router = Router(encoder, CentroidIndex(), from_file, max_members=slots)
     residency = Residency(Fetching(engine, registry.store), slots)
     catalogue = Catalogue(engine, router, registry, residency, metrics)
@@ -184,6 +184,7 @@ def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
         parts.ready = True
         yield
         await parts.imports.jobs.close()
+        await parts.catalogue.removals.close()
         await parts.residency.close()
         parts.catalogue.registry.close()
 

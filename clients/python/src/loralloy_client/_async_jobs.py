@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AsyncJobs:
-    """Adapters that the server fetches itself. Needs a key of role admin."""
+    """Adapters that the server fetches itself, or still removes. Needs a key of role admin."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -53,7 +53,7 @@ class AsyncJobs:
         return await self._connection.send(requests.job(job_id), Job)
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job; what has ended stays as it is."""
+        """Cancel a job; what has ended stays as it is, and a removal goes on."""
         return await self._connection.send(requests.cancel(job_id), Job)
 
     async def wait(
@@ -64,7 +64,7 @@ class AsyncJobs:
         every: float = 0.5,
         progress: Progress | None = None,
     ) -> Adapter:
-        """Wait for a job to bring its adapter.
+        """Wait for a job to bring its adapter, or to remove it.
 
         Args:
             job_id: the job's id.

@@ -147,7 +147,10 @@ class AsyncAdapters:
         return await self._connection.send(request, Adapter)
 
     async def remove(self, name: str) -> RemovedAdapter:
-        """Remove an adapter, once running requests are done with it."""
+        """Remove an adapter, once running requests are done with it.
+
+        Where that takes long, what is given says so, with the job that ends with it.
+        """
         return await self._connection.send(adapter_requests.remove(name), RemovedAdapter)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Jobs:
-    """Adapters that the server fetches itself. Needs a key of role admin."""
+    """Adapters that the server fetches itself, or still removes. Needs a key of role admin."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -52,7 +52,7 @@ class Jobs:
         return self._connection.send(requests.job(job_id), Job)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job; what has ended stays as it is."""
+        """Cancel a job; what has ended stays as it is, and a removal goes on."""
         return self._connection.send(requests.cancel(job_id), Job)
 
     def wait(
@@ -63,7 +63,7 @@ class Jobs:
         every: float = 0.5,
         progress: Progress | None = None,
     ) -> Adapter:
-        """Wait for a job to bring its adapter.
+        """Wait for a job to bring its adapter, or to remove it.
 
         Args:
             job_id: the job's id.

@@ -32,6 +32,7 @@ class Adapter(Record):
         digest: of its content: equal for equal weights.
         parent: the base model's name.
         version: number of this content among those that the name has had.
+        state: ``serving``, or ``removing``: it takes no new requests and does not come back.
         resident: whether it is in a slot of the engine now.
         leases: running requests that use it.
         warnings: what the server noticed about the upload of this version.
@@ -53,6 +54,7 @@ class Adapter(Record):
     leases: int
     routing: Routing
     warnings: list[str] = Field(default_factory=list)
+    state: str = "serving"
 
 
 class AdapterVersion(Record):
@@ -62,14 +64,6 @@ class AdapterVersion(Record):
     digest: str
     created: int
     warnings: list[str] = Field(default_factory=list)
-
-
-class RemovedAdapter(Record):
-    """What the server answers of an adapter that is gone."""
-
-    id: str
-    digest: str
-    deleted: bool
 
 
 class Policy(Record):
@@ -166,14 +160,15 @@ class Ready(Record):
 
 
 class Job(Record):
-    """An adapter that the server fetches. Times are in seconds since 1970 (UTC), or None.
+    """An adapter that the server fetches or removes. Times: seconds since 1970 (UTC), or None.
 
     Attributes:
-        source: where it comes from, without the query of its address.
+        kind: ``import`` or ``removal``.
+        source: where it comes from, without the query of its address; empty for a removal.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
-        step: ``waiting``, ``fetching``, ``adding`` or ``ended``.
+        step: ``waiting``, ``fetching``, ``adding``, ``removing`` or ``ended``.
         bytes_total: bytes that will have come, or None while nobody knows.
-        adapter: what it has brought, once it is done.
+        adapter: what it has brought or removed, once it is done.
         error: ``message``, ``type``, ``param`` and ``code`` of what it has failed at.
     """
 
@@ -189,11 +184,28 @@ class Job(Record):
     bytes_total: int | None
     adapter: Adapter | None
     error: dict[str, str | None] | None
+    kind: str = "import"
 
     @property
     def is_ended(self) -> bool:
         """Whether nothing more will come of it."""
         return self.state in ("done", "failed", "cancelled")
+
+
+class RemovedAdapter(Record):
+    """What the server answers of an adapter that is gone, or that is going.
+
+    Attributes:
+        deleted: whether it is gone; if not, running requests still use it.
+        state: ``removing`` where it is going.
+        job: ends with the removal where that takes long; ``client.jobs.wait(job.id)`` waits.
+    """
+
+    id: str
+    digest: str
+    deleted: bool
+    state: str | None = None
+    job: Job | None = None
 
 
 class JobList(Record):

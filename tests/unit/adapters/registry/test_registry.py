@@ -275,3 +275,30 @@ def test_a_full_disk_is_told_without_a_path_and_changes_nothing(
         registry.replace("sums", other_folder)
     assert str(tmp_path) not in str(caught.value)
     assert registry.get("sums") == kept
+
+
+@EVERYWHERE
+def test_a_removal_that_has_begun_is_kept(
+    registry: AdapterRegistry,
+    reopen: Callable[..., AdapterRegistry],
+    base: BaseModelShapes,
+    good_folder: Path,
+    other_folder: Path,
+) -> None:
+    adapter, _ = registry.add("sums", good_folder)
+    other, _ = registry.add("other", other_folder)
+    assert registry.being_removed() == []
+    going = registry.begin_removal("sums")
+    assert going == replace(adapter, removing=True) == registry.get("sums")
+    assert registry.begin_removal("sums") == going
+    assert registry.being_removed() == [going]
+    again = reopen()
+    assert again.all() == [other, going]
+    small = reopen(replace(base, name="one-layer", num_layers=1))
+    assert small.being_removed() == [going], "also where it cannot be served"
+    small.remove("sums")
+    assert small.being_removed() == []
+    fresh, created = reopen().add("sums", good_folder)
+    assert (created, fresh.removing) == (True, False)
+    with pytest.raises(AdapterNotFound):
+        registry.begin_removal("nobody")

@@ -61,6 +61,21 @@ def test_what_one_server_changes_the_other_takes_up(
     ]
 
 
+def test_a_removal_that_one_server_begins_the_other_sees(
+    registry: AdapterRegistry, second: AdapterRegistry, good_folder: Path
+) -> None:
+    registry.add("sums", good_folder)
+    second.refresh()
+    registry.begin_removal("sums")
+    seen = second.refresh()
+    assert [(one.name, one.removing) for one in seen.changed] == [("sums", True)]
+    assert [one.name for one in second.being_removed()] == ["sums"]
+    assert not second.refresh()
+    registry.remove("sums")
+    assert second.refresh().gone == ("sums",)
+    assert second.being_removed() == []
+
+
 def test_a_name_changed_by_the_other_server_is_a_conflict(
     registry: AdapterRegistry, second: AdapterRegistry, good_folder: Path, other_folder: Path
 ) -> None:

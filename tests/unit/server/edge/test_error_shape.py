@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from adapters.errors import RankTooLarge
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
+from server.engine.errors import EngineLoadError
 from tests.support.access import guarded
 
 
@@ -108,3 +109,47 @@ def test_a_body_that_is_no_json_is_told(http):
 def test_the_input_is_not_echoed(http):
     response = http.post("/body", json={"name": ["x" * 10_000], "size": 1})
     assert len(json.dumps(error(response, 400))) < 500
+
+
+def dying(*, failed: bool) -> TestClient:
+    """An app that fails in every way, before or after its engine has died."""
+    app = FastAPI(middleware=[Middleware(ErrorShape, engine_failed=lambda: failed)])
+
+    @app.get("/bug")
+    def bug() -> None:
+        raise KeyError("secret of /srv/place")
+
+    @app.get("/load")
+    def load() -> None:
+        raise EngineLoadError("the engine refused adapter 1a2b3c")
+
+    @app.get("/vllms")
+    def vllms() -> JSONResponse:
+        return JSONResponse({"error": {"message": "EngineCore died", "code": 500}}, 500)
+
+    @app.get("/clients")
+    def clients() -> None:
+        raise RankTooLarge("rank 99 is too large")
+
+    @app.get("/fine")
+    def fine() -> str:
+        return "fine"
+
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize("path", ["/bug", "/load", "/vllms"])
+def test_what_fails_once_the_engine_has_died_fails_for_that(path):
+    answer = dying(failed=True).get(path)
+    assert error(answer, 503)["code"] == "engine_failed"
+    assert int(answer.headers["retry-after"]) > 0
+    assert error(dying(failed=False).get(path), 503 if path == "/load" else 500)["code"] != (
+        "engine_failed"
+    )
+
+
+def test_an_engine_that_has_died_is_not_to_blame_for_everything():
+    http = dying(failed=True)
+    assert error(http.get("/clients"), 400)["code"] == "adapter_rank_too_large"
+    assert error(http.get("/nowhere"), 404)["code"] == "not_found"
+    assert http.get("/fine").json() == "fine"

@@ -38,8 +38,7 @@ def test_every_code_is_a_stable_word_of_its_own(cls):
     assert cls.code == cls.code.lower().replace(" ", "_")
     assert cls.code.isascii()
     twins = [c for c in EVERY if c.code == cls.code and c is not cls]
-    allowed = {errors.AdapterBeingRemoved, adapter_errors.AdapterNotFound}
-    assert not twins or {cls, *twins} <= allowed
+    assert not twins
 
 
 def body_of(response) -> dict:

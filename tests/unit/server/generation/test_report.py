@@ -4,7 +4,7 @@ import pytest
 
 from router.decision import RouteDecision
 from router.mixture import BASE_MODEL, Member, Mixture
-from server.generation.report import Report, chunk_fields, stream_error
+from server.generation.report import Report, chunk_fields
 from server.generation.token_counts import Span, StreamCounts, as_requested, span_of
 from server.traces.applied import MAX_HEADER_CHARS, Applied
 from server.traces.store import TraceStore
@@ -24,8 +24,8 @@ def decided(weights: dict[str, float], fallback: str | None = None) -> Applied:
     return Applied(made, decision)
 
 
-def report(*applied: Applied, in_chunks: bool = False, choices: int = 1) -> Report:
-    return Report(applied, in_chunks=in_chunks, choices=choices)
+def report(*applied: Applied, in_chunks: bool = False, choices: int = 1, **more) -> Report:
+    return Report(applied, in_chunks=in_chunks, choices=choices, **more)
 
 
 def test_the_object_tells_what_was_applied():
@@ -134,8 +134,17 @@ def test_what_a_stream_left_unfinished_is_passed_on():
 
 
 def test_a_broken_stream_ends_with_an_error():
-    error = json.loads(stream_error(500, "").strip()[6:])["error"]
-    assert error["code"] == "internal_error"
+    broken = report(decided({"maths": 1})).broken_off()
+    assert json.loads(broken.strip()[6:])["error"]["code"] == "internal_error"
+
+
+@pytest.mark.parametrize("code", [400, 500, 503])
+def test_a_stream_that_the_engine_leaves_says_so(code):
+    maker = report(decided({"maths": 1}), engine_failed=lambda: True)
+    foreign = json.dumps({"error": {"message": "boom", "type": "X", "code": code}}).encode()
+    told = [maker.broken_off(), maker.in_stream(b"data: " + foreign + b"\n\n")]
+    codes = [json.loads(event.strip()[6:])["error"]["code"] for event in told]
+    assert codes == ["engine_failed", "invalid_request" if code == 400 else "engine_failed"]
 
 
 MATHS, CODE = {"maths": 0.75, "code": 0.25}, {"code": 1.0}

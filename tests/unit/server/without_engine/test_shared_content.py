@@ -56,9 +56,9 @@ def test_a_content_that_goes_for_good_is_lent_to_no_request(server, tiny_adapter
     digest = server.push("mine", tiny_adapters["r8-a"])["digest"]
     portal, residency = server.http.portal, server.parts.residency
     portal.call(residency.set_names, {})
-    with portal.wrap_async_context_manager(residency.removing(digest, 1)):
+    with portal.wrap_async_context_manager(residency.removing(digest)):
         answer = server.http.post("/v1/completions", json={"model": "mine", "prompt": "one"})
         error = answer.json()["error"]
-        assert (answer.status_code, error["code"]) == (404, "adapter_not_found")
+        assert (answer.status_code, error["code"]) == (404, "adapter_removing")
         assert residency.leases == 0
     assert server.applied(model="mine")["reached"] == [["mine", digest, 1.0]]

@@ -57,6 +57,7 @@ from loralloy_client.errors.adapters import (
 )
 from loralloy_client.errors.base import (
     ActionDenied,
+    AdapterBeingRemoved,
     AdapterExists,
     AdapterNotFound,
     AdaptersBusy,
@@ -76,6 +77,7 @@ from loralloy_client.errors.base import (
     LoralloyError,
     MethodNotAllowed,
     ModelNotFound,
+    NameBeingRemoved,
     NotConnected,
     NotFound,
     NotReady,
@@ -139,6 +141,7 @@ from loralloy_client.errors.requests import (
 __all__ = [
     "APIError",
     "ActionDenied",
+    "AdapterBeingRemoved",
     "AdapterExists",
     "AdapterNotFound",
     "AdaptersBusy",
@@ -181,6 +184,7 @@ __all__ = [
     "MixtureConflict",
     "MixtureTooLarge",
     "ModelNotFound",
+    "NameBeingRemoved",
     "NoCandidates",
     "NoCentroid",
     "NoExamples",

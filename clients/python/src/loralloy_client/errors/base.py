@@ -112,9 +112,15 @@ class ModelNotFound(NotFound):
 
 
 class AdapterNotFound(NotFound):
-    """No adapter of that name, or one that is being removed."""
+    """No adapter of that name."""
 
     code = "adapter_not_found"
+
+
+class AdapterBeingRemoved(AdapterNotFound):
+    """The adapter is being removed and takes no new requests."""
+
+    code = "adapter_removing"
 
 
 class VersionNotFound(NotFound):
@@ -151,6 +157,12 @@ class AdapterExists(Conflict):
     """The name is taken by an adapter with other content."""
 
     code = "adapter_exists"
+
+
+class NameBeingRemoved(Conflict):
+    """The adapter that has the name is being removed: nothing can be put under it yet."""
+
+    code = "adapter_name_removing"
 
 
 class PreconditionFailed(APIError):
