@@ -83,7 +83,9 @@ class Module:
 def measure(dtype: torch.dtype, branches: dict[str, Any], repeats: int) -> dict[str, list[float]]:
     """By branch: CPU milliseconds a step, one number a load."""
     step = StepGates(512, SLOTS, "cpu")
-    modules = [Module.random(*shape, dtype) for _ in range(LAYERS) for shape in SHAPES]
+    modules = [
+        Module.random(slices, size_in, dtype) for _ in range(LAYERS) for slices, size_in in SHAPES
+    ]
     numbers = {
         name: [branch.bind_module(m.a, m.b, m.slices, step.tensors, FEW_TOKENS) for m in modules]
         for name, branch in branches.items()
@@ -114,7 +116,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    branches = {}
+    branches: dict[str, Any] = {}
     for branch in branches_here():
         path = build(cache_dir() / "kernels", branch)
         if path is None:

@@ -5,9 +5,10 @@ and aliases of aliases multiply. What is counted here is what a file stands for,
 as it is used; an alias within its own anchor has no end, and is refused.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import yaml
 
@@ -122,7 +123,8 @@ class _CountingLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """One value with all in it."""
-        line = cast("Any", self).peek_event().start_mark.line + 1
+        peek: Callable[[], Any] = self.peek_event
+        line = peek().start_mark.line + 1
         self._values += 1
         self._level += 1
         if self._values > MAX_VALUES:

@@ -440,9 +440,9 @@ class AdapterRegistry:
             if before is None:
                 raise AdapterExists(_taken(adapter.name, is_served=True)) from conflict
             raise
-        self._show(adapter)
         if before is None:
             self._read_given_names()
+        self._show(adapter)
 
     def _read_given_names(self) -> None:
         """Take up the names that were given since the last look; they only ever grow."""

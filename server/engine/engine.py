@@ -26,18 +26,12 @@ from server.engine.client.slots import Slots
 from server.engine.client.token_count import OnTokens
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies
-from server.engine.compilation import (
-    Compilation,
-    available_bytes,
-    decide,
-    is_compiled,
-    note,
-)
+from server.engine.compilation import Compilation, decide, is_compiled, note
 from server.engine.cores import listed, thread_environment
 from server.engine.device import why_not_here
 from server.engine.errors import EngineLoadError, EngineStartError
 from server.engine.messages import BankProof, LoadEncoders, WorkerReport
-from server.engine.number_format import NumberFormat, number_format
+from server.engine.number_format import NumberFormat, available_bytes, number_format
 from server.engine.settings import EngineSettings
 from server.engine.trace_channel import TraceReceiver
 
@@ -168,7 +162,7 @@ class EmbeddedEngine:
         from server.engine.client.mixing_llm import MixingLLM
         from server.engine.vllm_serving import parse_arguments
 
-        cache = cache_folder(settings)
+        cache = usable(cache_folder(settings))
         compilation = decide(settings, cache, model, available_bytes())
         compiles = compilation is Compilation.AT_START
         if compiles and not is_compiled(settings, cache, model):

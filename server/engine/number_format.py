@@ -5,10 +5,11 @@ float32 is several times as fast, unless the memory does not hold the base model
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from server.engine.processor import multiplies_bfloat16, processor_flags
 
@@ -72,14 +73,14 @@ def chosen(flags: frozenset[str], needed: int, available: int | None) -> NumberF
 def parameters(model: Path) -> int:
     """Numbers in the weights of a checkpoint, by the headers of its safetensors files."""
     return sum(
-        _product(entry.get("shape", ()))
+        math.prod(entry.get("shape", ()))
         for file in sorted(model.glob("*.safetensors"))
         for name, entry in _header(file)
         if name != "__metadata__"
     )
 
 
-def _header(file: Path) -> Iterator[tuple[str, dict[str, list[int]]]]:
+def _header(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The entries of a file's header; none of a file that vLLM will refuse."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
@@ -88,13 +89,6 @@ def _header(file: Path) -> Iterator[tuple[str, dict[str, list[int]]]]:
         yield from json.loads(text).items()
     except ValueError:
         return
-
-
-def _product(shape: list[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:

@@ -39,8 +39,7 @@ OUR_FIELDS = frozenset({*MIXTURE_FIELDS, "policy", "routing", *_LORAX_SOURCE, _P
 """Body fields that vLLM must not see."""
 
 _CHOOSING = (
-    *("mixture", "policy"),
-    *("lora", "adapter_id", "adapter", "lora_path", "merged_adapters"),
+    *("mixture", "policy", "lora", "adapter_id", "adapter", "lora_path", "merged_adapters"),
 )
 """Body fields that say which adapters a request gets."""
 

@@ -109,6 +109,7 @@ def _message(param: str) -> str:
 def _unknown(body: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """The paths of fields that nobody knows, without those that are null; one at a time."""
     passed = OTHERS | CONTENT
+    rest: list[Iterator[tuple[tuple[str, ...], Any]]]
     rest = [iter([((name,), value) for name, value in body.items() if name not in passed])]
     while rest:
         path, value = next(rest[-1], ((), None))

@@ -12,8 +12,8 @@ from starlette.formparsers import MultiPartException
 
 from adapters.adapter import RoutingData
 from adapters.archive import place_files, unpack_archive
-from adapters.limits import Limits
 from adapters.files import storage_errors
+from adapters.limits import Limits
 from adapters.routing_data import ROUTING_FIELDS
 from server.catalogue.routing_data import RoutingFields, check_json_fields, parse_routing
 from server.edge.json_body import JSON, media_type, read_json

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE
 from adapters.validation.base_model import BaseModelShapes
 from router.mixture import BASE_MODEL, Member, Mixture
-from server.engine.client.plan import GenerationPlan, current_plan
+from server.engine.client.plan import GenerationPlan, planned
 from server.engine.client.slots import Slots
 
 DIGEST: Final = "canary"
@@ -111,14 +111,11 @@ async def _log_probabilities(client: Any, mixture: Mixture) -> list[float]:
     from vllm import SamplingParams
 
     params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
-    before = current_plan.set(GenerationPlan((mixture,)))
     found: list[Any] = []
-    try:
+    with planned(GenerationPlan((mixture,))):
         name = f"{DIGEST}-{'base' if mixture.is_base else 'mixed'}"
         async for output in client.generate({"prompt_token_ids": list(PROMPT)}, params, name):
             found = output.prompt_logprobs or found
-    finally:
-        current_plan.reset(before)
     return [
         float(by_token[token].logprob)
         for token, by_token in zip(PROMPT, found, strict=False)

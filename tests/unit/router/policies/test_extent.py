@@ -49,7 +49,11 @@ TOO_MUCH = [
 ]
 
 
-@pytest.mark.parametrize(("read", "raw", "field"), TOO_MUCH, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(
+    ("read", "raw", "field"),
+    TOO_MUCH,
+    ids=[f"{number}-{field}" for number, (_, _, field) in enumerate(TOO_MUCH)],
+)
 def test_more_than_a_policy_needs_is_refused_before_it_is_looked_at(read, raw, field, monkeypatch):
     def never(*_, **__):
         raise AssertionError("no value is to be looked at")

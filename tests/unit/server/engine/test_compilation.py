@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from server.engine.compilation import SPARE_BYTES, Compilation, decide, is_compiled, note, stamp
 from server.engine.settings import EngineSettings
@@ -15,7 +17,7 @@ def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(bytes(1000))
+    save_file({"weight": np.zeros((10, 25), np.float16)}, folder / "model.safetensors")
     return folder
 
 
@@ -72,7 +74,7 @@ def test_a_setting_that_compiles_nothing_changes_no_stamp(cache: Path, model: Pa
 
 
 def test_without_memory_for_two_it_is_compiled_first(cache: Path, model: Path) -> None:
-    enough = 2 * (2 * 1000 + SPARE_BYTES)
+    enough = 2 * (4 * 250 + SPARE_BYTES)
     assert decide(settings(), cache, model, enough) is Compilation.BESIDE
     assert decide(settings(), cache, model, enough - 1) is Compilation.AT_START
 
