@@ -104,8 +104,9 @@ imports: venv ## Check who imports whom
 	PYTHONPATH=clients/python/src $(BIN)/python -m tools.import_cycles
 
 .PHONY: docs
-docs: venv ## Check links and anchors of the documentation
+docs: venv ## Check links, anchors and figures of the documentation
 	$(BIN)/python -m tools.docs_check
+	$(BIN)/python -m tools.figures
 
 .PHONY: docker-lint
 docker-lint: venv ## Check the Dockerfiles and compose.yaml

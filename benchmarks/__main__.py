@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmarks import machine, routing
 from benchmarks.engine import run
+from benchmarks.engine.figures import figures, joined_table
 from server.prepare import base_model_path, cache_dir, prepare
 
 RESULTS = Path(__file__).parent / "results"
@@ -53,6 +54,7 @@ def main() -> None:
                 "speeds": rows,
                 "routing_ms": routed,
                 "minutes": minutes,
+                **figures(speeds),
             },
             indent=1,
         )
@@ -72,6 +74,8 @@ def _report(
         "ratio to vLLM without LoRA, taken within each round, then the median.",
         "",
         run.table(speeds),
+        "",
+        joined_table(speeds),
         "",
         "| aim | reached | aimed at |",
         "|---|---|---|",

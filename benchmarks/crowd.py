@@ -10,6 +10,7 @@ answer takes.
 
 import argparse
 import asyncio
+import json
 import random
 import socket
 import subprocess
@@ -20,10 +21,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 import httpx
 from rich.progress import track
 
+from benchmarks import machine
 from benchmarks.engine.adapters import write_adapters
 from server.prepare import base_model_path, prepare
 
@@ -164,31 +167,57 @@ def crowd(server: Server, adapters: int, requests: int) -> dict[str, float]:
     }
 
 
-def _report(speeds: list[tuple[float, float]], crowded: dict[str, float], adapters: int) -> str:
+def _content(
+    speeds: list[tuple[float, float]], crowded: dict[str, float], adapters: int
+) -> dict[str, Any]:
     ratios = [ours / few for ours, few in speeds]
     low, _, high = quantiles(ratios, n=4)
-    share = f"{median(ratios):.3f} ({low:.3f}–{high:.3f})"
+    return {
+        "machine": machine.described(),
+        "adapters": adapters,
+        "slots": SLOTS,
+        "rank": RANK,
+        "modules": list(LINEARS),
+        "rounds": len(speeds),
+        "tokens_per_s": {
+            str(adapters): median(ours for ours, _ in speeds),
+            str(SLOTS): median(few for _, few in speeds),
+        },
+        "ratio": {"median": median(ratios), "low": low, "high": high},
+        "skew": SKEW,
+        "at_once": AT_ONCE,
+        "crowded": crowded,
+        "each_tokens_per_s": speeds,
+    }
+
+
+def report(content: dict[str, Any]) -> str:
+    """The result in Markdown."""
+    ratio = content["ratio"]
+    share = f"{ratio['median']:.3f} ({ratio['low']:.3f}–{ratio['high']:.3f})"
     lines = [
         "# A crowd of adapters",
         "",
-        f"`python -m benchmarks.crowd`: {adapters} adapters over {SLOTS} slots, SmolLM2-135M, "
-        "bfloat16.",
+        f"`python -m benchmarks.crowd`: {content['adapters']} adapters over {content['slots']} "
+        f"slots, SmolLM2-135M, bfloat16, {content['machine']}. The adapters are small ones, of "
+        f"rank {content['rank']} on {' and '.join(f'`{name}`' for name in content['modules'])} "
+        "alone, and every request has the same prompt of one line: what is measured is how many "
+        "adapters there are, not what large ones weigh.",
         "",
-        f"Eight requests at once, each by its own adapter, all in slots; {len(speeds)} rounds, the "
-        "servers in turn.",
+        f"Eight requests at once, each by its own adapter, all in slots; {content['rounds']} "
+        "rounds, the servers in turn.",
         "",
         "| registered | tokens a second, median |",
         "|---|---|",
-        f"| {adapters} | {median(ours for ours, _ in speeds):.0f} |",
-        f"| {SLOTS} | {median(few for _, few in speeds):.0f} |",
+        *(f"| {count} | {speed:.0f} |" for count, speed in content["tokens_per_s"].items()),
         f"| ratio within a round, median (quartiles) | {share} |",
         "",
-        f"Requests by Zipf's law (exponent {SKEW}) over all of them, {AT_ONCE} at once, 8 tokens "
-        "each:",
+        f"Requests by Zipf's law (exponent {content['skew']}) over all of them, "
+        f"{content['at_once']} at once, 8 tokens each:",
         "",
         "| | |",
         "|---|---|",
-        *(f"| {what} | {value:.3g} |" for what, value in crowded.items()),
+        *(f"| {what} | {value:.3g} |" for what, value in content["crowded"].items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -208,10 +237,11 @@ def main() -> None:
         with servers(folder, made) as found:
             speeds = compare(found, options.rounds)
             crowded = crowd(found["crowded"], options.adapters, options.requests)
-    report = _report(speeds, crowded, options.adapters)
-    print(report)
+    content = _content(speeds, crowded, options.adapters)
+    print(report(content))
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "crowd.md").write_text(report)
+    (options.out / "crowd.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    (options.out / "crowd.md").write_text(report(content), "utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from adapters.errors import AdapterError
 from benchmarks.child_process import Child
 from benchmarks.tle.loop import ReferenceLoop
 from benchmarks.tle.report import markdown
-from benchmarks.tle.result import reached
+from benchmarks.tle.result import figures, reached
 from benchmarks.tle.rounds import Plan, Runner, faster
 from benchmarks.tle.setup import adapter_folders, check, load_reference
 from benchmarks.tle.variants import AIMS, LOADS, STATIC, variants
@@ -123,6 +123,7 @@ def _write(options: argparse.Namespace, runner: Runner, dtype: str, minutes: flo
         "reference_tokens": runner.counted,
         "speeds": runner.speeds.as_rows(),
         "aims": [asdict(one) for one in reached(runner.speeds, AIMS)],
+        **figures(runner.speeds),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")

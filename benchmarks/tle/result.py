@@ -5,7 +5,7 @@ length, and every system decodes one stretch before any goes on to the next. Rat
 within a round; then the median over the rounds counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import harmonic_mean, median
 from typing import Any
@@ -36,6 +36,10 @@ class Speeds:
         """Numbers of requests at once."""
         return sorted({requests for _, requests in self.of})
 
+    def loads_of(self, system: str) -> list[int]:
+        """Numbers of requests at once that a system was measured with."""
+        return [requests for requests in self.loads if (system, requests) in self.of]
+
     @property
     def systems(self) -> list[str]:
         """What was measured, in order."""
@@ -64,12 +68,34 @@ class Speeds:
             for ours, theirs in zip(ours_round, their_round, strict=True)
         )
 
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "Speeds":
+        """From the plain values of a file."""
+        return cls({(row["system"], row["requests"]): row["tokens_per_s"] for row in rows})
+
     def as_rows(self) -> list[dict[str, Any]]:
         """Plain values for a file."""
         return [
             {"system": system, "requests": requests, "tokens_per_s": rounds}
             for (system, requests), rounds in self.of.items()
         ]
+
+
+def figures(speeds: Speeds) -> dict[str, dict[str, dict[str, float]]]:
+    """What documentation quotes: system → requests at once → tokens a second, times the reference.
+
+    Both are of the whole answer.
+    """
+    return {
+        "whole_tokens_per_s": {
+            system: {str(n): speeds.speed(system, n) for n in speeds.loads_of(system)}
+            for system in speeds.systems
+        },
+        "times_reference": {
+            system: {str(n): speeds.ratio(system, REFERENCE, n) for n in speeds.loads_of(system)}
+            for system in speeds.systems
+        },
+    }
 
 
 def table(speeds: Speeds) -> str:

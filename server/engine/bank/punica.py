@@ -2,7 +2,7 @@
 
 vLLM's LoRA layers call ``add_lora_linear`` of their wrapper. The stock CPU wrapper gives each token
 one adapter, by gathering its weights; ours gives each token a mixture of the slots, and base-model
-tokens nothing at all (the stock one hands them the last slot's adapter).
+tokens nothing at all (vLLM 0.32's hands them the last slot's adapter; 0.33 mends that).
 """
 
 from typing import Any
