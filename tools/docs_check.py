@@ -2,7 +2,7 @@
 
 Relative links and anchors of every Markdown file lead somewhere. A file of ours, or a folder of
 tests, that stands in code marks is there, by its path or by the end of it; so is what a drawing
-(mermaid) calls by a path, with or without its ending. The README stays short.
+(mermaid) calls by a path, with or without its ending. The README stays short, comments aside.
 No tracked text names a path of somebody's machine or an address of a package registry, or ends a
 line in blanks.
 """
@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 README_LINES = 200
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 # Folders of tests alone: of others docs also name those of users, and those that are to come.
 _CODE_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|h|cpp|jinja|yaml|sh)|tests/(?:[\w.-]+/)+)`")
@@ -52,7 +53,7 @@ def main() -> int:
         for path, text in texts.items()
         for fault in [*_line_faults(text), *_markdown_faults(path, text, names)]
     ]
-    readme = texts.get(root / "README.md", "")
+    readme = _COMMENT.sub("", texts.get(root / "README.md", ""))
     if (length := len(readme.splitlines())) > README_LINES:
         faults.append(f"README.md:{length}: longer than {README_LINES} lines")
     print("\n".join(faults) if faults else f"{len(texts)} files: nothing to mend")

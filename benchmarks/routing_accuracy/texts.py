@@ -42,7 +42,7 @@ def held_out(folder: Path, items: int) -> Split:
         TrainingError: a file cannot be read, or a line is wrong.
     """
     tried = {task: _prompts(folder / name, task)[:items] for task, name in HELD_OUT.items()}
-    return Split({task: _fitted(folder, task) for task in TRAINING}, tried)
+    return Split({task: training_prompts(folder, task) for task in TRAINING}, tried)
 
 
 def folds(folder: Path) -> Iterator[Split]:
@@ -54,7 +54,7 @@ def folds(folder: Path) -> Iterator[Split]:
     Raises:
         TrainingError: a file cannot be read, or a line is wrong.
     """
-    fitted = {task: _fitted(folder, task) for task in TRAINING if task != BY_PASSAGE}
+    fitted = {task: training_prompts(folder, task) for task in TRAINING if task != BY_PASSAGE}
     tried = {
         task: _prompts(folder / TRAINING[task][0], task)[FIT_LIMIT : FIT_LIMIT + TRIED]
         for task in fitted
@@ -66,7 +66,12 @@ def folds(folder: Path) -> Iterator[Split]:
         yield Split({**fitted, BY_PASSAGE: others}, {**tried, BY_PASSAGE: rows[start:stop]})
 
 
-def _fitted(folder: Path, task: str) -> list[str]:
+def training_prompts(folder: Path, task: str) -> list[str]:
+    """The prompts that a task's centroids are made from.
+
+    Raises:
+        TrainingError: a file cannot be read, or a line is wrong.
+    """
     return [text for name in TRAINING[task] for text in _prompts(folder / name, task)[:FIT_LIMIT]]
 
 

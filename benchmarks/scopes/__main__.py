@@ -67,8 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--policies", nargs="+", default=["auto", "static"], help="policies to compare")
     add("--recompute-policies", nargs="+", help="those that recompute is run for (default: all)")
     add("--policy-file", type=Path, default=POLICIES, help="where they are defined")
-    add("--strides", type=int, nargs="+", default=[1, 2, 8], help="of scope token")
+    add(
+        "--strides", type=int, nargs="*", default=[1, 2, 8], help="of scope token; none: without it"
+    )
     add("--recompute-strides", type=int, nargs="+", default=[1, 2, 8], help="of scope recompute")
+    add(
+        "--one-centroid",
+        action="store_true",
+        help="for each adapter: the mean of the first prompts of its training files in --data",
+    )
     add("--base-model", default=str(base_model_path()), help="folder or hub name")
     add("--encoder", default=str(encoder_path()), help="folder or cached name")
     add("--adapters", type=Path, default=ROOT / "examples" / "adapters")
@@ -96,6 +103,7 @@ def run(options: argparse.Namespace) -> None:
         policies=tuple(options.policies),
         dtype=options.dtype,
         device=options.device,
+        examples=options.data if options.one_centroid else None,
     )
     bench = parts.load()
     items = [
@@ -133,7 +141,7 @@ def _check(options: argparse.Namespace) -> None:
     for task in options.tasks:
         if not (options.data / FILES[task]).is_file():
             raise ScopesError(f"{options.data} holds no {FILES[task]} (task {task!r})")
-    if options.items < 1 or min(options.strides + options.recompute_strides) < 1:
+    if options.items < 1 or min([1, *options.strides, *options.recompute_strides]) < 1:
         raise ScopesError("--items and every stride must be at least 1")
 
 
@@ -173,13 +181,14 @@ def _measure_all(
 def _about(options: argparse.Namespace, identity: dict[str, object]) -> str:
     some = options.recompute_policies
     chosen = f"--recompute-policies {' '.join(some)} " if some else ""
+    strides = " ".join(map(str, options.strides))
+    rerun = f"--recompute-strides {' '.join(map(str, options.recompute_strides))} "
     command = (
         f"python -m benchmarks.scopes --data DIR --items {options.items} "
         f"--recompute-items {options.recompute_items} --policies {' '.join(options.policies)} "
-        f"{chosen}--strides {' '.join(map(str, options.strides))} "
-        f"--recompute-strides {' '.join(map(str, options.recompute_strides))} "
-        f"--dtype {options.dtype}"
-    )
+        f"{chosen}--strides {strides} {rerun if options.recompute_items else ''}"
+        f"{'--one-centroid ' if options.one_centroid else ''}--dtype {options.dtype}"
+    ).replace("  ", " ")
     digests = digest_of([options.data / FILES[task] for task in options.tasks])
     return "\n\n".join(
         [

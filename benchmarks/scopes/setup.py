@@ -12,10 +12,12 @@ import torch
 from adapters.adapter import RoutingData
 from adapters.errors import AdapterError
 from adapters.training.run.base_model import load_base, public_name
+from benchmarks.routing_accuracy.texts import training_prompts
 from benchmarks.scopes.gated import GatedModel
 from benchmarks.scopes.items import Item
 from benchmarks.scopes.measure import Bench
 from benchmarks.scopes.variants import Variant
+from router.centroids.centroid import centroid
 from router.centroids.index import CentroidIndex
 from router.encoders.blocks import in_blocks
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -48,6 +50,8 @@ class Parts:
         policies: those of it that are compared.
         dtype: the base model's number format.
         device: where the base model runs.
+        examples: folder of training files: each adapter then has one centroid, the mean of its
+            task's first training prompts, in place of those that come with it.
     """
 
     base_model: str
@@ -58,12 +62,13 @@ class Parts:
     policies: tuple[str, ...]
     dtype: str
     device: str
+    examples: Path | None = None
 
     def load(self) -> Bench:
         """Load everything.
 
         Raises:
-            AdapterError: the base model or an adapter cannot be read.
+            AdapterError: the base model, an adapter or a training file cannot be read.
             RoutingError: the encoder, a policy or a centroid cannot be read.
         """
         folders = {name: self.adapters / name for name in self.names}
@@ -74,7 +79,12 @@ class Parts:
         static = None if bundled is None else StaticEncoder(bundled, tokenizer=base)
         router = Router(encoder, CentroidIndex(), policies, static=static)
         for name, folder in folders.items():
-            router.add_adapter(name, _digest_of(folder / WEIGHTS), _routing(folder))
+            digest = _digest_of(folder / WEIGHTS)
+            if self.examples is None:
+                router.add_adapter(name, digest, _routing(folder))
+            else:
+                mean = centroid(encoder, training_prompts(self.examples, name))
+                router.index.put(name, digest, mean)
         model, tokenizer = load_base(self.base_model, self.dtype)
         gated = GatedModel(model.to(torch.device(self.device)), folders)
         return Bench(gated, tokenizer, router)

@@ -121,6 +121,9 @@ def _write(options: argparse.Namespace, runner: Runner, dtype: str, minutes: flo
         "reference_dtype": dtype,
         "reference_seconds": asdict(runner.spent),
         "reference_tokens": runner.counted,
+        "reference_seconds_a_token": {
+            part: seconds / runner.counted for part, seconds in asdict(runner.spent).items()
+        },
         "speeds": runner.speeds.as_rows(),
         "aims": [asdict(one) for one in reached(runner.speeds, AIMS)],
         **figures(runner.speeds),

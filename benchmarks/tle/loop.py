@@ -16,15 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from router.centroids.index import CentroidIndex
-from router.encoders.base import Encoder
-from router.policies.tle import tle_weights
+from benchmarks.tle.by_hand import Centroids, MiniLM, scores_of, tle_weights
 
 MERGED = "merged"
 Made = TypeVar("Made")
@@ -51,10 +47,10 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Answer:
-    """New tokens [n], the weights [n, K] that each was picked under, and the time it took."""
+    """New tokens [n], the weights [n][K] that each was picked under, and the time it took."""
 
     tokens: list[int]
-    weights: list[npt.NDArray[np.float64]]
+    weights: list[list[float]]
     seconds: Seconds = field(default_factory=Seconds)
 
 
@@ -64,9 +60,9 @@ class ReferenceLoop:
     Args:
         model: the base model.
         tokenizer: its tokenizer.
-        adapters: PEFT folders by name, in the order of the index; all of one rank.
-        encoder: what embeds the text so far; it cuts long texts itself, at their end.
-        index: the adapters' centroids.
+        adapters: PEFT folders by name; all of one rank.
+        encoder: what embeds the text so far; of a long text it reads the beginning.
+        centroids: the adapters' centroids.
     """
 
     def __init__(
@@ -74,15 +70,15 @@ class ReferenceLoop:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         adapters: Mapping[str, Path],
-        encoder: Encoder,
-        index: CentroidIndex,
+        encoder: MiniLM,
+        centroids: Centroids,
     ) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
-        self._index = index
+        self._centroids = centroids
         # PEFT takes no dots in an adapter's name.
         self._names = [f"a{number}" for number in range(len(adapters))]
-        folders = [str(adapters[name]) for name in index.snapshot.names]
+        folders = [str(adapters[name]) for name in centroids]
         self._model = PeftModel.from_pretrained(model, folders[0], adapter_name=self._names[0])
         for name, folder in zip(self._names[1:], folders[1:], strict=True):
             self._model.load_adapter(folder, adapter_name=name)
@@ -108,14 +104,11 @@ class ReferenceLoop:
             answer.seconds.prefix += prefix
         return answer
 
-    def _weigh(self, text: str) -> npt.NDArray[np.float64]:
-        embedding = self._encoder.encode([text])[0]
-        return tle_weights(self._index.snapshot.scores(embedding).cosines, guard_negative=False)
+    def _weigh(self, text: str) -> list[float]:
+        return tle_weights(scores_of(self._encoder.embed(text), self._centroids))
 
-    def _merge(self, weights: npt.NDArray[np.float64]) -> None:
-        self._model.add_weighted_adapter(
-            self._names, [float(w) for w in weights], MERGED, combination_type="linear"
-        )
+    def _merge(self, weights: list[float]) -> None:
+        self._model.add_weighted_adapter(self._names, weights, MERGED, combination_type="linear")
         self._model.set_adapter(MERGED)
 
     def _unmerge(self) -> None:

@@ -5,13 +5,10 @@ from pathlib import Path
 
 from adapters.errors import AdapterError
 from adapters.training.run.base_model import load_base
+from benchmarks.tle.by_hand import MiniLM, centroids_of
 from benchmarks.tle.loop import ReferenceLoop
 from benchmarks.tle.prompts import MOST
 from benchmarks.tle.rounds import Plan
-from router.centroids.centroid import centroid_of
-from router.centroids.index import CentroidIndex
-from router.encoders.sentence_transformer import SentenceTransformerEncoder
-from server.catalogue.routing_data import read_routing
 
 
 class BenchmarkError(AdapterError):
@@ -55,18 +52,13 @@ def load_reference(
 
     Raises:
         AdapterError: there is no such base model, or an adapter has no centroid.
-        RoutingError: the encoder or a centroid cannot be read.
     """
-    # On all threads, and no text is remembered: the clock is to see each embedding.
-    reader = SentenceTransformerEncoder(encoder, threads=None, cache_size=0)
-    index = CentroidIndex()
+    centroids = {}
     for folder in adapters:
-        data = read_routing(folder)
-        centroid = None if data is None else centroid_of(reader, data)
-        if centroid is None:
+        found = centroids_of(folder)
+        if found is None:
             raise BenchmarkError(f"adapter {folder.name!r} has no centroid")
-        index.put(folder.name, folder.name, centroid)
+        centroids[folder.name] = found
     model, tokenizer = load_base(base_model, dtype)
-    return ReferenceLoop(
-        model, tokenizer, {folder.name: folder for folder in adapters}, reader, index
-    )
+    folders = {folder.name: folder for folder in adapters}
+    return ReferenceLoop(model, tokenizer, folders, MiniLM(Path(encoder)), centroids)

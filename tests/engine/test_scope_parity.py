@@ -6,34 +6,29 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from adapters.adapter import RoutingData
-from router.centroids.index import CentroidIndex
-from router.encoders import make_encoder
-from router.encoders.static import StaticEncoder
-from router.policies.config import default_policies, parse_overrides
-from router.router import Router
-from router.window import RoutingInput
+from benchmarks.tle.by_hand import Centroids, MiniLM
 from tests.engine.test_token_scope import NEW, TOLERANCE, WARM, ask, prompt
 from tests.reference.decoding import Generated as Reference
 from tests.reference.decoding import generate as reference
-from tests.reference.decoding import weigh_by, weigh_by_rows
 from tests.reference.merged import MergedModel
+from tests.reference.weighing import Rule, Talk, weigh_by, weigh_by_rows
 from tests.support.generation import Generated, generate
 from tests.support.running_server import RunningServer
 from tests.support.tiny_llama import TOPICS
 
+assert WARM == {"temperature": 0.05, "window": "tail"}
+RULE = Rule(temperature=0.05, part="tail", top_k=4, min_weight=0.02)
+"""Policy ``auto`` as these tests ask for it, written out."""
+
 
 @pytest.fixture(scope="module")
-def router(server: RunningServer, encoder_path: Path, tiny_static: Path) -> Router:
-    made = Router(
-        make_encoder(str(encoder_path)),
-        CentroidIndex(),
-        default_policies(),
-        static=StaticEncoder(str(tiny_static), tokenizer=server.base_folder),
-    )
-    for name in server.adapters:
-        made.add_adapter(name, name, RoutingData(description=TOPICS[name]))
-    return made
+def encoder(encoder_path: Path) -> MiniLM:
+    return MiniLM(encoder_path)
+
+
+@pytest.fixture(scope="module")
+def centroids(server: RunningServer, encoder: MiniLM) -> Centroids:
+    return {name: encoder.embed(TOPICS[name])[None] for name in sorted(server.adapters)}
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +40,20 @@ def merged(server: RunningServer) -> MergedModel:
 @pytest.mark.parametrize("stride", [1, 2, 5])
 @pytest.mark.parametrize("seed", [61, 62])
 def test_the_engine_is_the_reference(
-    server: RunningServer, router: Router, merged: MergedModel, scope: str, stride: int, seed: int
+    server: RunningServer,
+    encoder: MiniLM,
+    centroids: Centroids,
+    merged: MergedModel,
+    scope: str,
+    stride: int,
+    seed: int,
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
-    spoken = RoutingInput(text=tokenizer.decode(prompt(seed)))
-    overrides = parse_overrides({**WARM, "scope": scope, "stride": stride})
-    following = router.route(spoken, "auto", overrides).following
-    assert following is not None
-    weigh = weigh_by(following.reweighing, router.encoder, spoken, tokenizer)
+    said = Talk(text=tokenizer.decode(prompt(seed)))
     expected = reference(
         merged,
         tokenizer,
-        weigh,
+        weigh_by(RULE, encoder, centroids, said, tokenizer),
         prompt(seed),
         max_new_tokens=NEW,
         stride=stride,
@@ -71,7 +68,7 @@ def test_the_engine_is_the_reference(
 @pytest.mark.parametrize("pieces", [10, 1000])
 def test_the_engine_is_the_reference_by_the_static_encoder(
     server: RunningServer,
-    router: Router,
+    centroids: Centroids,
     merged: MergedModel,
     tiny_static: Path,
     scope: str,
@@ -82,13 +79,10 @@ def test_the_engine_is_the_reference_by_the_static_encoder(
     text = tokenizer.decode(prompt(63))
     said = tokenizer(text, add_special_tokens=False).input_ids
     static = {"encoder": "static", "window": {"part": "tail", "pieces": pieces}}
-    raw = {**WARM, "scope": scope, "stride": stride, **static}
-    following = router.route(RoutingInput(text=text), "auto", parse_overrides(raw)).following
-    assert following is not None
     expected = reference(
         merged,
         tokenizer,
-        weigh_by_rows(following.reweighing, tiny_static, said, pieces),
+        weigh_by_rows(RULE, centroids, tiny_static, said, pieces),
         prompt(63),
         max_new_tokens=NEW,
         stride=stride,

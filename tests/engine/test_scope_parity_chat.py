@@ -6,19 +6,17 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from router.policies.config import parse_overrides
-from router.router import Router
-from router.window import RoutingInput
-from tests.engine.test_scope_parity import merged, router
+from benchmarks.tle.by_hand import Centroids, MiniLM
+from tests.engine.test_scope_parity import centroids, encoder, merged
 from tests.engine.test_token_scope import NEW, TOLERANCE
 from tests.reference.decoding import Generated as Expected
 from tests.reference.decoding import generate as reference
-from tests.reference.decoding import weigh_by
 from tests.reference.merged import MergedModel
+from tests.reference.weighing import Rule, Talk, weigh_by
 from tests.support.running_server import RunningServer
 from tests.support.talk import Said, say, tokens_of
 
-__all__ = ["merged", "router"]  # fixtures
+__all__ = ["centroids", "encoder", "merged"]  # fixtures
 
 CHAT = [
     {"role": "system", "content": "say it in one line"},
@@ -29,16 +27,19 @@ CHAT = [
 
 
 def expected(
-    server: RunningServer, router: Router, merged: MergedModel, routing: dict[str, Any]
+    server: RunningServer,
+    encoder: MiniLM,
+    centroids: Centroids,
+    merged: MergedModel,
+    routing: dict[str, Any],
 ) -> Expected:
-    spoken = RoutingInput(tuple((one["role"], one["content"]) for one in CHAT))
-    following = router.route(spoken, "auto", parse_overrides(routing)).following
-    assert following is not None
+    said = Talk(tuple((one["role"], one["content"]) for one in CHAT))
+    rule = Rule(temperature=routing["temperature"], part=routing["window"])
     tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
     return reference(
         merged,
         tokenizer,
-        weigh_by(following.reweighing, router.encoder, spoken, tokenizer),
+        weigh_by(rule, encoder, centroids, said, tokenizer),
         tokens_of(server, CHAT),
         max_new_tokens=NEW,
         stride=routing["stride"],
@@ -62,14 +63,15 @@ def check(said: Said, wanted: Expected) -> None:
 @pytest.mark.parametrize(("stride", "window"), [(1, "tail"), (3, "last_message"), (4, "whole")])
 def test_a_chat_is_the_reference_whole_and_as_a_stream(
     server: RunningServer,
-    router: Router,
+    encoder: MiniLM,
+    centroids: Centroids,
     merged: MergedModel,
     scope: str,
     stride: int,
     window: str,
 ) -> None:
     routing = {"temperature": 0.05, "window": window, "scope": scope, "stride": stride}
-    wanted = expected(server, router, merged, routing)
+    wanted = expected(server, encoder, centroids, merged, routing)
     assert len({tuple(sorted(each.items())) for each in wanted.weights}) > 1
     body = {"policy": "auto", "routing": routing}
     check(say(server, CHAT, body, max_tokens=NEW), wanted)

@@ -11,23 +11,17 @@ Source: Belofsky, "Token-Level Adaptation of LoRA Adapters", arXiv 2311.10847; b
 counts new tokens, and an end-of-text token ends the answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
-from router.encoders.base import Encoder
-from router.reweighing import Reweighing
-from router.window import RoutingInput, embedding_of, stretches
 from tests.reference.merged import MergedModel, Weights
+from tests.reference.weighing import Weigh
 
 Scope = Literal["token", "recompute"]
-Weigh = Callable[[Sequence[int]], Weights]
-"""From the answer's tokens so far to the adapters' weights."""
 
 
 @dataclass(frozen=True)
@@ -71,48 +65,3 @@ def generate(
         if tokens[-1] == tokenizer.eos_token_id and not ignore_eos:
             break
     return Generated(tokens, weights, torch.stack(rows))
-
-
-def text_of(tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
-    """New tokens as the text that is embedded: without special tokens, spaces as they are."""
-    text: str = tokenizer.decode(
-        list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    return text
-
-
-def weigh_by(
-    reweighing: Reweighing,
-    encoder: Encoder,
-    spoken: RoutingInput,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Weigh:
-    """The router's weights for what was said and the answer so far."""
-
-    def weigh(answer: Sequence[int]) -> Weights:
-        text = text_of(answer, tokenizer)
-        texts = stretches(spoken, reweighing.config.window, encoder, answer=text)
-        embedding = embedding_of(texts, encoder) if texts else None
-        return reweighing.mixture(embedding).weights
-
-    return weigh
-
-
-def weigh_by_rows(reweighing: Reweighing, folder: Path, prompt: Sequence[int], last: int) -> Weigh:
-    """The weights by a static encoder: the mean of the rows of the last tokens.
-
-    Args:
-        reweighing: the policy.
-        folder: of the encoder; nothing may lie outside its projection.
-        prompt: the prompt's tokens.
-        last: how many tokens of prompt and answer count.
-    """
-    arrays = load_file(folder / "vectors.safetensors")
-    rows = arrays["codes"].double() * arrays["scales"].double()[:, None]
-    projection = arrays["projection"].double()
-
-    def weigh(answer: Sequence[int]) -> Weights:
-        mean = rows[[*prompt, *answer][-last:]].mean(dim=0)
-        return reweighing.mixture((mean / mean.norm() @ projection).numpy()).weights
-
-    return weigh

@@ -9,17 +9,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from router.centroids.index import CentroidIndex
-from router.choice import View
-from router.encoders import make_encoder
-from router.policies.config import default_policies
-from router.reweighing import Reweighing
-from router.window import RoutingInput
 from server.engine.bank.gates import bank_update
-from tests.reference.decoding import generate, text_of, weigh_by
+from tests.reference.decoding import generate
 from tests.reference.merged import MergedModel
 from tests.reference.peft_mixture import Reference
-from tests.support.tiny_llama import TOPICS
 
 NAMES = ("r8-a", "r8-b", "r8-c", "r8-d")
 FIXED = {"r8-a": 0.4, "r8-b": 0.3, "r8-c": 0.2, "r8-d": 0.1}
@@ -178,25 +171,3 @@ class Gated:
             path: (torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs]))
             for path, pairs in parts.items()
         }
-
-
-def test_weights_of_the_real_router_rule_the_reference(merged, tokenizer, encoder_path):
-    encoder = make_encoder(str(encoder_path))
-    index = CentroidIndex()
-    index.put_all(
-        (name, name, vector)
-        for name, vector in zip(NAMES, encoder.encode([TOPICS[n] for n in NAMES]), strict=True)
-    )
-    view, policy = View(index.snapshot), default_policies()["tle"]
-    said = RoutingInput(text="Write a function that adds two numbers")
-    names = view.candidates(policy, "tle")
-    scores = view.scores(encoder.encode([said.whole])[0], names)
-    reweighing = Reweighing.over(view, names, scores, policy, "tle", None)
-    ids = tokenizer(said.whole)["input_ids"]
-    got = generate(
-        merged, tokenizer, weigh_by(reweighing, encoder, said, tokenizer), ids, max_new_tokens=4
-    )
-    assert got.weights[0] == reweighing.mixture(encoder.encode([said.whole])[0]).weights
-    last = said.whole + text_of(got.tokens[:3], tokenizer)
-    assert got.weights[3] == reweighing.mixture(encoder.encode([last])[0]).weights
-    assert got.weights[3] != got.weights[0]

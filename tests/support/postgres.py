@@ -17,6 +17,9 @@ import pytest
 from tests.support.running_server import free_port
 
 PASSWORD = "a-password-nobody-may-see"
+DEBIAN = Path("/usr/lib/postgresql")
+"""Where Debian's package puts each version."""
+
 _USER = "loralloy"
 _START_S = 60
 
@@ -60,9 +63,9 @@ class Postgres:
                 time.sleep(0.01)
 
 
-def find_programs() -> Path | None:
+def find_programs(debian_versions: Path = DEBIAN) -> Path | None:
     """The folder with initdb and postgres."""
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    debian = sorted(debian_versions.glob("*/bin"), reverse=True)
     on_path = shutil.which("initdb")
     folders = [*([Path(on_path).parent] if on_path else []), *debian]
     return next((one for one in folders if (one / "postgres").exists()), None)

@@ -53,3 +53,7 @@ def test_the_figures_and_tables_of_the_loop_follow_from_its_speeds():
     assert {key: content[key] for key in found} == found
     assert tle.table(speeds) in text
     assert tle.aims_table(tle.reached(speeds, AIMS)) in text
+    counted = content["reference_tokens"]
+    assert content["reference_seconds_a_token"] == {
+        part: seconds / counted for part, seconds in content["reference_seconds"].items()
+    }

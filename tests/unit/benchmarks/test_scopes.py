@@ -9,6 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from adapters.training.data.templates import TEMPLATES
+from benchmarks.routing_accuracy.texts import TRAINING
 from benchmarks.scopes import __main__ as command
 from benchmarks.scopes import variants as kinds
 from benchmarks.scopes.__main__ import POLICIES
@@ -45,7 +46,8 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heldout")
     for task, file in FILES.items():
         second = {**ROWS[task], "question": "And what is this?", "instruction": "And a product."}
-        (folder / file).write_text(f"{json.dumps(ROWS[task])}\n{json.dumps(second)}\n")
+        for name in (file, *TRAINING[task]):
+            (folder / name).write_text(f"{json.dumps(ROWS[task])}\n{json.dumps(second)}\n")
     return folder
 
 
@@ -76,6 +78,11 @@ def bench(parts):
 @pytest.fixture(scope="module")
 def item(data, bench):
     return read_items(data, "code", bench.tokenizer, 1, 512)[0]
+
+
+def open_rows(data, task):
+    """The lines of a task's training files."""
+    return [line for name in TRAINING[task] for line in (data / name).read_text().splitlines()]
 
 
 def test_items_end_in_the_gold_answer(item, bench):
@@ -229,6 +236,26 @@ def test_the_command_measures_once_and_writes_tables(tmp_path, parts, data, monk
     assert [title for title in few if "recompute" in title] == ["tle, recompute, stride 2"]
     assert command.main([*given, "--recompute-items", "0", "--tasks", "code"]) == 0
     assert json.loads((tmp_path / "out" / "scopes.json").read_text())["few"] == {}
+
+
+def test_one_centroid_is_the_mean_of_a_tasks_training_prompts(parts, data, bench):
+    one = replace(parts, examples=data).load()
+    for task in FILES:
+        prompts = [TEMPLATES[task].example(json.loads(row)).prompt for row in open_rows(data, task)]
+        mean = bench.router.encoder.encode(prompts).mean(axis=0)
+        (row,) = one.router.index.snapshot.entries[task].rows
+        np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
+    assert one.router.index.snapshot.known == bench.router.index.snapshot.known
+
+
+def test_without_strides_nothing_follows_the_answer(tmp_path, parts, data):
+    given = ["--data", str(data), "--base-model", parts.base_model, "--encoder", parts.encoder]
+    given += ["--policy-file", str(DEFAULT_POLICIES), "--policies", POLICY, "--items", "1"]
+    given += ["--adapters", str(parts.adapters), "--records", str(tmp_path / "r.jsonl")]
+    given += ["--out", str(tmp_path / "one"), "--recompute-items", "0", "--one-centroid"]
+    assert command.main([*given, "--strides"]) == 0
+    losses = json.loads((tmp_path / "one.json").read_text())["losses"]
+    assert [title for title in losses if title.startswith(POLICY)] == [f"{POLICY}, prompt"]
 
 
 @pytest.mark.parametrize(
