@@ -81,6 +81,11 @@ soak: venv ## Half an hour more of testing: chaos, fuzzing, the schema
 	$(BIN)/python -m tests.soak.fuzz_uploads --minutes $(SOAK_MINUTES)
 	SCHEMA_CASES=100 $(BIN)/python -m pytest tests/http/test_schema.py
 
+.PHONY: mutants
+mutants: venv ## Change the code in small ways and see what no test notices (ARGS=gates: that package alone)
+	@$(PIP) install --quiet --no-deps -r requirements.mutants.lock
+	$(BIN)/python -m tools.mutants $(ARGS)
+
 .PHONY: check
 check: lint types imports docs docker-lint test ## Everything CI checks
 

@@ -66,6 +66,23 @@ def test_a_merge_is_what_peft_makes_on_the_model(tmp_path, tiny_base, three, com
         torch.testing.assert_close(found[name], update, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("combination", RANDOM)
+@pytest.mark.parametrize(("density", "seed"), [(0.7, 0), (0.3, 5)])
+def test_dare_leaves_out_what_peft_does(tmp_path, tiny_base, combination, density, seed):
+    """Of one module, since which entries go depends on the order of the modules."""
+    only = {"target_modules": ["down_proj"], "layers_to_transform": [1]}
+    weights = [0.5, 0.8]
+    two = [make_adapter(tiny_base, tmp_path / f"a{one}", one, **only) for one in (1, 2)]
+    rule = Rule(combination, density=density, seed=seed)
+    merge(dict(zip(two, weights, strict=True)), rule, tmp_path / "merged")
+    found, expected = updates(tmp_path / "merged"), by_peft(tiny_base, two, weights, rule)
+    (name,) = expected
+    assert found.keys() == expected.keys()
+    torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+    whole = by_peft(tiny_base, two, weights, Rule(combination, density=1.0, seed=seed))
+    assert (whole[name] - expected[name]).abs().max() > 1e-3
+
+
 def test_cat_is_the_weighted_sum_of_the_updates_whatever_the_ranks(tmp_path, tiny_base):
     one = make_adapter(tiny_base, tmp_path / "one", 1, r=4)
     other = make_adapter(tiny_base, tmp_path / "other", 2, r=16)

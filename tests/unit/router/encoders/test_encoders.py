@@ -1,14 +1,18 @@
+import json
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from router.centroids.index import CentroidIndex
 from router.encoders import make_encoder
 from router.encoders.cache import EmbeddingCache
 from router.encoders.sentence_transformer import SentenceTransformerEncoder
 from router.errors import EncoderFailed
+from router.policies.softmax import SoftmaxPolicy
 
 LONG = " ".join(f"word{number}" for number in range(900))
 
@@ -45,6 +49,23 @@ def test_half_the_precision_hardly_moves_an_embedding(encoder, encoder_path):
     assert halved.dtype == np.float32
     assert np.linalg.norm(halved, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
     assert 0 < (1 - (exact * halved).sum(axis=1)).max() < 2e-4
+
+
+def test_half_the_precision_moves_scores_and_weights_as_little_as_adr_0008_says(
+    encoder, encoder_path
+):
+    """Of the demo adapters, in a softmax at temperature 0.05."""
+    folders = sorted((Path(__file__).parents[4] / "examples" / "adapters").glob("*/router.json"))
+    index = CentroidIndex()
+    for file in folders:
+        index.put(file.parent.name, file.parent.name, json.loads(file.read_text())["centroids"])
+    halved = make_encoder(str(encoder_path), dtype="bfloat16")
+    texts = ["What is 2 + 2?", "def f(x): return x", "Which gas do plants take in?", "?!...", LONG]
+    scores = [index.scores(one.encode(texts)).cosines for one in (encoder, halved)]
+    weights = [SoftmaxPolicy(temperature=0.05).weigh(one, index.snapshot.names) for one in scores]
+    assert scores[0].shape == (len(texts), 4)
+    assert 0 < np.abs(scores[0] - scores[1]).max() < 5e-3
+    assert np.abs(weights[0] - weights[1]).max() < 0.02
 
 
 def test_a_text_comes_from_the_cache_the_second_time(encoder):

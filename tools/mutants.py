@@ -1,0 +1,238 @@
+"""Changes the code in small ways and sees which changes no test notices: ``make mutants``.
+
+    python -m tools.mutants [PACKAGE …] [--minutes 30] [--out benchmarks/results/mutants.json]
+
+Each package of ``tools/mutants.toml`` is copied into a folder of its own, where mutmut changes it
+and runs its tests; a run that was stopped goes on from there as long as the code is the same. What
+comes out is a result file: how many changes were made and noticed, and each that was not, with the
+reason that ``mutants.toml`` gives for it. It ends in 1 if a package is below 95 %, or a change that
+lives has no reason.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = ROOT / "tools" / "mutants.toml"
+RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
+WORK = ROOT / "build" / "mutants"
+SOURCES = ("adapters", "router", "server")
+BESIDE = ("benchmarks", "clients", "docker", "docs", "examples", "tools")
+"""What tests read besides the code and themselves."""
+
+AIM = 0.95
+NOTICED = ("killed", "timeout")
+STATUSES = {0: "survived", 1: "killed", 3: "killed", 33: "no tests", 5: "no tests", None: "not run"}
+TIMEOUTS = (24, -24, 36, 152, 255)
+"""Exit codes that mutmut keeps, and what they mean; others say that the test process broke."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """Code that is changed, and the tests that have to notice."""
+
+    code: tuple[str, ...]
+    tests: tuple[str, ...]
+    but: tuple[str, ...] = ()
+
+    def configuration(self) -> str:
+        """mutmut's, for the end of pyproject.toml."""
+        values: dict[str, object] = {
+            "source_paths": SOURCES,
+            "only_mutate": self.code,
+            "do_not_mutate": self.but,
+            "also_copy": BESIDE,
+            "pytest_add_cli_args_test_selection": self.tests,
+            # torch's threads do not outlive a fork of the process that ran tests.
+            "process_isolation": "forkserver",
+        }
+        lines = (f"{key} = {json.dumps(value)}" for key, value in values.items())
+        return "\n[tool.mutmut]\n" + "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Living:
+    """A change that no test notices."""
+
+    function: str
+    change: tuple[str, ...]
+    status: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one package."""
+
+    counts: Mapping[str, int]
+    living: tuple[Living, ...]
+    minutes: float
+
+    @property
+    def score(self) -> float:
+        """Share of the changes that were noticed."""
+        total = sum(self.counts.values())
+        return sum(self.counts.get(status, 0) for status in NOTICED) / total if total else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for the result file."""
+        return {
+            "score": round(self.score, 4),
+            "changes": dict(self.counts),
+            "minutes": round(self.minutes, 1),
+            "living": [asdict(one) for one in self.living],
+        }
+
+
+def packages() -> dict[str, Package]:
+    """The packages of the settings."""
+    found = tomllib.loads(SETTINGS.read_text("utf-8"))["packages"]
+    return {
+        name: Package(**{key: tuple(value) for key, value in one.items()})
+        for name, one in found.items()
+    }
+
+
+def reasons() -> dict[tuple[str, tuple[str, ...]], str]:
+    """(function, change) → why it may live."""
+    kept = tomllib.loads(SETTINGS.read_text("utf-8")).get("kept", [])
+    return {(one["function"], tuple(one["change"])): one["why"] for one in kept}
+
+
+def copied(package: Package, folder: Path) -> None:
+    """Bring a folder up to date with what git tracks, so that only what changed is run again."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *SOURCES, *BESIDE, "tests"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        source, target = ROOT / name, folder / name
+        if not source.is_file():
+            continue
+        if not target.is_file() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    settings = (ROOT / "pyproject.toml").read_text("utf-8") + package.configuration()
+    (folder / "pyproject.toml").write_text(settings, "utf-8")
+
+
+def mutmut(folder: Path, *arguments: str, seconds: float | None = None) -> str | None:
+    """What mutmut prints; None if it ran out of time.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    command = [sys.executable, "-c", "from mutmut.__main__ import cli; cli()", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        raise SystemExit(f"mutmut {' '.join(arguments)}: {(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
+
+
+def measured(name: str, package: Package, minutes: float) -> Outcome:
+    """Run one package's changes, for so many minutes at most."""
+    folder = WORK / name
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    copied(package, folder)
+    mutmut(folder, "run", seconds=60 * minutes)
+    taken = (time.monotonic() - begin) / 60
+    statuses = {
+        key: status_of(code)
+        for file in sorted((folder / "mutants").rglob("*.py.meta"))
+        if is_changed(file.relative_to(folder / "mutants").with_suffix(""), package)
+        for key, code in json.loads(file.read_text("utf-8"))["exit_code_by_key"].items()
+    }
+    why = reasons()
+    living = tuple(
+        lived(folder, key, status, why)
+        for key, status in statuses.items()
+        if status not in (*NOTICED, "not run")
+    )
+    return Outcome(Counter(statuses.values()), living, taken)
+
+
+def is_changed(file: Path, package: Package) -> bool:
+    """Whether a file is among those that the package changes."""
+    path = file.as_posix()
+    return any(fnmatch(path, one) for one in package.code) and not any(
+        fnmatch(path, one) for one in package.but
+    )
+
+
+def status_of(code: int | None) -> str:
+    """What an exit code that mutmut keeps means."""
+    return "timeout" if code in TIMEOUTS else STATUSES.get(code, "broken")
+
+
+def lived(
+    folder: Path, key: str, status: str, why: Mapping[tuple[str, tuple[str, ...]], str]
+) -> Living:
+    """A change that lives, by its difference."""
+    shown = mutmut(folder, "show", key) or ""
+    function, change = function_of(key), tuple(changed_lines(shown))
+    return Living(function, change, status, why.get((function, change), ""))
+
+
+def function_of(key: str) -> str:
+    """``router.policies.base.softmax`` of mutmut's name for a change in it."""
+    plain = key.rpartition("__mutmut_")[0]
+    module, _, name = plain.rpartition(".")
+    parts = name.split("ǁ")[1:] if name.startswith("xǁ") else [name.removeprefix("x_")]
+    return ".".join([module, *parts])
+
+
+def changed_lines(difference: str) -> Iterator[str]:
+    """The lines that a difference takes out and puts in."""
+    for line in difference.splitlines():
+        if line[:1] in "+-" and line[:3] not in ("+++", "---"):
+            yield f"{line[0]} {line[1:].strip()}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    known = packages()
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(known)}")
+    parser.add_argument("--minutes", type=float, default=30, help="for each package, at most")
+    parser.add_argument("--out", type=Path, default=RESULT, help="the result file")
+    given = parser.parse_args(arguments)
+    if unknown := sorted(set(given.packages) - set(known)):
+        parser.error(f"no package {unknown[0]!r}; there are {', '.join(known)}")
+    content = json.loads(given.out.read_text("utf-8")) if given.out.is_file() else {}
+    failed = False
+    for name in given.packages or known:
+        outcome = measured(name, known[name], given.minutes)
+        content[name] = outcome.as_json()
+        given.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        without = sum(not one.why for one in outcome.living)
+        print(
+            f"{name}: {outcome.score:.1%} of {sum(outcome.counts.values())} changes noticed,"
+            f" {len(outcome.living)} live, {without} of them without a reason",
+            flush=True,
+        )
+        failed |= outcome.score < AIM or without > 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
