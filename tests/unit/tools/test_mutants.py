@@ -61,7 +61,8 @@ def test_changes_are_named_by_their_function(key, function):
 
 
 def test_a_change_is_the_lines_that_differ():
-    shown = "# a: survived\n--- a.py\n+++ a.py\n@@ -1,2 +1,2 @@\n def f():\n-    return 1\n+    return 2"
+    head = "# a: survived\n--- a.py\n+++ a.py\n@@ -1,2 +1,2 @@\n"
+    shown = f"{head} def f():\n-    return 1\n+    return 2"
     assert list(mutants.changed_lines(shown)) == ["- return 1", "+ return 2"]
 
 
