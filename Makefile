@@ -80,6 +80,7 @@ soak: venv ## Half an hour more of testing: chaos, fuzzing, the schema
 	$(BIN)/python -m tests.soak.chaos --minutes $(SOAK_MINUTES)
 	$(BIN)/python -m tests.soak.fuzz_uploads --minutes $(SOAK_MINUTES)
 	SCHEMA_CASES=100 $(BIN)/python -m pytest tests/http/test_schema.py
+	$(BIN)/python -m pytest tests/soak/compile_ahead.py
 
 .PHONY: mutants
 mutants: venv ## Change the code in small ways and see what no test notices (ARGS=gates: that package alone)
