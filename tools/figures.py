@@ -38,7 +38,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 NOT_KEPT = "not kept"
-_WORDS = {
+_WORDS: dict[str, int | Decimal] = {
     **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8},
     **{"nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15, "twenty": 20},
     **{"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60},
