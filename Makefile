@@ -76,11 +76,12 @@ test: venv ## Run the tests (ARGS="-k router" picks some; ARGS="-n 0" makes one 
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak
-soak: venv ## Half an hour more of testing: chaos, fuzzing, the schema
+soak: venv ## An hour more of testing: chaos, fuzzing, the schema, a thousand adapters, memory
 	$(BIN)/python -m tests.soak.chaos --minutes $(SOAK_MINUTES)
 	$(BIN)/python -m tests.soak.fuzz_uploads --minutes $(SOAK_MINUTES)
 	SCHEMA_CASES=100 $(BIN)/python -m pytest tests/http/test_schema.py
-	$(BIN)/python -m pytest tests/soak/compile_ahead.py
+	MANY_ADAPTERS=1000 $(BIN)/python -m pytest tests/engine/test_many_adapters.py
+	$(BIN)/python -m pytest tests/soak/compile_ahead.py tests/soak/memory.py
 
 .PHONY: mutants
 mutants: venv ## Change the code in small ways and see what no test notices (ARGS=gates: that package alone)

@@ -11,9 +11,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 LONG_FIRST = (
-    "test_token_scope_long_run.py",
+    "test_token_scope_leftovers.py",
     "test_chaos.py",
-    "test_thousand_adapters.py",
+    "test_many_adapters.py",
     "test_shared_storage.py",
     "test_schema.py",
     "test_recipes_run.py",
