@@ -200,9 +200,8 @@ def _markdown(document: Mapping[str, object]) -> str:
         f"a question leaves the talk its full weight; at most {DEFAULT_BEFORE} messages.",
         _table("recency, short", document["constants"], ".3f"),
         "## Choosing the threshold",
-        "Share of each task's single prompts, and of texts for no task, whose best score is less. "
-        "Of the prompts of all tasks no more than one in a hundred is to fall to the base model "
-        "by mistake.",
+        "Share of each task's single prompts, and of texts for no task, whose best score is less: "
+        "those go to the base model, the prompts by mistake.",
         _table("threshold", document["thresholds"], ".3f"),
     ]
     return "\n\n".join(parts) + "\n"
