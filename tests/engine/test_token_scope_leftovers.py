@@ -65,7 +65,7 @@ def test_requests_that_are_cut_short_leave_nothing(narrow: RunningServer) -> Non
     assert left["weighings_total"] > REQUESTS / 2
     assert left["failed_weighings_total"] == 0
     assert {name: left[name] for name in IDLE} == dict.fromkeys(IDLE, 0)
-    assert left["worker_policies"] == IDLE_KEPT, "there were more policies than are kept"
+    assert 0 < left["worker_policies"] <= IDLE_KEPT
     assert left["traces"] <= MAX_TRACES
     assert left["trace_steps"] <= MAX_TRACES * MAX_STEPS
     assert left["vllm:kv_cache_usage_perc"] == 0

@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
+from server.engine.client.worker_policies import IDLE_KEPT
 from tests.support.narrow_server import narrow_server, settled
 from tests.support.rough_traffic import RoughTraffic
 from tests.support.running_server import RunningServer
@@ -51,6 +52,7 @@ def test_two_thousand_requests_cost_no_memory(
 
         asyncio.run(traffic.fill())
         asyncio.run(traffic.send(REQUESTS, look))
-        settled(server)
+        left = settled(server)
     assert traffic.ended.total() == REQUESTS
+    assert left["worker_policies"] == IDLE_KEPT, "there were more policies than are kept"
     assert growth(memory) < MAX_GROWTH_KIB, memory
