@@ -84,7 +84,8 @@ def test_the_plans_tenant_and_salt_go_in():
     plan = GenerationPlan((MIXED,), "tenant", "salt")
     part = Part.of(plan, "request")
     assert MixingLLM._salt(plan, part) == cache_salt(MIXED, "tenant", "salt")
-    assert MixingLLM._salt(None, Part()) is None
+    nobodys = GenerationPlan((BASE_MODEL,), "", None)
+    assert MixingLLM._salt(nobodys, Part.of(nobodys, "request")) is None
 
 
 @pytest.mark.parametrize("scope", ["token", "recompute"])
