@@ -67,8 +67,11 @@ def _field(fault: Mapping[str, Any]) -> str | None:
         if isinstance(named, str):
             return named
     location = fault.get("loc")
+    way = list(location) if isinstance(location, tuple | list) else []
+    # The last step to a field that is not known is the body's own word, whatever it looks like.
+    own = [str(way.pop())[:64]] if way and fault.get("type") == "extra_forbidden" else []
     parts: list[str] = []
-    for part in location if isinstance(location, tuple | list) else ():
+    for part in way:
         if isinstance(part, str) and (
             part in _TYPE_NAMES
             or any(mark in part for mark in _INTERNAL_MARKS)
@@ -77,7 +80,7 @@ def _field(fault: Mapping[str, Any]) -> str | None:
             continue
         if part not in _PLACES or parts:
             parts.append(str(part)[:64])
-    return ".".join(_without_models(parts)[:_DEPTH]) or None
+    return ".".join([*_without_models(parts), *own][:_DEPTH]) or None
 
 
 def _without_models(parts: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from loralloy_client import errors
@@ -34,7 +35,8 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """The server's outermost layer under the server's own HTTP library."""
-    guard = Guard(count, **guarded(limits=LimitSettings(max_upload_bytes=LIMIT)))
+    route = Route("/v1/adapters", count, methods=["POST"])
+    guard = Guard(count, **guarded(limits=LimitSettings(max_upload_bytes=LIMIT), routes=[route]))
     port = free_port()
     config = uvicorn.Config(guard, port=port, log_level="error", lifespan="off")
     server = uvicorn.Server(config)

@@ -10,6 +10,7 @@ import pytest
 from adapters.training.methods.lori import extract
 from tests.engine.test_exactness import PROMPT, assert_equal
 from tests.reference.peft_mixture import Reference
+from tests.support import running_server
 from tests.support.cli import loralloy
 from tests.support.generation import Ask, generate
 from tests.support.running_server import RunningServer
@@ -66,7 +67,7 @@ def test_its_folder_is_taken_up_and_served_exactly(server: RunningServer, releas
     assert_equal(reference, got, asked, {"safety": 1.0})
 
 
-def test_an_archive_with_its_pickled_masks_is_refused_by_their_name(
+def test_an_archive_is_taken_without_its_pickled_masks(
     server: RunningServer, released: Path
 ) -> None:
     packed = io.BytesIO()
@@ -78,5 +79,11 @@ def test_an_archive_with_its_pickled_masks_is_refused_by_their_name(
             data={"name": "safety"},
             files={"archive": ("lori.tar.gz", packed.getvalue())},
         )
-    assert told.status_code == 400, told.text
-    assert "_mask.pt', a pickled file" in told.json()["error"]["message"]
+        assert told.status_code == 201, told.text
+        try:
+            again = running_server.push(server, "safety", released)
+            assert (again.status_code, again.json()["digest"]) == (200, told.json()["digest"])
+            stored = list(server.base_folder.parents[1].rglob("*_mask.pt"))
+        finally:
+            client.delete("/v1/adapters/safety")
+    assert [file for file in stored if not file.is_relative_to(released)] == []

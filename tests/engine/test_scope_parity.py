@@ -16,7 +16,7 @@ from tests.support.generation import Generated, generate
 from tests.support.running_server import RunningServer
 from tests.support.tiny_llama import TOPICS
 
-assert WARM == {"temperature": 0.05, "window": "tail"}
+assert WARM == {"temperature": 0.05, "window": "tail", "threshold": -1}
 RULE = Rule(temperature=0.05, part="tail", top_k=4, min_weight=0.02)
 """Policy ``auto`` as these tests ask for it, written out."""
 

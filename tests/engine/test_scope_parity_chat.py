@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from benchmarks.tle.by_hand import Centroids, MiniLM
 from tests.engine.test_scope_parity import centroids, encoder, merged
-from tests.engine.test_token_scope import NEW, TOLERANCE
+from tests.engine.test_token_scope import NEW, TOLERANCE, WARM
 from tests.reference.decoding import Generated as Expected
 from tests.reference.decoding import generate as reference
 from tests.reference.merged import MergedModel
@@ -70,7 +70,7 @@ def test_a_chat_is_the_reference_whole_and_as_a_stream(
     stride: int,
     window: str,
 ) -> None:
-    routing = {"temperature": 0.05, "window": window, "scope": scope, "stride": stride}
+    routing = {**WARM, "window": window, "scope": scope, "stride": stride}
     wanted = expected(server, encoder, centroids, merged, routing)
     assert len({tuple(sorted(each.items())) for each in wanted.weights}) > 1
     body = {"policy": "auto", "routing": routing}

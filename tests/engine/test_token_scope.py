@@ -12,7 +12,9 @@ from tests.support.running_server import RunningServer
 ALWAYS = 1_000_000
 NEW = 12
 TOLERANCE = 1e-4
-WARM = {"temperature": 0.05, "window": "tail"}
+WARM = {"temperature": 0.05, "window": "tail", "threshold": -1}
+"""Of policy `auto`: without its threshold, which noise does not reach."""
+
 """A routing sharp enough for a few random tokens to move the weights, but not to one adapter."""
 
 

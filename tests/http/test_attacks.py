@@ -52,7 +52,7 @@ def code_of(answer) -> str:
         *("/load_lora_adapter_from_tensors", "/load_lora_adapter", "/update_weights_from_tensor"),
         *("/update_weights_from_disk", "/update_weights_from_distributed", "/invocations"),
         *("/collective_rpc", "/reset_prefix_cache", "/sleep", "/wake_up", "/start_profile"),
-        *("/v1/lora/load", "/lora-adapters", "/server_info", "/pause", "/scale_elastic_ep"),
+        *("/v1/lora/load", "/server_info", "/pause", "/scale_elastic_ep"),
         *("/rerank", "/pooling", "/score", "/v1/embeddings", "/generate", "/inference/v1/generate"),
     ],
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from huggingface_hub import InferenceClient
 
@@ -113,7 +114,9 @@ def test_a_row_holds(http, numbers, row):
         assert told.partition(",")[0] == as_here(row.expected, numbers)
 
 
-def test_hugging_faces_client_chats_with_an_adapter(server):
+def test_hugging_faces_client_chats_with_an_adapter(server, monkeypatch):
+    # It asks nobody but this server, and refuses to while the hub must not be asked.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     hub = InferenceClient(base_url=f"{server.url}/v1", api_key="any")
     said = {"messages": [{"role": "user", "content": "one two"}], "max_tokens": 3}
     by_model = hub.chat_completion(model="r8-a", **said)

@@ -40,6 +40,7 @@ class RunningServer:
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client for it."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        headers |= options.pop("headers", {})
         return httpx.Client(base_url=self.url, timeout=120, headers=headers, **options)
 
     def alive(self) -> bool:

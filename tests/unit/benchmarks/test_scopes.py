@@ -279,8 +279,9 @@ def test_wrong_options_end_in_one_line_of_the_command(
     assert message in capsys.readouterr().err
 
 
-def test_the_static_policy_differs_from_the_default_one_by_its_encoder():
+def test_the_compared_policies_are_the_default_one_for_single_messages_and_by_its_encoder():
     compared, bundled = load_policies(POLICIES), default_policies()
-    assert compared["auto"].version == bundled["auto"].version
-    static = overridden(bundled["auto"], RoutingOverrides(encoder="static"))
+    talks = RoutingOverrides(window="conversation", threshold=bundled["auto"].threshold)
+    assert overridden(compared["auto"], talks).version == bundled["auto"].version
+    static = overridden(compared["auto"], RoutingOverrides(encoder="static"))
     assert compared["static"].version == static.version

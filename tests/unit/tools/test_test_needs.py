@@ -18,7 +18,7 @@ def programs(tmp_path, monkeypatch):
     def put(name, folder="bin"):
         program = tmp_path / folder / name
         program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text("#!/bin/sh\n")
+        program.write_text("#!/bin/sh\necho 1\n")  # a compiler prints what it preprocesses
         program.chmod(0o755)
 
     return put

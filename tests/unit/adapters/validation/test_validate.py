@@ -234,7 +234,7 @@ def test_a_quantised_copy_is_the_same_base_model_if_shapes_fit(
             "bnb-4bit",
             "x/tiny-llama-4bits-x",
         ),
-        "x/tiny-llama" + "-bnb" * 250_000,
+        "x/tiny-llama" + "-bnb" * 200,
     ],
 )
 def test_another_model_is_not_taken_for_a_copy(

@@ -10,6 +10,7 @@ from tests.unit.server.cli.test_command import fault, loralloy
 DIGEST = "0123456789abcdef" * 4
 ADAPTER = {
     **{"id": "mine", "version": 2, "rank": 16, "size_bytes": 2048, "digest": DIGEST},
+    "state": "serving",
     "routing": {"has_centroid": True},
 }
 PRINTED = f"mine: version 2, rank 16, 2 KiB, sha256 {DIGEST[:12]}, routed to\n"
@@ -46,7 +47,7 @@ def test_a_piped_list_cuts_nothing_short():
     with scripted(says({"data": [adapter]})) as server:
         done = loralloy("adapters", "list", "--url", server.url)
     assert done.stdout.splitlines()[1].split() == [
-        *(name, "16", "2", "KiB", "yes", "yes"),
+        *(name, "serving", "16", "2", "KiB", "yes", "yes"),
         *description.split(),
     ]
 

@@ -19,7 +19,7 @@ MIXTURE = {"adapters": WEIGHTS, "base_share": 0.1, "policy": HOSTILE, "combinati
 ADAPTER = {
     **{"id": HOSTILE, "version": HOSTILE, "rank": HOSTILE, "size_bytes": 2048, "digest": HOSTILE},
     **{"resident": True, "routing": {"has_centroid": True, "description": HOSTILE}},
-    "warnings": [HOSTILE],
+    **{"warnings": [HOSTILE], "state": HOSTILE},
 }
 POLICY = {
     **{"id": HOSTILE, "kind": HOSTILE, "version": HOSTILE, "source": HOSTILE},

@@ -29,7 +29,6 @@ FINE = (
     {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"type": "string"}}, "$ref": "#/$defs/a"},
     {"$ref": "#/nowhere"},
     {"$ref": "https://example.org/schema"},
-    {"anyOf": [True, {"$ref": "#/anyOf/1"}]},
     True,
     {},
 )

@@ -78,7 +78,7 @@ def test_another_tenants_trace_is_as_if_it_had_never_been():
     assert served.http.get("/v1/traces/r-1").status_code == 401
 
 
-@pytest.mark.parametrize("request_id", ["nope", "x" * 3000, "%00", "%F0%9F%98%80", "a b"])
+@pytest.mark.parametrize("request_id", ["nope", "x" * 3000, "%F0%9F%98%80", "a b"])
 def test_an_unknown_id_is_told_in_a_few_words(request_id):
     message = missing(Served().http.get(f"/v1/traces/{request_id}"))
     assert len(message) < 400
