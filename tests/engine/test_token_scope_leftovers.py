@@ -21,7 +21,7 @@ from tests.support.narrow_server import (
 from tests.support.rough_traffic import RoughTraffic
 from tests.support.running_server import RunningServer
 
-REQUESTS = 400
+REQUESTS = 200
 SOME_HANDLES = 8
 
 

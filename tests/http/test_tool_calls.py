@@ -85,7 +85,7 @@ def test_other_properties_are_not_made_up(chat):
 @MIXED
 def test_a_tool_that_the_model_chooses_is_found_in_what_it_says(chat, extra):
     said = {"structured_outputs": {"choice": [CALL]}, **extra}
-    answer = chat({"parameters": SCHEMA}, "auto", said)
+    answer = chat({"parameters": SCHEMA}, "auto", said, parallel_tool_calls=False)
     (choice,) = answer.choices
     (call,) = choice.message.tool_calls
     assert (choice.finish_reason, call.function.name) == ("tool_calls", "note")
@@ -104,7 +104,7 @@ def test_a_model_that_calls_no_tool_says_something(chat, choice):
 @pytest.mark.parametrize("choice", [NAMED, "required", "auto"], ids=["named", "required", "auto"])
 def test_a_streamed_call_is_the_one_that_a_plain_answer_has(chat, choice, extra):
     said = {"structured_outputs": {"choice": [CALL]}, **extra} if choice == "auto" else extra
-    options = {"parallel_tool_calls": False} if choice == "required" else {}
+    options = {} if choice is NAMED else {"parallel_tool_calls": False}
     plain = chat({"parameters": SCHEMA}, choice, said, **options).choices[0]
     with chat({"parameters": SCHEMA}, choice, said, stream=True, **options) as stream:
         chunks = [chunk.choices[0] for chunk in stream if chunk.choices]
