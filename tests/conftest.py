@@ -12,7 +12,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 LONG_FIRST = (
     "test_token_scope_leftovers.py",
-    "test_chaos.py",
     "test_many_adapters.py",
     "test_shared_storage.py",
     "test_schema.py",

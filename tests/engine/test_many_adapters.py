@@ -22,7 +22,7 @@ from tests.support.variants import variant
 
 pytestmark = pytest.mark.timeout(1800)  # a busy machine takes a second a load
 
-ADAPTERS = int(os.environ.get("MANY_ADAPTERS", "200"))
+ADAPTERS = int(os.environ.get("MANY_ADAPTERS", "100"))
 SLOTS = 8
 REQUESTS = ADAPTERS // 2
 AT_ONCE = 24

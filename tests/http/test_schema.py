@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.support import running_server
 
-CASES = int(os.environ.get("SCHEMA_CASES", "12"))
+CASES = int(os.environ.get("SCHEMA_CASES", "6"))
 """For each route."""
 
 CHECKS = [
