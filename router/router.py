@@ -154,8 +154,7 @@ class Router:
             spoken: the request's messages or text.
             policy: the policy's name.
             overrides: what this request changes of it.
-            visible: names of the adapters that may be used; None for all. The others do not
-                exist for this request.
+            visible: names of the adapters that there are for this request; None for all.
             told: names of the adapters that the policy's version may tell of; None for all.
 
         Raises:

@@ -24,7 +24,7 @@ _BROKEN = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # a version of the format that zipfile does not read
     ValueError,
     OSError,
 )
