@@ -109,6 +109,7 @@ async def create_app(
         decode=decoder(engine.model_path),
         traces=trace_store,
         engine_failed=lambda: engine.failed,
+        structured=settings.structured_outputs,
     )
     app: FastAPI = DocumentedApp(
         title="Loralloy",

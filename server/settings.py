@@ -28,6 +28,7 @@ from server.access.key_file import read_key_file
 from server.access.settings import AccessSettings
 from server.edge.settings import CorsSettings, LimitSettings
 from server.engine.settings import EngineSettings
+from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import InvalidSettings
 from server.residency.settings import ResidencySettings
 from server.sources.settings import SourceSettings
@@ -109,6 +110,9 @@ class Settings(BaseSettings):
     )
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
+    structured_outputs: StructuredOutputSettings = Field(
+        default_factory=lambda: StructuredOutputSettings()
+    )
     cors: CorsSettings = Field(default_factory=lambda: CorsSettings())
     residency: ResidencySettings = Field(default_factory=lambda: ResidencySettings())
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())

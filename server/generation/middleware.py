@@ -8,7 +8,7 @@ answer has ended, whichever way it ends.
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import planned
+from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import EngineUnavailable
 from server.generation.answer import Answer
 from server.generation.decided import Generation
@@ -47,6 +48,7 @@ class Collaborators:
     decode: Decode
     traces: TraceStore
     engine_failed: EngineFailed = lambda: False
+    structured: StructuredOutputSettings = field(default_factory=lambda: StructuredOutputSettings())
 
 
 class GenerationMiddleware:
@@ -73,7 +75,7 @@ class GenerationMiddleware:
         try:
             refuse_beside_body(scope)
             body, rule = await read_json(scope, receive), scope["state"]["caller"].visible
-            request = read(api, body, rule, self._with.limits)
+            request = read(api, body, rule, self._with.limits, self._with.structured)
             generation = await unless_gone(self._leased(request), receive)
         except ClientGone:
             return

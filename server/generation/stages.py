@@ -18,9 +18,11 @@ from server.catalogue.visibility import hiding_invisible_adapters
 from server.edge.nulls import without_nulls
 from server.edge.numbers import check_numbers
 from server.edge.settings import LimitSettings
+from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import InvalidRequest
 from server.generation.body import CleanBody, clean
 from server.generation.decided import Generation
+from server.generation.field_bounds import check_bounds
 from server.generation.field_kinds import check_kinds
 from server.generation.named_versions import names_for
 from server.generation.prompts import Api, Decode, count_prompts, read_prompts
@@ -52,19 +54,24 @@ class GenerationRequest:
 
 
 def read(
-    api: Api, body: Mapping[str, Any], rule: AdapterRule, limits: LimitSettings
+    api: Api,
+    body: Mapping[str, Any],
+    rule: AdapterRule,
+    limits: LimitSettings,
+    structured: StructuredOutputSettings,
 ) -> GenerationRequest:
     """Read a body, in which null is absent; no name in it is looked up.
 
     Raises:
         UnsupportedParameter: a field that this server does not honour.
-        InvalidRequest: a field of the wrong type, too many prompts, a mixture that cannot be read,
-            or a JSON schema that no answer can fit.
+        InvalidRequest: a field of the wrong type or past its bounds, too many prompts, a mixture
+            that cannot be read, or a JSON schema that no answer can fit.
         RoutingError: changes to a policy that do not fit.
     """
     body = without_nulls(body)
     check_numbers(body)
     check_kinds(body)
+    check_bounds(body, structured)
     prompts = count_prompts(api, body)
     if prompts > limits.max_prompts:
         raise InvalidRequest(

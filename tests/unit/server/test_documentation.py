@@ -15,6 +15,7 @@ from server.edge import error_status
 from server.edge.settings import CorsSettings, LimitSettings
 from server.engine import errors as engine_errors
 from server.engine.settings import EngineSettings
+from server.engine.structured.settings import StructuredOutputSettings
 from server.residency.settings import ResidencySettings
 from server.settings import Settings, StorageSettings
 from server.sources.settings import SourceSettings
@@ -27,6 +28,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "The server": Settings,
     "The engine": EngineSettings,
     "Limits": LimitSettings,
+    "Structured output": StructuredOutputSettings,
     "Web pages": CorsSettings,
     "Residency": ResidencySettings,
     "Storage": StorageSettings,
@@ -34,7 +36,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Access": AccessSettings,
     "Sources": SourceSettings,
 }
-NESTED = {"engine", "limits", "cors", "residency", "storage", "traces", "access", "sources"}
+NESTED = {
+    *("engine", "limits", "structured_outputs", "cors", "residency", "storage", "traces"),
+    *("access", "sources"),
+}
 
 
 def rows(heading: str) -> dict[str, str]:

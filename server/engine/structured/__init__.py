@@ -1,0 +1,1 @@
+"""Structured output: what an answer may be held to."""
