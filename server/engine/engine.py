@@ -33,9 +33,14 @@ from server.engine.errors import EngineLoadError, EngineStartError
 from server.engine.messages import BankProof, LoadEncoders, WorkerReport
 from server.engine.number_format import NumberFormat, available_bytes, number_format
 from server.engine.settings import EngineSettings
+from server.engine.structured.compilations import Compilations, CompilerGone, ModelVocabulary
+from server.engine.structured.settings import StructuredOutputSettings
+from server.engine.structured.vllm_hooks import STEP_VARIABLE
 from server.engine.trace_channel import TraceReceiver
 
 logger = logging.getLogger(__name__)
+
+_DEFAULTS = StructuredOutputSettings()
 
 _MOST_SHOWN = 5
 """Layers that an error names."""
@@ -53,11 +58,14 @@ def number_format_of(settings: EngineSettings, model: Path, base: BaseModelShape
     return number_format(settings.dtype, model, slots + settings.kv_cache_gib * 2**30)
 
 
-def set_environment(settings: EngineSettings, *, hub: bool) -> None:
+def set_environment(
+    settings: EngineSettings, structured: StructuredOutputSettings, *, hub: bool
+) -> None:
     """Set what vLLM reads from the environment, in this process and those it starts.
 
     Args:
         settings: the engine's settings.
+        structured: what constraints of answers may ask for.
         hub: whether the base model comes from a hub; otherwise nothing may ask one.
     """
     kernel = build(cache_folder(settings) / "kernels")
@@ -66,9 +74,12 @@ def set_environment(settings: EngineSettings, *, hub: bool) -> None:
         "VLLM_PLUGINS": "loralloy",
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "VLLM_NO_USAGE_STATS": "1",
+        # A time by the clock, which a busy machine passes; trials have one of the processor's.
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "0",
         "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        STEP_VARIABLE: str(structured.max_step_ms),
         **thread_environment(settings.threads, os.environ),
     }
     os.environ.update(values)
@@ -111,6 +122,7 @@ class EmbeddedEngine:
         settings: EngineSettings,
         model_path: Path,
         number_format: NumberFormat,
+        structured: StructuredOutputSettings,
     ) -> None:
         self.model_name: str = arguments.served_model_name[0]
         self.model_path = model_path
@@ -126,6 +138,14 @@ class EmbeddedEngine:
             usage=self._usage,
             policies=WorkerPolicies(self._call),
             traces=TraceReceiver(),
+            compilations=Compilations(
+                ModelVocabulary(
+                    str(model_path),
+                    client.model_config.get_vocab_size(),
+                    client.model_config.hf_config.model_type,
+                ),
+                structured,
+            ),
             on_tokens=lambda weights, base_share, tokens: None,
         )
         client.attach(self._parts)
@@ -133,7 +153,13 @@ class EmbeddedEngine:
 
     @classmethod
     async def start(
-        cls, settings: EngineSettings, model: Path, name: str, *, hub: bool = False
+        cls,
+        settings: EngineSettings,
+        model: Path,
+        name: str,
+        structured: StructuredOutputSettings = _DEFAULTS,
+        *,
+        hub: bool = False,
     ) -> Self:
         """Start the engine; returns when it can serve.
 
@@ -141,6 +167,7 @@ class EmbeddedEngine:
             settings: the engine's settings.
             model: folder of the base model.
             name: its name on the wire, unless the settings give one.
+            structured: what constraints of answers may ask for.
             hub: whether vLLM may ask a hub.
 
         Raises:
@@ -152,7 +179,7 @@ class EmbeddedEngine:
         chosen = number_format_of(settings, model, base)
         settings = settings.model_copy(update={"dtype": chosen.name})
         logger.info("the engine computes in %s", chosen)
-        set_environment(settings, hub=hub)
+        set_environment(settings, structured, hub=hub)
         # vLLM reads the environment when it is imported.
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
@@ -174,7 +201,7 @@ class EmbeddedEngine:
             client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
         except (ValueError, RuntimeError, OSError) as error:
             raise EngineStartError(f"the engine did not start: {error}") from error
-        engine = cls(client, arguments, settings, model, chosen)
+        engine = cls(client, arguments, settings, model, chosen, structured)
         engine.compiles_beside = compilation is Compilation.BESIDE
         try:
             if problems := await engine.prove(base) or await engine.probe():
@@ -234,6 +261,13 @@ class EmbeddedEngine:
 
     async def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return await self.client.collective_rpc(method, args=arguments)
+
+    async def prepare_compilations(self) -> None:
+        """Start the process that compiles constraints, which the first of them waits for else."""
+        try:
+            await self._parts.compilations.start()
+        except CompilerGone as error:
+            logger.warning("%s; the next constraint of an answer tries again", error)
 
     async def probe(self) -> tuple[str, ...]:
         """Ask every worker for its report.
@@ -323,6 +357,7 @@ class EmbeddedEngine:
         if (reader := self.client.output_handler) is not None:
             reader.cancel()
             await asyncio.wait({reader})
+        await self._parts.compilations.close()
         await asyncio.to_thread(self.client.shutdown)
         await asyncio.to_thread(self._parts.traces.close)
 

@@ -40,6 +40,10 @@ DRAIN_S = 15
 
 _POLL_S = 0.5
 
+_QUIET_S = 30
+"""How long after the start the process that compiles constraints is left out, in seconds: the first
+answers come first."""
+
 
 async def launch(
     settings: Settings,
@@ -80,7 +84,9 @@ async def launch(
     )
     logger.info("starting the engine for %s: half a minute, longer the first time", name)
     # The engine first: its processes are not to inherit the encoder's threads.
-    engine = await EmbeddedEngine.start(engine_settings, sources.model, name, hub=sources.hub)
+    engine = await EmbeddedEngine.start(
+        engine_settings, sources.model, name, settings.structured_outputs, hub=sources.hub
+    )
     try:
         encoder = make_encoder(sources.encoder, local_files_only=not sources.hub)
         router = Router(
@@ -159,5 +165,15 @@ async def _greet(
         await asyncio.sleep(_POLL_S)
     host, port = listener.getsockname()[:2]
     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)
-    if parts.engine.compiles_beside:
-        await compiling()
+    preparing = asyncio.create_task(_prepare_compilations(parts.engine))
+    try:
+        if parts.engine.compiles_beside:
+            await compiling()
+        await preparing
+    finally:
+        preparing.cancel()
+
+
+async def _prepare_compilations(engine: EmbeddedEngine) -> None:
+    await asyncio.sleep(_QUIET_S)
+    await engine.prepare_compilations()

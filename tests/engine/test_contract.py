@@ -33,6 +33,15 @@ SIGNATURES = {
     "platforms/cpu.py CpuPlatform.get_punica_wrapper": "cls",
     "v1/core/sched/scheduler.py Scheduler._preempt_request": "self request timestamp",
     "v1/core/sched/scheduler.py Scheduler.schedule": "self throttle_prefills",
+    "v1/core/sched/scheduler.py Scheduler.finish_requests": "self request_ids finished_status",
+    "v1/structured_output/__init__.py StructuredOutputManager.grammar_init": "self request",
+    "v1/structured_output/__init__.py StructuredOutputManager._create_grammar": "self request",
+    "sampling_params.py SamplingParams._validate_structured_outputs": (
+        "self model_config structured_outputs_config tokenizer"
+    ),
+    "v1/structured_output/backend_xgrammar.py XgrammarBackend.compile_grammar": (
+        "self request_type grammar_spec stop_token_ids"
+    ),
     "lora/layers/base_linear.py BaseLinearLayerWithLoRA.set_lora": "self index lora_a lora_b",
 }
 
@@ -75,6 +84,14 @@ def test_signature(where: str) -> None:
         ("lora/model_manager.py", "if not has_replacement:\n                continue"),
         ("lora/lora_weights.py", "if self.scaling == 1:"),
         ("v1/worker/gpu_model_runner.py", "self.set_active_loras("),
+        # Structured output (server/engine/structured/vllm_hooks.py).
+        ("v1/structured_output/__init__.py", "self.executor.submit(self._create_grammar, request)"),
+        ("v1/structured_output/__init__.py", "self._grammar_bitmask = self.backend.allocate_to"),
+        ("v1/structured_output/request.py", "Future[StructuredOutputGrammar] | StructuredOutput"),
+        ("parser/abstract_parser.py", "if not _xgrammar_supports(structured_outputs):"),
+        ("entrypoints/generate/base/protocol.py", "def validate_structural_tag_payload(payload"),
+        ("entrypoints/generate/base/protocol.py", "        validate_structural_tag_payload(\n"),
+        ("sampling_params.py", "_backend_was_auto: bool = field(default=False, init=False)"),
         ("platforms/cpu.py", "compilation_config.mode = CompilationMode.NONE"),
         ("compilation/decorators.py", "torch.compiler.load_compiled_function("),
         ("v1/core/kv_cache_utils.py", "cache_salt"),

@@ -24,6 +24,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from router.decision import Following
 from router.mixture import Mixture
+from server.engine.client.constraint import compile_apart
 from server.engine.client.parts import ClientParts
 from server.engine.client.plan import GenerationPlan, NoPlan, required_plan
 from server.engine.client.token_count import TokenCount
@@ -185,6 +186,7 @@ class MixingLLM(AsyncLLM):
         Raises:
             NoPlan: the request has no plan, or a form that no plan can be attached to: poolings,
                 streams of inputs, and requests that somebody has made for the engine already.
+            VLLMValidationError: its constraint cannot be compiled within its bounds.
         """
         plan = required_plan()
         if not isinstance(params, SamplingParams) or not isinstance(prompt, dict):
@@ -192,6 +194,7 @@ class MixingLLM(AsyncLLM):
                 f"the engine was asked to read {type(prompt).__name__} with "
                 f"{type(params).__name__}, which is never planned; it is refused"
             )
+        await compile_apart(self._parts.compilations, plan.tenant, params)
         kwargs["lora_request"] = None
         part = Part.of(plan, request_id)
         extra = dict(params.extra_args or {})

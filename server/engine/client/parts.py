@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from server.engine.client.token_count import OnTokens
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies
+from server.engine.structured.compilations import Compilations
 from server.engine.trace_channel import TraceReceiver
 
 
@@ -18,6 +19,7 @@ class ClientParts:
         usage: which adapters running requests use.
         policies: the policies in the workers.
         traces: where the workers report weighings.
+        compilations: where constraints of answers are tried before the engine hears of them.
         on_tokens: called with what made the tokens of each answer.
     """
 
@@ -25,4 +27,5 @@ class ClientParts:
     usage: Usage
     policies: WorkerPolicies
     traces: TraceReceiver
+    compilations: Compilations
     on_tokens: OnTokens

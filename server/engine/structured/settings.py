@@ -1,4 +1,4 @@
-"""Settings of structured output: how large a constraint of an answer may be."""
+"""Settings of structured output: how large a constraint may be, and how long it may compile."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,7 +45,23 @@ class StructuredOutputSettings(BaseModel):
         description="Most entries of allowed_token_ids and logprob_token_ids.",
     )
     max_options_bytes: int = Field(
-        default=16_384,
+        default=32_768,
         ge=1,
         description="Largest bad_words, chat_template_kwargs and the like, in bytes.",
+    )
+    max_compile_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Most processor time that a constraint may compile for, in seconds.",
+    )
+    max_compile_mib: int = Field(
+        default=2_048, ge=64, description="Most memory that one compilation may take, in MiB."
+    )
+    max_compilations: int = Field(
+        default=2, ge=1, description="Most compilations at once; one for each key."
+    )
+    max_step_ms: int = Field(
+        default=50,
+        ge=1,
+        description="Most processor time that a grammar may take for one token, in milliseconds.",
     )

@@ -18,6 +18,7 @@ import torch
 
 from server.engine.bank.kernels.build import KERNEL_VARIABLE
 from server.engine.device import why_not_here
+from server.engine.structured import vllm_hooks
 from server.engine.worker.step_hook import HOOK_MARK
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -44,6 +45,7 @@ def register() -> None:
     _reuse_compilation()
     _bind_layers()
     _hook_steps()
+    vllm_hooks.install()
     platform.loralloy = True
 
 

@@ -14,6 +14,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from server.engine.messages import RequestMixture
+from server.engine.structured.vllm_hooks import call_off
 
 RESTART_ATTRIBUTE: Final = "loralloy_restarted"
 """Attribute of a request: how many generated tokens it had when it was last started anew."""
@@ -31,7 +32,10 @@ def due_for_restart(request: Any) -> bool:
 
 
 class RestartingScheduler(Scheduler):
-    """vLLM's scheduler, with requests that start anew whenever their weights change."""
+    """vLLM's scheduler, with requests that start anew whenever their weights change.
+
+    A request that ends leaves no grammar of its own in the line of those to be compiled.
+    """
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Preempt the requests that are due, then schedule as ever."""
@@ -43,3 +47,11 @@ class RestartingScheduler(Scheduler):
             self.prev_step_scheduled_req_ids.discard(request.request_id)
             setattr(request, RESTART_ATTRIBUTE, request.num_output_tokens)
         return super().schedule(*args, **kwargs)
+
+    def finish_requests(self, request_ids: Any, finished_status: Any) -> Any:
+        """End requests as ever; what waits to be compiled for them is dropped."""
+        if request_ids is None:
+            request_ids = list(self.requests)
+        ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
+        call_off(self.requests[one] for one in ids if one in self.requests)
+        return super().finish_requests(ids, finished_status)

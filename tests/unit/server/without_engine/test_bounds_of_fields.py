@@ -30,8 +30,8 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
     "stop": {"stop": ["a"] * 2_000},
     "stop_token_ids": {"stop_token_ids": [1] * 2_000},
     "logit_bias": {"logit_bias": {str(n): 1 for n in range(2_000)}},
-    "vllm_xargs": {"vllm_xargs": {"a": "b" * 20_000}},
-    "mm_processor_kwargs": {"mm_processor_kwargs": {"a": "b" * 20_000}},
+    "vllm_xargs": {"vllm_xargs": {"a": "b" * 40_000}},
+    "mm_processor_kwargs": {"mm_processor_kwargs": {"a": "b" * 40_000}},
 }
 SAID_AS: dict[Api, dict[str, dict[str, Any]]] = {
     Api.COMPLETIONS: {

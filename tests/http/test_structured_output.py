@@ -1,0 +1,86 @@
+"""Constraints of answers hold on every route, whichever of vLLM's backends compiles them.
+
+And one that no bound sees, though it would hold up everybody's next token, is refused by its trial.
+"""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+PATHS = {
+    "/v1/completions": {"prompt": "write", "max_tokens": 48},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "write"}], "max_tokens": 48},
+    "/v1/responses": {"input": "write", "max_output_tokens": 48},
+}
+THIRDS = {"enum": [3, 6, 9], "type": "integer", "multipleOf": 3}
+"""xgrammar takes no ``multipleOf``: another backend compiles it."""
+TAG = {"type": "structural_tag", "format": {"type": "const_string", "value": "yes"}}
+FIT: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
+    "another backend": ({"json": THIRDS}, frozenset("369")),
+    "choice": ({"choice": ["yes", "no"]}, frozenset({"yes", "no"})),
+    "regex": ({"regex": "[ab]"}, frozenset("ab")),
+    "grammar": ({"grammar": 'root ::= "yes" | "no"'}, frozenset({"yes", "no"})),
+    "Lark": ({"grammar": 'start: "yes" | "no"'}, frozenset({"yes", "no"})),
+    "json": ({"json": {"enum": [True]}}, frozenset({"true"})),
+    "json in text": ({"json": '{"enum": [true]}'}, frozenset({"true"})),
+    "tag": ({"structural_tag": json.dumps(TAG)}, frozenset({"yes"})),
+}
+SLOW = {
+    "nested repetitions": {"regex": "(((a|b)*)*(a|b)*)*"},
+    "a rule that is twice itself": {"grammar": 'root ::= root root | "a" | "b"'},
+    "a rule in many ways": {"grammar": 'root ::= root root root | root root | "a" | "b" | ""'},
+    "in a schema": {"json": {"type": "string", "pattern": "^(((a|b)*)*(a|b)*)*$"}},
+}
+
+
+def text_of(answer: Mapping[str, Any]) -> str:
+    if "output" in answer:
+        return "".join(part["text"] for one in answer["output"] for part in one["content"])
+    choice = answer["choices"][0]
+    return str(choice["text"] if "text" in choice else choice["message"]["content"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", FIT)
+def test_an_answer_keeps_to_its_constraint(http, path, kind):
+    constraint, allowed = FIT[kind]
+    body = {"model": "tiny-llama", **PATHS[path], "temperature": 0}
+    answer = http.post(path, json={**body, "structured_outputs": constraint})
+    assert answer.status_code == 200, answer.text
+    assert text_of(answer.json()).strip() in allowed
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_grammar_that_slows_down_as_it_goes_is_refused_before_it_is_used(http, path, kind):
+    body = {"model": "tiny-llama", **PATHS[path], "structured_outputs": SLOW[kind]}
+    answer = http.post(path, json=body)
+    assert answer.status_code == 400, answer.text
+    assert "takes too long for each token" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_is_no_constraint_is_told_in_streams_as_well(http, path):
+    body = {"model": "tiny-llama", **PATHS[path], "structured_outputs": {"regex": "("}}
+    for streams in (False, True):
+        answer = http.post(path, json={**body, "stream": streams})
+        assert "invalid_request" in answer.text, answer.text
+        assert streams or answer.status_code == 400
+
+
+def test_unlike_constraints_hold_in_one_batch(http):
+    """Each has a backend and a grammar of its own, whichever came first."""
+    kinds = [*FIT] * 2
+
+    def ask(kind: str) -> str:
+        body = {"model": "tiny-llama", **PATHS["/v1/completions"], "n": 2}
+        answer = http.post("/v1/completions", json={**body, "structured_outputs": FIT[kind][0]})
+        assert answer.status_code == 200, answer.text
+        return text_of(answer.json()).strip()
+
+    with ThreadPoolExecutor(8) as pool:
+        for kind, said in zip(kinds, pool.map(ask, kinds), strict=True):
+            assert said in FIT[kind][1], kind
