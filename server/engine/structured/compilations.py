@@ -89,12 +89,13 @@ class Compilations:
 
         Args:
             tenant: whose request it is.
-            constraint: the fields of vLLM's ``StructuredOutputsParams``.
+            constraint: the fields of vLLM's ``StructuredOutputsParams``; the order of what stands
+                in a schema matters.
 
         Raises:
             CompilerGone: the process that compiles cannot be started, or has ended.
         """
-        key = hashlib.sha256(json.dumps(constraint, sort_keys=True).encode()).digest()
+        key = hashlib.sha256(json.dumps(constraint).encode()).digest()
         if (known := self._remembered(key)) is not None:
             return known
         async with self._turn(tenant):

@@ -130,7 +130,7 @@ def make_backend(name: str, config: Any, tokenizer: Any, vocab_size: int) -> Any
         from vllm.v1.structured_output.backend_xgrammar import XgrammarBackend
 
         backend = XgrammarBackend(config, tokenizer=tokenizer, vocab_size=vocab_size)
-        info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size)
+        info = backend.compiler.compile_json_schema('{"type": "boolean"}').tokenizer_info
         cache_bytes = vllm.envs.VLLM_XGRAMMAR_CACHE_MB * 2**20
         backend.compiler = xgrammar.GrammarCompiler(
             info, max_threads=1, cache_enabled=True, cache_limit_bytes=cache_bytes

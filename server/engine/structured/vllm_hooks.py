@@ -9,6 +9,7 @@ grammar takes for each token is bounded there too, as that can grow with the ans
 Installed by the plugin (``server.engine.worker.plugin``).
 """
 
+import json
 import os
 import sys
 import threading
@@ -66,8 +67,13 @@ def _can_be_joined(constraint: Any) -> bool:
     from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
     from vllm.v1.structured_output.utils import grammar_is_likely_lark
 
-    if isinstance(constraint.json, dict):
-        return not has_xgrammar_unsupported_json_features(constraint.json)
+    if constraint.json is not None:
+        try:
+            schema = constraint.json
+            schema = json.loads(schema) if isinstance(schema, str) else schema
+        except (ValueError, RecursionError):
+            return False
+        return not has_xgrammar_unsupported_json_features(schema)
     return not (constraint.grammar and grammar_is_likely_lark(constraint.grammar))
 
 

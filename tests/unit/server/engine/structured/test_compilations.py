@@ -143,13 +143,25 @@ def test_what_was_tried_is_remembered_as_long_as_the_engine_has_it():
     async def work(compilations: Compilations) -> None:
         half = REMEMBERED_BYTES // 2
         first = await compilations.verdict("a", {"do": "", "size": half})
-        assert await compilations.verdict("b", {"size": half, "do": ""}) is first
+        assert await compilations.verdict("b", {"do": "", "size": half}) is first
         await compilations.verdict("a", {"do": "", "size": half, "n": 1})
         assert await compilations.verdict("a", {"do": "", "size": half}) is first
         await compilations.verdict("a", {"do": "", "size": half, "n": 2})
         assert await compilations.verdict("a", {"do": "", "size": half}) is first
         await compilations.verdict("a", {"do": "", "size": 2 * half, "n": 3})
         assert await compilations.verdict("a", {"do": "", "size": half}) is not first
+
+    run(work)
+
+
+def test_schemas_of_another_order_are_others():
+    async def work(compilations: Compilations) -> None:
+        first = {"do": "", "json": {"properties": {"a": {}, "b": {}}}}
+        other = {"do": "", "json": {"properties": {"b": {}, "a": {}}}}
+        await compilations.verdict("a", first)
+        told = (await compilations.verdict("a", other)).constraint
+        assert told is not None
+        assert list(told["json"]["properties"]) == ["b", "a"]
 
     run(work)
 
