@@ -28,12 +28,8 @@ FIT: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
     "json in text": ({"json": '{"enum": [true]}'}, frozenset({"true"})),
     "tag": ({"structural_tag": json.dumps(TAG)}, frozenset({"yes"})),
 }
-SLOW = {
-    "nested repetitions": {"regex": "(((a|b)*)*(a|b)*)*"},
-    "a rule that is twice itself": {"grammar": 'root ::= root root | "a" | "b"'},
-    "a rule in many ways": {"grammar": 'root ::= root root root | root root | "a" | "b" | ""'},
-    "in a schema": {"json": {"type": "string", "pattern": "^(((a|b)*)*(a|b)*)*$"}},
-}
+SLOW = {"grammar": 'root ::= root root root | root root | "a" | "b" | ""'}
+"""What has been said so far can be read in ever more ways, and each is gone through for a token."""
 
 
 def text_of(answer: Mapping[str, Any]) -> str:
@@ -54,9 +50,8 @@ def test_an_answer_keeps_to_its_constraint(http, path, kind):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("kind", SLOW)
-def test_a_grammar_that_slows_down_as_it_goes_is_refused_before_it_is_used(http, path, kind):
-    body = {"model": "tiny-llama", **PATHS[path], "structured_outputs": SLOW[kind]}
+def test_a_grammar_that_slows_down_as_it_goes_is_refused_before_it_is_used(http, path):
+    body = {"model": "tiny-llama", **PATHS[path], "structured_outputs": SLOW}
     answer = http.post(path, json=body)
     assert answer.status_code == 400, answer.text
     assert "takes too long for each token" in answer.json()["error"]["message"]

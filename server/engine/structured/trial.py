@@ -8,6 +8,7 @@ import json
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any, Final, Literal
@@ -67,7 +68,9 @@ class Compiler:
             speculative_config=None,
         )
         self._backends: dict[str, Any] = {}
-        self._backend("xgrammar")  # its view of the vocabulary is for all trials
+        self._backend("xgrammar")  # views of the vocabulary are for all trials
+        with suppress(ValueError):  # there are tokenizers that guidance does not read
+            self._backend("guidance")
 
     def try_out(self, constraint: Mapping[str, Any]) -> Verdict:
         """Compile a constraint, and let it judge some tokens.
@@ -93,7 +96,7 @@ class Compiler:
         if not self._keeps_up(self._backends[name], grammar):
             return Verdict("steps")
         size = getattr(getattr(grammar, "ctx", None), "memory_size_bytes", 0)
-        fields = {key: getattr(params, key) for key in constraint | {"grammar": None}}
+        fields = {key: getattr(params, key) for key in (*constraint, "grammar")}
         return Verdict("fits", "", fields, name, int(size))
 
     def _keeps_up(self, backend: Any, grammar: Any) -> bool:
