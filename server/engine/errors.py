@@ -4,7 +4,11 @@ EngineError
 ├── EngineStartError   it did not start
 ├── EngineLoadError    an adapter could not be put into a slot
 └── EngineFull         no slot is free
+
+What vLLM raises of a request is no part of that tree: :func:`refusal` reads it.
 """
+
+import sys
 
 
 class EngineError(Exception):
@@ -29,3 +33,15 @@ class EngineFull(EngineError):
     """Every slot holds an adapter."""
 
     code = "adapter_slots_full"
+
+
+def refusal(error: Exception) -> dict[str, str | None] | None:
+    """What vLLM says of a request that it refuses, as ``message`` and ``param``.
+
+    Returns:
+        None for any other error, which is no fault of the request.
+    """
+    vllm = sys.modules.get("vllm.exceptions")  # not there: it has raised nothing
+    if vllm is None or not isinstance(error, vllm.VLLMValidationError):
+        return None
+    return {"message": str(error.args[0]), "param": getattr(error, "parameter", None)}

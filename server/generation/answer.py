@@ -1,5 +1,6 @@
 """vLLM's answer on its way out, with the mixture added; ends the trace when it has ended."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
@@ -36,9 +37,9 @@ class Answer:
         else:
             await self._collect(message)
 
-    async def break_off(self) -> None:
-        """End a stream that has failed."""
-        failed = self._report.broken_off()
+    async def break_off(self, refusal: Mapping[str, object] | None = None) -> None:
+        """End a stream that has failed, with what vLLM says if the request is at fault."""
+        failed = self._report.broken_off(refusal)
         await self._send({"type": "http.response.body", "body": failed, "more_body": False})
         self.streaming = False
 

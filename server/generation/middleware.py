@@ -20,6 +20,7 @@ from server.edge.error_status import OURS, error_response
 from server.edge.json_body import read_json, replayed, resized
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import planned
+from server.engine.errors import refusal
 from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import EngineUnavailable
 from server.generation.answer import Answer
@@ -125,8 +126,10 @@ class GenerationMiddleware:
         try:
             with planned(generation.plan(scope["state"]["tenant"])):
                 await self._app(resized(scope, len(body)), replayed(body, receive), answer.send)
-        except Exception:  # whatever it was, a stream that has begun ends in an error event
+        except Exception as error:  # whatever it was, a stream that has begun ends in an event
             if not answer.streaming:
                 raise
-            logger.exception("a stream broke off (request %s)", scope["state"]["request_id"])
-            await answer.break_off()
+            said = refusal(error)
+            if said is None:
+                logger.exception("a stream broke off (request %s)", scope["state"]["request_id"])
+            await answer.break_off(said)

@@ -103,9 +103,14 @@ class Report:
         left, self._partial = self._partial, b""
         return left
 
-    def broken_off(self) -> bytes:
-        """The event that ends a stream which cannot go on."""
-        return _error_event(self._error({}, HTTPStatus.INTERNAL_SERVER_ERROR)) + _EVENT_END
+    def broken_off(self, refusal: Mapping[str, object] | None = None) -> bytes:
+        """The event that ends a stream which cannot go on.
+
+        Args:
+            refusal: what vLLM says, if the request is at fault.
+        """
+        status = HTTPStatus.INTERNAL_SERVER_ERROR if refusal is None else HTTPStatus.BAD_REQUEST
+        return _error_event(self._error(refusal or {}, status)) + _EVENT_END
 
     def _error(self, foreign: Mapping[str, object], status: int) -> Mapping[str, object]:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and self._engine_failed():

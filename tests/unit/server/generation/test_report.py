@@ -138,6 +138,14 @@ def test_a_broken_stream_ends_with_an_error():
     assert json.loads(broken.strip()[6:])["error"]["code"] == "internal_error"
 
 
+def test_a_stream_broken_by_its_request_says_what_is_wrong_with_it():
+    said = {"message": "'top_k' must be more than 0", "param": "top_k"}
+    broken = report(decided({"maths": 1})).broken_off(said)
+    error = json.loads(broken.strip()[6:])["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", "top_k")
+    assert error["message"] == said["message"]
+
+
 @pytest.mark.parametrize("code", [400, 500, 503])
 def test_a_stream_that_the_engine_leaves_says_so(code):
     maker = report(decided({"maths": 1}), engine_failed=lambda: True)
