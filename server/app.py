@@ -26,6 +26,7 @@ from server.edge.cors import Cors
 from server.edge.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.edge.head import HeadAsGet
+from server.edge.json_route import take_read_bodies
 from server.edge.settings import CorsSettings
 from server.engine.engine import EmbeddedEngine
 from server.gauges import gauge_callers, gauge_engine, gauge_slots, gauge_traces
@@ -105,7 +106,7 @@ async def create_app(
         catalogue=catalogue,
         residency=residency,
         metrics=metrics,
-        limits=settings.limits,
+        limits=settings.fitted_limits,
         decode=decoder(engine.model_path),
         traces=trace_store,
         engine_failed=lambda: engine.failed,
@@ -121,6 +122,7 @@ async def create_app(
     )
     await engine.attach(app)
     app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
+    take_read_bodies(app.router.routes)
     for module in OWN_MODULES:
         app.include_router(module.router)
     handle_errors(app)
@@ -177,7 +179,9 @@ def layers(
             origins=cors.named,
         ),
         Middleware(ErrorShape, engine_failed=collaborators.engine_failed),
-        Middleware(TokeniseMiddleware, catalogue=collaborators.catalogue),
+        Middleware(
+            TokeniseMiddleware, catalogue=collaborators.catalogue, limits=collaborators.limits
+        ),
         Middleware(GenerationMiddleware, collaborators=collaborators),
     ]
 

@@ -173,6 +173,11 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys([*given, *listed]))
 
     @property
+    def fitted_limits(self) -> LimitSettings:
+        """The limits of requests, those by the longest prompt included."""
+        return self.limits.fitted(self.engine.max_model_len)
+
+    @property
     def locations(self) -> Locations:
         """Where names and contents are kept."""
         options = {name: value.get_secret_value() for name, value in self.storage.options.items()}

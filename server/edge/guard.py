@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.limits import Limits
 from server.access.authentication import Callers
 from server.access.keys import AdapterRule, Caller
 from server.access.limits import Limiter
@@ -33,6 +34,13 @@ from server.errors import ActionDenied, CrossOrigin, InvalidRequest, NotFound, S
 UPLOADS: Final = frozenset(
     {MatchedRoute("POST", "/v1/adapters"), MatchedRoute("PUT", "/v1/adapters/{name}")}
 )
+ROUTING_DATA: Final = frozenset(
+    {MatchedRoute("PATCH", "/v1/adapters/{name}"), MatchedRoute("POST", "/v1/imports")}
+)
+"""What takes routing data, which have a bound of their own, in a form or with escapes."""
+
+_ROUTING_BYTES: Final = 2 * Limits().max_routing_bytes
+
 PASSED_HEADERS: Final = frozenset({b"content-type", b"content-length", b"if-match"})
 """What routes, ours and vLLM's, are shown of a request's headers, whoever sends it."""
 
@@ -96,7 +104,9 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
         route = match_route(scope, self._routes())
-        limit = self._limits.max_upload_bytes if route in UPLOADS else self._limits.max_body_bytes
+        limit = self._limits.max_upload_bytes if route in UPLOADS else self._limits.body_bytes
+        if route in ROUTING_DATA:
+            limit = max(limit, _ROUTING_BYTES)
         body = GuardedBody(receive, send, request_id, limit, self._limits)
         with ExitStack() as held:
             try:

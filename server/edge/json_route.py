@@ -1,17 +1,19 @@
-"""Our own routes that take JSON: their bodies are read as strictly as those of generations.
+"""Routes that take JSON: their bodies are read by us, strictly and once.
 
-FastAPI reads bodies by rules of its own (NaN is a number, a half of a surrogate pair a text), and
-tells what is wrong with them in its own words. Here it gets what was read, written anew.
+FastAPI reads bodies by rules of its own (NaN is a number, a half of a surrogate pair a text), on
+the event loop whatever their size, and tells what is wrong with them in its own words. Here it gets
+what was read.
 """
 
-import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, request_response
+from starlette.routing import BaseRoute
 
-from server.edge.json_body import read_json, replayed, resized
+from server.edge.first_faults import stop_at_first_faults
+from server.edge.json_body import ReadRequest, handed_on, read_as, replayed
 from server.edge.nulls import without_nulls
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -25,12 +27,26 @@ class JsonRoute(APIRoute):
         handle: Handler = super().get_route_handler()
         if self.body_field is None:
             return handle
+        stop_at_first_faults(self)
 
         async def handle_json(request: Request) -> Response:
-            body = without_nulls(await read_json(request.scope, request.receive))
-            raw = json.dumps(body).encode()
-            return await handle(
-                Request(resized(request.scope, len(raw)), replayed(raw, request.receive))
-            )
+            body = await read_as(without_nulls, request.scope, request.receive)
+            scope = handed_on(request.scope, body)
+            return await handle(ReadRequest(scope, replayed(request.receive)))
 
         return handle_json
+
+
+def take_read_bodies(routes: Iterable[BaseRoute]) -> None:
+    """Let routes that others have made take bodies that middleware has read."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            stop_at_first_faults(route)
+            route.app = request_response(_taking_read(route.get_route_handler()))
+
+
+def _taking_read(handle: Handler) -> Handler:
+    async def handle_read(request: Request) -> Response:
+        return await handle(ReadRequest(request.scope, request.receive))
+
+    return handle_read

@@ -1,10 +1,17 @@
 """Settings of what every request passes: how much it may ask for, and which web pages may."""
 
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _MIB = 2**20
+_USUAL_LENGTH: Final = 2048
+
+TEXT_BYTES: Final = 16
+"""Bytes of text for each token of the longest prompt. English has 4 to 5 a token, Chinese in UTF-8
+up to 9, deeply indented code 8; the longest words of vocabularies would allow 100, at which a text
+that never fits keeps a tokeniser busy for long."""
 
 
 class LimitSettings(BaseModel):
@@ -12,8 +19,8 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_body_bytes: int = Field(
-        default=16 * _MIB, ge=1024, description="Largest JSON body, in bytes."
+    max_body_bytes: int | None = Field(
+        default=None, ge=1024, description="Largest JSON body, in bytes; by the model's length."
     )
     max_upload_bytes: int = Field(
         default=1280 * _MIB,
@@ -32,6 +39,39 @@ class LimitSettings(BaseModel):
     max_prompts: int = Field(
         default=64, ge=1, description="Most prompts in one completions request."
     )
+    max_text_bytes: int | None = Field(
+        default=None,
+        ge=64,
+        description="Longest text that is tokenised at once, in bytes; by the model's length.",
+    )
+
+    def fitted(self, max_model_len: int) -> Self:
+        """The same with every limit that hangs on the longest prompt, in tokens."""
+        return self.model_copy(
+            update={
+                "max_body_bytes": self.max_body_bytes or body_bytes_for(max_model_len),
+                "max_text_bytes": self.max_text_bytes or TEXT_BYTES * max_model_len,
+            }
+        )
+
+    @property
+    def body_bytes(self) -> int:
+        """Largest JSON body, in bytes."""
+        return self.max_body_bytes or body_bytes_for(_USUAL_LENGTH)
+
+    @property
+    def text_bytes(self) -> int:
+        """Longest text that is tokenised at once, in bytes."""
+        return self.max_text_bytes or TEXT_BYTES * _USUAL_LENGTH
+
+
+def body_bytes_for(max_model_len: int) -> int:
+    """Room for many prompts of full length, whose token ids take 512 bytes a token together.
+
+    That is 64 prompts of ids of up to seven digits: 1 MiB where the longest prompt has 2,048
+    tokens, and never more than 16 MiB.
+    """
+    return min(max(_MIB, 512 * max_model_len), 16 * _MIB)
 
 
 class CorsSettings(BaseModel):

@@ -1,8 +1,8 @@
 """A decided request: its mixtures, the body that vLLM gets, what the answer tells."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import uuid4
 
 from router.decision import Following
@@ -56,12 +56,12 @@ class Generation:
         return tuple(name for name, _ in self.members)
 
     @property
-    def body(self) -> bytes:
+    def body(self) -> dict[str, Any]:
         """The body without our fields, under a model name that vLLM knows, and an id of ours."""
         # vLLM puts the prefix before it, but for responses.
         named = self.answer_id if self.api is Api.RESPONSES else self.id
         ours = {"model": self.model, "request_id": named}
-        return json.dumps({**self.cleaned.fields, **ours}).encode()
+        return {**self.cleaned.fields, **ours}
 
     @property
     def answer_id(self) -> str:

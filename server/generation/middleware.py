@@ -17,7 +17,7 @@ from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone, unless_gone
 from server.edge.error_shape import EngineFailed
 from server.edge.error_status import OURS, error_response
-from server.edge.json_body import read_json, replayed, resized
+from server.edge.json_body import handed_on, read_as, replayed
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import planned
 from server.engine.errors import refusal
@@ -75,8 +75,12 @@ class GenerationMiddleware:
             return
         try:
             refuse_beside_body(scope)
-            body, rule = await read_json(scope, receive), scope["state"]["caller"].visible
-            request = read(api, body, rule, self._with.limits, self._with.structured)
+            rule, context = scope["state"]["caller"].visible, self._with
+            request = await read_as(
+                lambda body: read(api, body, rule, context.limits, context.structured),
+                scope,
+                receive,
+            )
             generation = await unless_gone(self._leased(request), receive)
         except ClientGone:
             return
@@ -122,10 +126,9 @@ class GenerationMiddleware:
         self, generation: Generation, answer: Answer, scope: Scope, receive: Receive
     ) -> None:
         """Run vLLM's route under the plan."""
-        body = generation.body
         try:
             with planned(generation.plan(scope["state"]["tenant"])):
-                await self._app(resized(scope, len(body)), replayed(body, receive), answer.send)
+                await self._app(handed_on(scope, generation.body), replayed(receive), answer.send)
         except Exception as error:  # whatever it was, a stream that has begun ends in an event
             if not answer.streaming:
                 raise

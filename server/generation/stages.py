@@ -21,6 +21,7 @@ from server.edge.settings import LimitSettings
 from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import InvalidRequest
 from server.generation.body import CleanBody, clean
+from server.generation.body_sizes import check_sizes
 from server.generation.decided import Generation
 from server.generation.field_bounds import check_bounds
 from server.generation.field_kinds import check_kinds
@@ -65,12 +66,14 @@ def read(
     Raises:
         UnsupportedParameter: a field that this server does not honour.
         InvalidRequest: a field of the wrong type or past its bounds, too many prompts, a mixture
-            that cannot be read, or a JSON schema that no answer can fit.
+            that cannot be read, a text or a list that is too long, or a JSON schema that no answer
+            can fit.
         RoutingError: changes to a policy that do not fit.
     """
     body = without_nulls(body)
     check_numbers(body)
     check_kinds(body)
+    check_sizes(body, limits)
     check_bounds(body, structured)
     prompts = count_prompts(api, body)
     if prompts > limits.max_prompts:

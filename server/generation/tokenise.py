@@ -4,7 +4,7 @@ vLLM knows every name. Without this it would tell any caller which adapters ther
 name adapters are read as in a generation, so that no name is taken here that is refused there.
 """
 
-import json
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -12,8 +12,10 @@ from server.access.matched_route import MatchedRoute, matched_route
 from server.catalogue.catalogue import Catalogue
 from server.edge.disconnect import ClientGone
 from server.edge.error_status import OURS, error_response
-from server.edge.json_body import read_json, replayed, resized
+from server.edge.json_body import handed_on, read_as, replayed
 from server.edge.nulls import without_nulls
+from server.edge.settings import LimitSettings
+from server.generation.body_sizes import check_sizes
 from server.generation.named_versions import names_for
 from server.generation.selection import OUR_FIELDS, SelectionFields, read_selection, select
 from server.generation.unknown_fields import refuse_beside_body
@@ -24,9 +26,10 @@ ROUTES = frozenset({MatchedRoute("POST", "/tokenize"), MatchedRoute("POST", "/de
 class TokeniseMiddleware:
     """Pure ASGI: lets through what names a model that the caller sees."""
 
-    def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
+    def __init__(self, app: ASGIApp, catalogue: Catalogue, limits: LimitSettings) -> None:
         self._app = app
         self._catalogue = catalogue
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -35,9 +38,7 @@ class TokeniseMiddleware:
             return
         try:
             refuse_beside_body(scope)
-            body = without_nulls(await read_json(scope, receive))
-            fields = read_selection(body)
-            body = {name: value for name, value in body.items() if name not in OUR_FIELDS}
+            body, fields = await read_as(self._read, scope, receive)
             if fields != SelectionFields():
                 visible = scope["state"]["caller"].visible
                 names = await names_for(self._catalogue, visible, fields.names)
@@ -48,6 +49,12 @@ class TokeniseMiddleware:
         except OURS as error:
             await error_response(error)(scope, receive, send)
             return
-        # Written anew, so that vLLM cannot read another name in it than was read here.
-        raw = json.dumps(body).encode()
-        await self._app(resized(scope, len(raw)), replayed(raw, receive), send)
+        # vLLM gets what was read, so that it cannot read another name in it.
+        await self._app(handed_on(scope, body), replayed(receive), send)
+
+    def _read(self, body: dict[str, Any]) -> tuple[dict[str, Any], SelectionFields]:
+        """What vLLM may see of a body, and what it says of adapters."""
+        body = without_nulls(body)
+        check_sizes(body, self._limits)
+        fields = read_selection(body)
+        return {name: one for name, one in body.items() if name not in OUR_FIELDS}, fields

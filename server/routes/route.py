@@ -11,6 +11,7 @@ from router.window import RoutingInput
 from server.access.keys import Caller
 from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
+from server.generation.body_sizes import check_sizes
 from server.generation.prompts import read_plain
 from server.generation.removed_meanwhile import MISSING, Tries
 from server.generation.selection import Selection, read_selection, select
@@ -40,6 +41,7 @@ async def route(request: RouteRequest, parts: PartsOf, caller: CallerOf) -> dict
     given = [name for name in ("input", "prompt", "messages") if getattr(request, name) is not None]
     if len(given) != 1:
         raise InvalidRequest("give one of 'input', 'prompt' and 'messages'", param="input")
+    check_sizes({given[0]: getattr(request, given[0])}, parts.settings.fitted_limits)
     text = read_plain(getattr(request, given[0]), given[0])
     policy = request.policy or request.model or parts.settings.default_policy
     names = parts.catalogue.visible_to(caller.visible)

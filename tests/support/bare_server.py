@@ -29,6 +29,7 @@ from server.access.rows import KeyRows
 from server.app import _ENGINE_ROUTES, OWN_MODULES, layers
 from server.catalogue.catalogue import Catalogue
 from server.edge.error_shape import handle_errors
+from server.edge.json_route import take_read_bodies
 from server.edge.settings import CorsSettings, LimitSettings
 from server.engine.client.plan import required_plan
 from server.generation.middleware import Collaborators
@@ -131,14 +132,15 @@ def bare_server(
     slots: int = 4,
     cors: CorsSettings | None = None,
     sources: SourceSettings | None = None,
+    limits: LimitSettings | None = None,
 ) -> Iterator[BareServer]:
     """Serve until the block is left."""
     storage = open_storage(locations or Locations(folder / "data"))
     policy_registry = PolicyRegistry(storage.database, from_file)
-    limits = Limits(max_versions=3)
+    of_uploads = Limits(max_versions=3)
     shapes = read_base_model(base, BASE_NAME)
     registry = AdapterRegistry(
-        folder / "data", shapes, limits, lambda: policy_registry.names, storage
+        folder / "data", shapes, of_uploads, lambda: policy_registry.names, storage
     )
     engine, metrics = Engine(), Metrics(slots)
     router = Router(encoder, CentroidIndex(), from_file, max_members=slots)
@@ -153,6 +155,7 @@ def bare_server(
         data_dir=folder / "data",
         cors=cors or CorsSettings(),
         sources=sources or SourceSettings(),
+        limits=limits or LimitSettings(),
     )
     parts = Parts(
         settings=settings,
@@ -161,12 +164,13 @@ def bare_server(
         residency=residency,
         catalogue=catalogue,
         policies=policy_catalogue,
-        imports=Imports(catalogue, Fetcher(settings.sources, limits)),
-        upload_limits=limits,
+        imports=Imports(catalogue, Fetcher(settings.sources, of_uploads)),
+        upload_limits=of_uploads,
         traces=traces,
         metrics=metrics,
     )
-    app = _app(parts, Collaborators(catalogue, residency, metrics, LimitSettings(), str, traces))
+    held_to = settings.fitted_limits
+    app = _app(parts, Collaborators(catalogue, residency, metrics, held_to, str, traces))
     with TestClient(app, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
         yield BareServer(http, parts, engine, key_rows, app)
 
@@ -198,6 +202,7 @@ def _app(parts: Parts, collaborators: Collaborators) -> FastAPI:
     for path in sorted(_ENGINE_ROUTES):
         method = "GET" if path.endswith("{response_id}") else "POST"
         app.add_api_route(path, _generated if path in GENERATING else _echo, methods=[method])
+    take_read_bodies(app.router.routes)
     for module in OWN_MODULES:
         app.include_router(module.router)
     handle_errors(app)

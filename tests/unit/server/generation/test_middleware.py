@@ -1,7 +1,5 @@
 """What a decided request becomes, without the engine behind it."""
 
-import json
-
 import pytest
 
 from router.mixture import Member, Mixture
@@ -68,7 +66,7 @@ def test_an_answer_has_an_id_that_no_client_chooses(api, prefix, named):
     assert one.answer_id == prefix + one.id
     assert other.answer_id == prefix + other.id
     assert one.id != other.id
-    assert json.loads(one.body)["request_id"] == named + one.id
+    assert one.body["request_id"] == named + one.id
     store = TraceStore()
     one.recorded(store, "t", "r")
     assert store.get("t", one.answer_id).head.request_id == "r"
@@ -77,7 +75,7 @@ def test_an_answer_has_an_id_that_no_client_chooses(api, prefix, named):
 def test_chunks_count_where_each_tells_its_own_mixture():
     counted = generation(AGAIN, **TOLD).counted()
     assert counted.usage == StreamCounts(False, False)
-    assert json.loads(counted.body)["stream_options"] == {
+    assert counted.body["stream_options"] == {
         "include_usage": True,
         "continuous_usage_stats": True,
     }
@@ -94,4 +92,4 @@ def test_chunks_count_where_each_tells_its_own_mixture():
 def test_other_bodies_stay_as_they_are(applied, api, body):
     one = generation(applied, api=api, **body)
     assert one.counted() is one
-    assert "stream_options" not in json.loads(one.body)
+    assert "stream_options" not in one.body

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 from server.access.keys import ALL_ADAPTERS, AdapterRule, Caller
 from server.access.matched_route import STATE_KEY, match_route
 from server.catalogue.visibility import narrowed
+from server.edge.json_body import ReadRequest
+from server.edge.settings import LimitSettings
 from server.generation.tokenise import ROUTES, TokeniseMiddleware
 from tests.unit.server.generation.test_selection import NAMES
 
@@ -19,15 +21,16 @@ PATHS = [route.path for route in ROUTES]
 
 
 async def echo(request: Request) -> JSONResponse:
-    assert int(request.headers["content-length"]) == len(await request.body())
-    return JSONResponse(await request.json())
+    read = ReadRequest(request.scope, request.receive)
+    assert int(read.headers["content-length"]) == len(await read.body())
+    return JSONResponse(await read.json())
 
 
 def client(rule: AdapterRule) -> TestClient:
     """A client whose key has this allow-list."""
     app = Starlette(routes=[Route(path, echo, methods=["POST"]) for path in (*PATHS, "/other")])
     catalogue = SimpleNamespace(visible_to=lambda rule: narrowed(NAMES, {}, rule))
-    tokenise = TokeniseMiddleware(app, catalogue)
+    tokenise = TokeniseMiddleware(app, catalogue, LimitSettings())
 
     async def with_caller(scope, receive, send) -> None:
         if scope["type"] == "http":
