@@ -39,6 +39,9 @@ class LimitSettings(BaseModel):
     max_prompts: int = Field(
         default=64, ge=1, description="Most prompts in one completions request."
     )
+    max_answers: int = Field(
+        default=256, ge=1, description="Most answers in one request, to all prompts together."
+    )
     max_text_bytes: int | None = Field(
         default=None,
         ge=64,

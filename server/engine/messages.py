@@ -23,6 +23,9 @@ EXTRA_KEY: Final = "loralloy"
 """Key of ``SamplingParams.extra_args`` that carries a request's mixture. Reserved: set by the
 server alone."""
 
+TENANT_KEY: Final = "loralloy_tenant"
+"""Key that carries whose request it is, where there are several tenants. Reserved as well."""
+
 MIXTURE_ATTRIBUTE: Final = "loralloy_mixture"
 """Attribute of vLLM's records of a request that holds its mixture, with what that was read from."""
 

@@ -54,7 +54,7 @@ def parse_arguments(settings: EngineSettings, model: str, name: str, compiles: b
         *("--lora-target-modules", *ADAPTER_LINEARS),
         *("--distributed-executor-backend", ONE_PROCESS),
         *("--worker-extension-cls", "server.engine.worker.extension.BankWorker"),
-        *("--scheduler-cls", "server.engine.worker.scheduler.RestartingScheduler"),
+        *("--scheduler-cls", "server.engine.worker.scheduler.SharingScheduler"),
         *("--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser),
         # A call's arguments keep to its tool's schema, also where a tool does not say `strict`.
         *("--tool-strict-level", "parameter"),

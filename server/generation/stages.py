@@ -82,6 +82,13 @@ def read(
             param="prompt",
         )
     cleaned = clean(body, limits.max_choices)
+    answers = prompts * max(1, body.get("n", 1))
+    if answers > limits.max_answers:
+        raise InvalidRequest(
+            f"{answers} answers, 'n' to each prompt, are too many for one request; ask for at most "
+            f"{limits.max_answers}",
+            param="n",
+        )
     check_schemas(body)
     return GenerationRequest(api, body, cleaned, read_selection(body), prompts, rule)
 

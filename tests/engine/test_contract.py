@@ -109,6 +109,13 @@ def test_signature(where: str) -> None:
         ("v1/worker/gpu_model_runner.py", "cached_req_ids - (scheduled_req_ids - resumed_req_ids)"),
         ("v1/core/sched/scheduler.py", "if req_id not in self.prev_step_scheduled_req_ids:"),
         ("v1/core/kv_cache_manager.py", "not request.skip_reading_prefix_cache"),
+        # Tenants' turns (server/engine/worker/turns.py): who waits, how many may run, and how much
+        # of a running prompt a step computes.
+        ("v1/core/sched/scheduler.py", "if num_running >= self.max_num_active_reqs:"),
+        ("v1/core/sched/scheduler.py", "request_queue = self.waiting\n"),
+        ("v1/core/sched/scheduler.py", "self.scheduler_config.long_prefill_token_threshold\n"),
+        ("v1/core/sched/scheduler.py", "num_new_tokens = long_prefill_token_threshold"),
+        ("v1/core/sched/request_queue.py", "class FCFSRequestQueue(deque[Request], RequestQueue)"),
         # One process (docs/adr/0007), and its end.
         ("v1/executor/abstract.py", "executor_class = resolve_obj_by_qualname(distributed_"),
         ("platforms/cpu.py", 'parallel_config.distributed_executor_backend == "uni"'),

@@ -30,7 +30,7 @@ from server.engine.client.plan import GenerationPlan, NoPlan, required_plan
 from server.engine.client.token_count import TokenCount
 from server.engine.client.trace_feed import TraceFeed
 from server.engine.client.worker_policies import policy_key
-from server.engine.messages import EXTRA_KEY, RequestMixture, ReweighRequest
+from server.engine.messages import EXTRA_KEY, TENANT_KEY, RequestMixture, ReweighRequest
 
 WAIT_S: Final = 0.001
 MAX_WAITS: Final = 500
@@ -198,7 +198,10 @@ class MixingLLM(AsyncLLM):
         kwargs["lora_request"] = None
         part = Part.of(plan, request_id)
         extra = dict(params.extra_args or {})
-        extra.pop(EXTRA_KEY, None)
+        for reserved in (EXTRA_KEY, TENANT_KEY):
+            extra.pop(reserved, None)
+        if plan.tenant:
+            extra[TENANT_KEY] = plan.tenant
         if part.following is not None or not part.mixture.is_base:
             extra[EXTRA_KEY] = self._message(part, request_id).to_wire()
         params.extra_args = extra or None

@@ -344,3 +344,12 @@ def test_null_and_other_kinds_are_still_refused_by_their_readers(held, noted):
         status, answer = send(held, "/v1/completions", raw)
         assert (status, answer["error"]["param"]) == (400, "prompt"), prompt
     assert noted.reached == []
+
+
+def test_answers_are_counted_over_all_prompts(held, noted):
+    few = LIMITS.max_answers // 64
+    for prompts, n, status in ((64, few, 200), (64, few + 1, 400), (1, 64, 200), (1, 65, 400)):
+        raw = json.dumps({"model": SEEN, "prompt": ["a"] * prompts, "n": n}).encode()
+        got, answer = send(held, "/v1/completions", raw)
+        assert got == status, answer
+        assert status == 200 or answer["error"]["param"] == "n"
