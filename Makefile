@@ -133,6 +133,10 @@ bench-tle: venv ## Measure token scope against the LoRA-TLE reference loop
 bench-neighbour: venv ## Measure decoding beside a program that keeps a core busy
 	@$(BIN)/python -m benchmarks.neighbour $(ARGS)
 
+.PHONY: fairness
+fairness: venv ## Measure what one key's worst requests do to another key, and to /health
+	@$(BIN)/python -m benchmarks.fairness $(ARGS)
+
 .PHONY: demos
 demos: venv ## Train the four demo adapters again (DATA=folder of JSONL files)
 	@if [ -z "$(DATA)" ]; then echo "say where the data lies: make demos DATA=folder" >&2; exit 1; fi
