@@ -24,6 +24,7 @@ from server.access.keys import AdapterRule, Caller
 from server.access.limits import Limiter
 from server.access.matched_route import STATE_KEY, MatchedRoute, is_plain, match_route
 from server.access.rights import GRANTED, Right, required
+from server.access.turns import working_for
 from server.edge.body_limits import GuardedBody
 from server.edge.content_encoding import Unpacked, content_encoding
 from server.edge.error_status import error_response
@@ -130,7 +131,10 @@ class Guard:
                 "header_names": frozenset(headers.keys()),
             }
             cleaned = [(name, value) for name, value in scope["headers"] if name in passed]
-            await self._app({**scope, "headers": cleaned, "state": state}, next_piece, body.send)
+            with working_for(caller.id):
+                await self._app(
+                    {**scope, "headers": cleaned, "state": state}, next_piece, body.send
+                )
 
     def _admit(
         self, scope: Scope, headers: Headers, route: MatchedRoute | None, held: ExitStack

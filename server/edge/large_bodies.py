@@ -3,13 +3,14 @@
 A thread is enough, and a process would not help: what it read would have to be read again from the
 pipe. A parser holds the interpreter for as long as it runs, but how long that is is bounded before
 it begins (``server.edge.json_size``). One thread, so that never more than one such body stands
-between the event loop and its next step.
+between the event loop and its next step; callers take turns.
 """
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
+
+from server.access.turns import TurnsExecutor
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ LARGE: Final = 2**16
 """Bytes from which on a body is read beside the event loop: below, reading takes a millisecond or
 two."""
 
-_READER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-body")
+_READER: Final = TurnsExecutor("large-bodies")
 
 
 async def read_beside(size: int, work: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ from vllm.entrypoints.serve.exception_handling.register import init_exception_ha
 from vllm.entrypoints.serve.tokenize.api_router import attach_router as attach_tokenize
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from server.access.turns import TurnsExecutor
 from server.engine.settings import ADAPTER_LINEARS, EngineSettings
 
 ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
@@ -92,6 +93,22 @@ async def fill_state(engine: Any, app: FastAPI, args: Namespace) -> None:
     app.state.server = _Exit()
     tasks = await engine.get_supported_tasks()
     await init_app_state(engine, app.state, args, tasks)
+    take_turns(engine.renderer)
+
+
+def take_turns(renderer: Any) -> None:
+    """Let callers take turns at the one thread that renders templates and tokenises.
+
+    As it comes, who has sent a thousand texts keeps everybody waiting until all are tokenised.
+    """
+    executor = renderer._executor
+
+    def begin_anew() -> None:
+        executor._inner.shutdown(wait=False)
+        executor._inner = TurnsExecutor("tokeniser")
+
+    executor.replace_inner = begin_anew  # as vLLM asks when a template takes too long
+    begin_anew()
 
 
 def attach_routes(app: FastAPI) -> None:

@@ -116,6 +116,10 @@ def test_signature(where: str) -> None:
         ("v1/core/sched/scheduler.py", "self.scheduler_config.long_prefill_token_threshold\n"),
         ("v1/core/sched/scheduler.py", "num_new_tokens = long_prefill_token_threshold"),
         ("v1/core/sched/request_queue.py", "class FCFSRequestQueue(deque[Request], RequestQueue)"),
+        # Callers' turns at the tokeniser (server/engine/vllm_serving.py).
+        ("renderers/base.py", "return self._inner.submit(fn, *args, **kwargs)"),
+        ("renderers/base.py", "self._executor = _SwappableExecutor(max_workers=pool_workers)"),
+        ("renderers/hf.py", "self._executor.replace_inner()"),
         # One process (docs/adr/0007), and its end.
         ("v1/executor/abstract.py", "executor_class = resolve_obj_by_qualname(distributed_"),
         ("platforms/cpu.py", 'parallel_config.distributed_executor_backend == "uni"'),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge import json_size, large_bodies
+from server.edge import json_size
 from server.edge.json_body import parse_object
 from server.edge.json_size import MOST_BRACKETS, MOST_VALUES, check_size
 from server.edge.large_bodies import LARGE, read_beside
@@ -84,7 +84,3 @@ def test_what_is_large_is_read_in_another_thread():
     here = threading.get_ident()
     assert asyncio.run(where(LARGE)) == here
     assert asyncio.run(where(LARGE + 1)) != here
-
-
-def test_one_large_body_is_read_at_a_time():
-    assert large_bodies._READER._max_workers == 1
