@@ -5,15 +5,20 @@ the bytes: a text of a megabyte is read in a millisecond, 350,000 empty lists ta
 value but the first follows a comma or an opening bracket, so that counting these bounds both.
 """
 
+import re
 from typing import Final
 
-from server.errors import BodyTooLarge
+from server.edge.json_depth import MOST as DEEPEST
+from server.errors import BodyTooLarge, MalformedJson
 
 MOST_VALUES: Final = 2**18
 """Values of a body: token ids of 64 prompts of 4,096, or of two of 131,072."""
 
 MOST_BRACKETS: Final = 2**14
 """Objects and lists of a body: far more than conversations, tools and schemas have."""
+
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
+_LOOKED_AT: Final = 4096
 
 
 def check_size(raw: bytes) -> None:
@@ -24,10 +29,13 @@ def check_size(raw: bytes) -> None:
 
     Raises:
         BodyTooLarge: it holds too many values, or too many objects and lists.
+        MalformedJson: these begin by going deeper than any body may.
     """
     if _is_small(raw):  # counted with what stands in strings, which is more
         return
     marks = _outside_strings(raw)
+    if marks is not None and _is_deep(marks):
+        raise MalformedJson("the body is nested too deeply")
     if marks is None or not _is_small(marks):
         raise BodyTooLarge(
             f"the body holds too many values; at most {MOST_VALUES} fields and items, of them "
@@ -38,6 +46,16 @@ def check_size(raw: bytes) -> None:
 def _is_small(raw: bytes) -> bool:
     brackets = raw.count(b"[") + raw.count(b"{")
     return brackets <= MOST_BRACKETS and brackets + raw.count(b",") <= MOST_VALUES
+
+
+def _is_deep(marks: bytes) -> bool:
+    """Whether a text's first brackets open more often than a body may be deep."""
+    depth = 0
+    for mark in _BRACKETS.findall(marks, 0, _LOOKED_AT):
+        depth += 1 if mark in b"[{" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _outside_strings(raw: bytes) -> bytes | None:

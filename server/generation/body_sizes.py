@@ -9,8 +9,9 @@ its own, and what is not named here counts as a text of the prompt, as templates
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from server.edge.numbers import LEAST, MOST
 from server.edge.settings import LimitSettings
-from server.errors import InvalidRequest
+from server.errors import InvalidRequest, PromptNotText, UnsupportedParameter
 
 MOST_MESSAGES: Final = 512
 """Messages of a conversation, the parts of their contents included."""
@@ -30,8 +31,8 @@ _ID_LISTS: Final = ("tokens", "allowed_token_ids")
 _HELD_ELSEWHERE: Final = frozenset({"response_format", "structured_outputs", "text"})
 """What an answer is to look like: no text of the prompt, and bounded where it is read."""
 
-_NUMBER: Final = 8
-"""Bytes that a number, true or false counts for, where a template may write it."""
+_NUMBER: Final = 1
+"""Bytes that a number, true or false counts for, as long as a template would write it at least."""
 
 
 def check_sizes(body: Mapping[str, Any], limits: LimitSettings) -> None:
@@ -43,13 +44,15 @@ def check_sizes(body: Mapping[str, Any], limits: LimitSettings) -> None:
 
     Raises:
         InvalidRequest: a field is too long, with its name; or holds what is no list of its kind.
+        UnsupportedParameter: it holds more values than any field has a use for.
+        PromptNotText: a number among token ids that is none.
     """
     most = limits.text_bytes
     rest = {name: one for name, one in body.items() if name not in _HELD_ELSEWHERE}
     if "prompt" in rest:
-        _check_prompt(rest.pop("prompt"), most)
+        _check_prompt(rest.pop("prompt"), most, limits.max_prompts)
     for field in _ID_LISTS:
-        if field in rest:
+        if isinstance(rest.get(field), list):
             _check_ids(rest.pop(field), field, None if field == "allowed_token_ids" else most)
     for field in _CONVERSATIONS:
         _check_conversation(rest.get(field), field)
@@ -61,24 +64,27 @@ def check_sizes(body: Mapping[str, Any], limits: LimitSettings) -> None:
     _check_texts(rest, most)
 
 
-def _check_prompt(prompt: object, most: int) -> None:
-    """A text, token ids, or a list of one kind of these; how many is counted elsewhere."""
-    if not isinstance(prompt, list) or (prompt and _is_id(prompt[0])):
-        _check_one(prompt, most)
-        return
-    for one in prompt:
-        if not isinstance(one, str | list):
-            raise InvalidRequest(
-                "'prompt' must be a text, token ids, or a list of one kind of these",
-                param="prompt",
-            )
+def _check_prompt(prompt: object, most: int, most_prompts: int) -> None:
+    """A text, token ids, or a list of one kind of these."""
+    is_one = isinstance(prompt, str) or (isinstance(prompt, list) and prompt and _is_id(prompt[0]))
+    prompts = [prompt] if is_one else prompt
+    if not isinstance(prompts, list) or not all(isinstance(one, str | list) for one in prompts):
+        raise InvalidRequest(
+            "'prompt' must be a text, token ids, or a list of one kind of these", param="prompt"
+        )
+    if len(prompts) > most_prompts:
+        raise InvalidRequest(
+            f"{len(prompts)} prompts are too many for one request; send at most {most_prompts}",
+            param="prompt",
+        )
+    for one in prompts:
         _check_one(one, most)
 
 
-def _check_one(prompt: object, most: int) -> None:
+def _check_one(prompt: str | list[Any], most: int) -> None:
     if isinstance(prompt, list):
         _check_ids(prompt, "prompt", most)
-    elif isinstance(prompt, str) and (size := _bytes_of(prompt)) > most:
+    elif (size := _bytes_of(prompt)) > most:
         raise InvalidRequest(
             f"'prompt' is too long: a text of {size} bytes, and more than {most} never fit into a "
             "prompt here; shorten it",
@@ -86,10 +92,8 @@ def _check_one(prompt: object, most: int) -> None:
         )
 
 
-def _check_ids(ids: object, field: str, most: int | None) -> None:
-    """A list of token ids; anything but a list is left for vLLM to refuse."""
-    if not isinstance(ids, list):
-        return
+def _check_ids(ids: list[Any], field: str, most: int | None) -> None:
+    """A list of token ids."""
     if most is not None and len(ids) > most:
         raise InvalidRequest(
             f"'{field}' has {len(ids)} token ids; at most {most} are taken as one text here",
@@ -97,6 +101,9 @@ def _check_ids(ids: object, field: str, most: int | None) -> None:
         )
     if not all(_is_id(one) for one in ids):
         raise InvalidRequest(f"'{field}' must hold whole numbers, the ids of tokens", param=field)
+    if not all(LEAST <= one <= MOST for one in ids):
+        error = PromptNotText if field == "prompt" else InvalidRequest
+        raise error(f"'{field}' has a number that is too large for a token's id", param=field)
 
 
 def _check_conversation(messages: object, field: str) -> None:
@@ -123,7 +130,7 @@ def _check_texts(fields: Mapping[str, Any], most: int) -> None:
         for number, size in enumerate(_sizes(value)):
             whole += size
             if number >= MOST_VALUES:
-                raise InvalidRequest(
+                raise UnsupportedParameter(
                     f"'{field[:64]}' holds too many values; at most {MOST_VALUES} are taken",
                     param=field[:64],
                 )

@@ -76,11 +76,6 @@ def read(
     check_sizes(body, limits)
     check_bounds(body, structured)
     prompts = count_prompts(api, body)
-    if prompts > limits.max_prompts:
-        raise InvalidRequest(
-            f"{prompts} prompts are too many for one request; send at most {limits.max_prompts}",
-            param="prompt",
-        )
     cleaned = clean(body, limits.max_choices)
     answers = prompts * max(1, body.get("n", 1))
     if answers > limits.max_answers:
