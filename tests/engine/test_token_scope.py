@@ -48,6 +48,39 @@ def same(one: Generated, other: Generated) -> bool:
     )
 
 
+COSINES = 1e-6
+"""How far an embedding's cosines may move with the batch that it was made in: what some hundred
+rounded products of 2⁻²⁴ add up to."""
+
+WEIGHTS = COSINES / (2 * WARM["temperature"]) + 1e-6
+"""How far a weight then moves. Of a softmax dw = w (ds - Σ v dv) / T, which is ds / (2 T) at most;
+and weights are rounded to six decimals."""
+
+
+def weighed_alike(one: Generated, other: Generated, tolerance: float = WEIGHTS) -> bool:
+    """Whether two requests have one trace: one policy, the same scores, at the same tokens the
+    same adapters, and weights that differ by no more than the tolerance."""
+    told, again = (_leaves([each.mixture, each.trace]) for each in (one, other))
+    return told.keys() == again.keys() and all(
+        value == again[place] or _near(value, again[place], tolerance)
+        for place, value in told.items()
+    )
+
+
+def _near(value: Any, other: Any, tolerance: float) -> bool:
+    floats = isinstance(value, float) and isinstance(other, float)
+    return floats and abs(value - other) <= tolerance
+
+
+def _leaves(value: Any, place: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any]:
+    """What a report holds, by its place in it."""
+    if not isinstance(value, dict | list):
+        return {place: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = [_leaves(part, (*place, key)) for key, part in items]
+    return {at: leaf for each in found for at, leaf in each.items()}
+
+
 def weights(server: RunningServer, text: str) -> dict[str, float]:
     """What the router gives a text."""
     with server.client() as client:
@@ -107,6 +140,27 @@ def test_scopes_and_strides_share_a_batch_without_touching_each_other(
     alone = [generate(server, [one])[0] for one in asks]
     together = generate(server, asks)
     assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+    assert all(weighed_alike(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("encoder", ["default", "static"])
+@pytest.mark.parametrize("scope", ["token", "recompute", "prompt"])
+def test_equal_requests_have_equal_traces(server: RunningServer, scope: str, encoder: str) -> None:
+    """Scores, tokens and weights to the last digit."""
+    first, second, other = (
+        generate(server, [ask(seed, scope, 2, routing={"encoder": encoder})])[0]
+        for seed in (50, 50, 51)
+    )
+    assert same(first, second)
+    assert weighed_alike(first, second, tolerance=0)
+    assert not weighed_alike(first, other), "another prompt has other scores"
+    if scope == "prompt":
+        assert first.trace is None
+        return
+    assert first.trace is not None
+    steps = first.trace["choices"][0]["steps"]
+    assert [step["token"] for step in steps] == list(range(0, NEW, 2))
+    assert len({str(step["weights"]) for step in steps}) > 1, "the weights did not move"
 
 
 def test_token_scope_shares_no_blocks(server: RunningServer) -> None:
@@ -115,3 +169,4 @@ def test_token_scope_shares_no_blocks(server: RunningServer) -> None:
     again = generate(server, [ask(5, "token", 1, length=300, new=4)])[0]
     assert (first.cached, again.cached) == (0, 0)
     assert same(first, again)
+    assert weighed_alike(first, again, tolerance=0)

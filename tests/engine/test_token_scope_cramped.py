@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.engine.test_token_scope import ask, close, same
+from tests.engine.test_token_scope import ask, close, same, weighed_alike
 from tests.support import running_server
 from tests.support.generation import Ask, Generated, generate
 from tests.support.running_server import RunningServer
@@ -93,10 +93,12 @@ def test_twenty_requests_are_the_same_alone_together_shuffled_and_preempted(
             ("with recompute", everything[place]),
         ):
             assert same(alone[place], other), differing(place, how, alone[place], other)
+            assert weighed_alike(alone[place], other), (place, how, alone[place], other)
     for at, place in enumerate(prompt_and_token):
         assert same(alone[place], squeezed[at]), differing(
             place, "preempted", alone[place], squeezed[at]
         )
+        assert weighed_alike(alone[place], squeezed[at]), (place, alone[place], squeezed[at])
 
 
 def differing(place: int, how: str, one: Generated, other: Generated) -> str:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from server.engine.client.worker_policies import IDLE_KEPT
-from tests.engine.test_token_scope import ask, same
+from tests.engine.test_token_scope import ask, same, weighed_alike
 from tests.support.generation import Generated, generate
 from tests.support.narrow_server import (
     IDLE,
@@ -73,4 +73,5 @@ def test_requests_that_are_cut_short_leave_nothing(narrow: RunningServer) -> Non
     assert "Traceback" not in narrow.log.read_text()
     after = asked(narrow)
     assert all(same(one, other) for one, other in zip(before, after, strict=True))
+    assert all(weighed_alike(one, other) for one, other in zip(before, after, strict=True))
     assert counters(narrow)["failed_weighings_total"] == 0

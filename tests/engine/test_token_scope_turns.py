@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, DynamicCache
 
-from tests.engine.test_token_scope import TOLERANCE, same
+from tests.engine.test_token_scope import TOLERANCE, same, weighed_alike
 from tests.reference.merged import MergedModel
 from tests.support import running_server
 from tests.support.generation import TOP, Ask, Generated, generate
@@ -192,6 +192,7 @@ def test_no_turn_reads_what_was_computed_under_other_gates(
         said = talk.say(body)
         assert fresh.cached == 0
         assert same(said, fresh), f"turn {number}: {body}"
+        assert weighed_alike(said, fresh), f"turn {number}: {body}"
         expected = 0
         if said.mixture["scope"] == "prompt":
             expected = known.readable(said, prompt)

@@ -10,7 +10,8 @@ import httpx
 from tests.support.running_server import RunningServer
 
 TOP = 20
-NO_TRACE: dict[str, Any] = {"choices": [{"steps": ()}]}
+NAMES = ("id", "answer_id")
+"""What in a trace names the request, so that two equal ones have it unlike."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Generated:
     """What came back: tokens, top log-probabilities by token id, how much was cached.
 
     Attributes:
+        mixture: what the answer says of its mixture, the scores included.
         steps: the weights that followed the answer, one after the other; none in scope prompt.
+        trace: what the server keeps of them, but for the request's names; None in scope prompt.
     """
 
     tokens: list[int]
@@ -41,6 +44,7 @@ class Generated:
     cached: int
     mixture: dict[str, Any]
     steps: tuple[dict[str, float], ...] = ()
+    trace: dict[str, Any] | None = None
 
 
 def generate(server: RunningServer, asks: Sequence[Ask]) -> list[Generated]:
@@ -68,6 +72,7 @@ async def _one(client: httpx.AsyncClient, server: RunningServer, ask: Ask) -> Ge
     answer = await client.post("/v1/completions", json=body)
     assert answer.status_code == 200, answer.text
     data = answer.json()
+    trace = await _trace(client, answer) if "trace" in data else None
     logprobs = data["choices"][0]["logprobs"]
     details = data["usage"].get("prompt_tokens_details") or {}
     return Generated(
@@ -75,8 +80,17 @@ async def _one(client: httpx.AsyncClient, server: RunningServer, ask: Ask) -> Ge
         [{_token(n): p for n, p in top.items()} for top in logprobs["top_logprobs"]],
         details.get("cached_tokens") or 0,
         data["mixture"],
-        tuple(step["weights"] for step in data.get("trace", NO_TRACE)["choices"][0]["steps"]),
+        () if trace is None else tuple(step["weights"] for step in trace["choices"][0]["steps"]),
+        trace,
     )
+
+
+async def _trace(client: httpx.AsyncClient, answer: httpx.Response) -> dict[str, Any]:
+    """A trace as the server keeps it, which is what the answer says."""
+    kept = await client.get(f"/v1/traces/{answer.headers['x-request-id']}")
+    assert kept.status_code == 200, kept.text
+    assert kept.json() == answer.json()["trace"]
+    return {key: value for key, value in kept.json().items() if key not in NAMES}
 
 
 def _token(name: str) -> int:
