@@ -10,30 +10,39 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 
 class Reference:
-    """Log-probabilities of the base model under any mixture of adapters."""
+    """Log-probabilities of the base model under any mixture of adapters.
 
-    def __init__(self, base: Path, adapters: Mapping[str, Path]) -> None:
+    Args:
+        base: the base model's folder.
+        adapters: name → folder.
+        dtype: what all of it is computed in.
+    """
+
+    def __init__(
+        self, base: Path, adapters: Mapping[str, Path], dtype: torch.dtype = torch.float32
+    ) -> None:
         self._base = base
         self._adapters = adapters
+        self._dtype = dtype
 
     def logprobs(
         self, tokens: list[int], weights: Mapping[str, float], combination: str = "cat"
     ) -> torch.Tensor:
         """Log-probabilities [len(tokens), vocab] of the token after each position."""
-        model = LlamaForCausalLM.from_pretrained(self._base, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(self._base, dtype=torch.float32)
         if weights:
             model = self._mix(model, weights, combination)
-        model.eval()
+        model.to(self._dtype).eval()
         with torch.no_grad():
             logits = model(torch.tensor([tokens])).logits[0]
         return torch.log_softmax(logits.double(), dim=-1)
 
     def _mix(
-        self, base: LlamaForCausalLM, weights: Mapping[str, float], combination: str
+        self, base: PreTrainedModel, weights: Mapping[str, float], combination: str
     ) -> PeftModel:
         names = list(weights)
         # PEFT takes no dots or dashes in adapter names.

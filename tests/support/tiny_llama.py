@@ -6,7 +6,7 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 
 BASE_NAME = "tiny-llama"
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -33,8 +33,10 @@ def small_config(architecture: str = "LlamaForCausalLM", **sizes: object) -> Pre
     return getattr(transformers, architecture).config_class(**values)
 
 
-def make_base(folder: Path) -> Path:
-    """Write a three-layer Llama (GQA, random weights, fp32) with tokenizer and chat template."""
+def make_base(
+    folder: Path, architecture: str = "LlamaForCausalLM", dtype: torch.dtype = torch.float32
+) -> Path:
+    """Write a three-layer decoder (GQA, random weights and biases) with tokenizer and template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -54,6 +56,7 @@ def make_base(folder: Path) -> Path:
     fast.save_pretrained(folder)
     torch.manual_seed(11)
     config = small_config(
+        architecture,
         vocab_size=len(fast),
         hidden_size=128,
         intermediate_size=192,
@@ -65,22 +68,28 @@ def make_base(folder: Path) -> Path:
         bos_token_id=fast.pad_token_id,
         tie_word_embeddings=False,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = getattr(transformers, architecture)(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.normal_(parameter, std=0.5)  # which transformers leaves at zero
+    model.to(dtype).save_pretrained(folder)
     return folder
 
 
-def make_adapter(base: Path, folder: Path, seed: int, **lora: object) -> Path:
+def make_adapter(
+    base: Path, folder: Path, seed: int, base_name: str = BASE_NAME, **lora: object
+) -> Path:
     """Write a PEFT adapter with random factors; ``lora`` goes to ``LoraConfig``."""
     options: dict[str, object] = {"r": 8, "lora_alpha": 16, "target_modules": list(LINEARS), **lora}
     model = get_peft_model(
-        LlamaForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**options)
+        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**options)
     )
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if "lora_" in name:
             scale = 0.3 if "lora_B" in name else weight.shape[1] ** -0.5
             weight.data = torch.randn(weight.shape, generator=generator) * scale
-    model.peft_config["default"].base_model_name_or_path = BASE_NAME
+    model.peft_config["default"].base_model_name_or_path = base_name
     model.save_pretrained(folder)
     return folder
 
