@@ -297,6 +297,28 @@ def test_decoding_rows_do_not_depend_on_the_batch(kernel: Kernel, few: int) -> N
         assert torch.equal(compiled(kernel, part, step, few), together[:count]), count
 
 
+@pytest.mark.parametrize("few", [SKIP_PRODUCTS, ALWAYS_PRODUCTS])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_slot_that_an_adapter_lies_in_moves_no_bit(
+    kernel: Kernel, shape, dtype: torch.dtype, few: int
+) -> None:
+    """Whatever lies in the others, and lay in this one before."""
+    m, own = module(shape, 40, dtype), module(shape, 40, dtype)
+    rank, rows = RANKS[4], []
+    for seed, slot in enumerate((4, 0, 7, 3, 4, 1)):
+        generator = torch.Generator().manual_seed(seed)
+        for tensor, kept in zip((*m.a, *m.b), (*own.a, *own.b), strict=True):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+            tensor[slot] = kept[4]
+        step = StepGates(64, SLOTS, "cpu")
+        gates = SlotGates((slot,), (0.7,), (1.0,), crossed=False)
+        step.fill([None, gates], [10, 30], {slot: rank})
+        rows.append(compiled(kernel, m, step, few))
+    assert not torch.equal(rows[0], m.y)
+    assert all(torch.equal(each, rows[0]) for each in rows[1:])
+
+
 def test_rows_beyond_the_step_are_left_alone(kernel: Kernel) -> None:
     m = module(SHAPES[1], 12, torch.float32)
     step = StepGates(8, SLOTS, "cpu")
