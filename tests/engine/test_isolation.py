@@ -1,7 +1,14 @@
 """What requests share, and what they must never share."""
 
-from tests.support.generation import Ask, generate
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_token_scope import same
+from tests.support.generation import Ask, Generated, generate
 from tests.support.running_server import RunningServer, push
+from tests.support.tiny_llama import make_adapter
 
 BLOCK = 128
 """Tokens in a block of keys and values: only whole blocks are shared."""
@@ -91,3 +98,74 @@ def test_base_rows_are_untouched_by_the_batch(server: RunningServer) -> None:
     for got in seen[1:]:
         assert got.tokens == seen[0].tokens
         assert got.top == seen[0].top
+
+
+TEXT = tuple(range(100, 140))
+
+
+@pytest.fixture
+def crowd(server: RunningServer, tmp_path: Path) -> Iterator[list[str]]:
+    """The server's adapters and some of its own, of all ranks: more than the engine has slots."""
+    own = []
+    try:
+        for seed, rank in enumerate((4, 32, 16, 8, 24, 1), start=100):
+            name = f"crowd-{rank}"
+            folder = make_adapter(server.base_folder, tmp_path / name, seed, r=rank)
+            assert push(server, name, folder, description=name).status_code == 201
+            own.append(name)
+        yield [*server.adapters, *own]
+    finally:
+        with server.client() as client:
+            for name in own:
+                client.delete(f"/v1/adapters/{name}")
+        for name in server.adapters:  # as they lay before
+            use(server, name)
+
+
+def use(server: RunningServer, name: str) -> None:
+    """Have an adapter in a slot, in whichever is free or was used least of late."""
+    generate(server, [Ask((1, 2, 3), {"model": name}, max_tokens=1)])
+
+
+def residents(server: RunningServer) -> frozenset[str]:
+    with server.client() as client:
+        listed = client.get("/v1/adapters").json()["data"]
+    return frozenset(one["id"] for one in listed if one["resident"])
+
+
+def test_what_else_lies_in_the_slots_moves_no_bit(server: RunningServer, crowd: list[str]) -> None:
+    """Base rows and an adapter's own, whatever other adapters are there, or were there before.
+
+    Each time as many others as there are slots come first, so that the adapters asked for are
+    loaded anew, into the slots of the first of them, which are other ones than the last time.
+    """
+    asked = {
+        "base": {},
+        "one": {"model": "r8-a"},
+        "mixture": mixture(r8_a=0.6, r32=0.4),
+    }
+    others = [name for name in crowd if name not in ("r8-a", "r32")]
+    slots = len(residents(server))
+    assert slots < len(others), "some have to make room"
+    beside: list[frozenset[str]] = []
+    seen: list[dict[str, Generated]] = []
+    for turn in range(4):
+        for name in (others[3 * turn :] + others[: 3 * turn])[:slots]:
+            use(server, name)
+        beside.append(residents(server))
+        assert not beside[-1] & {"r8-a", "r32"}
+        # One after the other, so that every step has the same tokens each time.
+        seen.append(
+            {
+                case: generate(server, [Ask(TEXT, {**body, "cache_salt": f"turn-{turn}"}, 24)])[0]
+                for case, body in asked.items()
+            }
+        )
+    assert len(set(beside)) == len(beside)
+    for again in seen[1:]:
+        for case in ("base", "one"):
+            assert again[case].tokens == seen[0][case].tokens, case
+            assert again[case].top == seen[0][case].top, case
+        # The members' parts are added in the order of their slots: the last bits may differ.
+        assert same(again["mixture"], seen[0]["mixture"])
+    assert seen[0]["one"].top[0] != seen[0]["base"].top[0] != seen[0]["mixture"].top[0]
