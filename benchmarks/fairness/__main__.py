@@ -294,7 +294,9 @@ def main() -> None:
     options = parser.parse_args()
     load = ", ".join(f"{one:.2f}" for one in os.getloadavg())
     prepare()
-    held, found, steps = [], [], {}
+    held: list[Beside] = []
+    found: list[Beside] = []
+    steps: dict[int, dict[str, Any]] = {}
     if options.only != "steps":
         held, found = measure_attacks(options.dtype, options.seconds)
     if options.only != "attacks":
