@@ -30,9 +30,16 @@ def _failing_fast(schema: Any) -> Any:  # noqa: ANN401 - pydantic's schemas are 
     """A schema whose lists end at their first fault."""
     if isinstance(schema, dict):
         inner = {
-            name: one if name == "default" else _failing_fast(one) for name, one in schema.items()
+            name: one if name == "default" and not _is_schema(one) else _failing_fast(one)
+            for name, one in schema.items()
         }
-        return {**inner, "fail_fast": True} if schema.get("type") in _LISTS else inner
+        kind = schema.get("type")  # among a model's fields one may be called so
+        return {**inner, "fail_fast": True} if isinstance(kind, str) and kind in _LISTS else inner
     if isinstance(schema, list | tuple):
         return type(schema)(_failing_fast(one) for one in schema)
     return schema
+
+
+def _is_schema(value: object) -> bool:
+    """Whether it is a schema: of a field that is called ``default``, not what one has by default."""
+    return isinstance(value, dict) and isinstance(value.get("type"), str)

@@ -14,7 +14,8 @@ class Item(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    size: int = 3
+    type: list[int] = []
+    default: list[int] = []
 
 
 class Given(BaseModel):
@@ -51,6 +52,8 @@ MANY = 500
     ("field", "value"),
     [
         ("items", [{}] * MANY),
+        ("items", [{"name": "a", "type": ["x"] * MANY}]),
+        ("items", [{"name": "a", "default": ["x"] * MANY}]),
         ("items", [["x"] * MANY] * MANY),
         ("pairs", ["x"] * MANY),
         ("names", list(range(MANY))),
