@@ -41,5 +41,5 @@ def _failing_fast(schema: Any) -> Any:  # noqa: ANN401 - pydantic's schemas are 
 
 
 def _is_schema(value: object) -> bool:
-    """Whether it is a schema: of a field that is called ``default``, not what one has by default."""
+    """Whether it is the schema of a field called ``default``, not what one has by default."""
     return isinstance(value, dict) and isinstance(value.get("type"), str)
