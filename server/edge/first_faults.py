@@ -35,8 +35,10 @@ def _failing_fast(schema: Any) -> Any:  # noqa: ANN401 - pydantic's schemas are 
         }
         kind = schema.get("type")  # among a model's fields one may be called so
         return {**inner, "fail_fast": True} if isinstance(kind, str) and kind in _LISTS else inner
-    if isinstance(schema, list | tuple):
-        return type(schema)(_failing_fast(one) for one in schema)
+    if isinstance(schema, list):
+        return [_failing_fast(one) for one in schema]
+    if isinstance(schema, tuple):
+        return tuple(_failing_fast(one) for one in schema)
     return schema
 
 
