@@ -219,15 +219,3 @@ def test_the_log_comes_in_pages(keyed):
         answer = http.get("/v1/audit", params=wrong)
         assert answer.status_code == 400, wrong
         assert answer.json()["error"]["param"] == next(iter(wrong))
-
-
-def test_a_token_of_one_key_does_not_wait_for_many_answers_of_another(keyed):
-    """When it has come, those that another key's request could not begin with still wait."""
-    many = {**LONG, "n": 64, "temperature": 1.0, "stream": True}
-    with keyed["wide"].stream("POST", "/v1/completions", json=many) as stream:
-        assert next(line for line in stream.iter_lines() if line.startswith("data: {"))
-        answer = keyed["one"].post("/v1/completions", json={**ASK, "max_tokens": 1})
-        told = keyed["metrics"].get("/metrics").text.splitlines()
-    assert answer.status_code == 200
-    waiting = [line for line in told if line.startswith("vllm:num_requests_waiting{")]
-    assert float(waiting[0].rpartition(" ")[2]) >= 64 - 24
