@@ -7,6 +7,7 @@ import json
 
 import openai
 import pytest
+from transformers import AutoTokenizer
 
 HELLO = [{"role": "user", "content": "Write a function that adds two numbers."}]
 TWO = {"mixture": {"adapters": {"r8-a": 0.75, "r16": 0.25}}}
@@ -23,6 +24,23 @@ LOOSE = {"type": "object", "properties": {"ok": OK}, "required": ["ok"]}
 
 NAMED = {"type": "function", "function": {"name": "note"}}
 CALL = '<tool_call>\n{"name": "note", "arguments": {"ok": true, "kind": "b"}}\n</tool_call>'
+OTHER = '<tool_call>\n{"name": "note", "arguments": {"ok": false, "kind": "a"}}\n</tool_call>'
+DEEP = {"ok": True, "kind": "a", "more": {"text": 'a } "quoted" { é\n', "list": [[], {}]}}
+
+NOTED, ALSO = ("note", {"ok": True, "kind": "b"}), ("note", {"ok": False, "kind": "a"})
+SAID = {
+    "a call": (f"Noted.\n{CALL}", "Noted.", [NOTED]),
+    "two calls": (f"Both, then.\n{CALL}\n{OTHER}", "Both, then.", [NOTED, ALSO]),
+    "a call without an end": ("Noted. " + CALL.removesuffix("</tool_call>"), "Noted.", [NOTED]),
+    "deep arguments": (
+        f'In {{}}: <tool_call>{{"name": "note", "arguments": {json.dumps(DEEP)}}}</tool_call>',
+        "In {}:",
+        [("note", DEEP)],
+    ),
+    "nearly a call": ("Write <tool_cal>, then {}.", "Write <tool_cal>, then {}.", []),
+}
+"""Kind → what the model says, and what of it is text and what are calls."""
+
 MIXED = pytest.mark.parametrize("extra", [{}, TWO], ids=["auto", "mixture"])
 
 
@@ -33,7 +51,19 @@ def sdk(server):
 
 
 @pytest.fixture(scope="module")
-def chat(sdk, no_whitespace):
+def few_calls(server, no_whitespace):
+    """A bias also against what a call begins with.
+
+    To `auto` with a text that the answer must be, vLLM adds calls of any number as another answer
+    that may be: the model then says the text if it begins with words, and makes one call if not.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
+    ids = set(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+    return no_whitespace | {str(i): -100.0 for i in ids if tokenizer.decode([i]).startswith("<")}
+
+
+@pytest.fixture(scope="module")
+def chat(sdk, few_calls):
     def ask(parameters, choice, extra, **options):
         function = {"name": "note"} if parameters is None else {"name": "note", **parameters}
         return sdk.chat.completions.create(
@@ -41,7 +71,7 @@ def chat(sdk, no_whitespace):
             messages=HELLO,
             max_tokens=256,
             temperature=0,
-            logit_bias=no_whitespace,
+            logit_bias=few_calls,
             tools=[{"type": "function", "function": function}],
             tool_choice=choice,
             extra_body=extra,
@@ -118,6 +148,72 @@ def test_a_streamed_call_is_the_one_that_a_plain_answer_has(chat, choice, extra)
     assert json.loads(arguments) == json.loads(called.function.arguments)
     assert chunks[-1].finish_reason == plain.finish_reason
     assert not any(chunk.delta.content for chunk in chunks)
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_calls_are_told_from_text_whatever_is_said(chat, kind, stream):
+    text, content, calls = SAID[kind]
+    answer = chat(
+        {"parameters": SCHEMA}, "auto", {"structured_outputs": {"choice": [text]}}, stream=stream
+    )
+    said, called, reason = streamed(answer) if stream else whole(answer)
+    assert said.strip() == content
+    assert [(name, json.loads(arguments)) for name, arguments in called] == calls
+    assert reason == ("tool_calls" if calls else "stop")
+
+
+def whole(answer):
+    """An answer's text, its calls as (name, arguments), and why it ended."""
+    (choice,) = answer.choices
+    calls = choice.message.tool_calls or ()
+    assert len({call.id for call in calls}) == len(calls)
+    called = [(call.function.name, call.function.arguments) for call in calls]
+    return choice.message.content or "", called, choice.finish_reason
+
+
+def streamed(chunks):
+    """The same, put together from the chunks of a stream."""
+    text, names, arguments, reason = "", {}, {}, None
+    for chunk in chunks:
+        for choice in chunk.choices:
+            text += choice.delta.content or ""
+            reason = choice.finish_reason or reason
+            for call in choice.delta.tool_calls or ():
+                if call.function.name:
+                    assert call.index not in names, "a name comes once"
+                    names[call.index] = call.function.name
+                piece = call.function.arguments or ""
+                arguments[call.index] = arguments.get(call.index, "") + piece
+    assert list(names) == list(range(len(names)))
+    return text, [(names[index], arguments[index]) for index in names], reason
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_response_tells_calls_from_text_too(sdk, few_calls, kind, stream):
+    text, content, calls = SAID[kind]
+    answer = sdk.responses.create(
+        model="auto",
+        input="Write a function that adds two numbers.",
+        max_output_tokens=256,
+        temperature=0,
+        tools=[{"type": "function", "name": "note", "parameters": SCHEMA}],
+        tool_choice="auto",
+        stream=stream,
+        extra_body={"structured_outputs": {"choice": [text]}, "logit_bias": few_calls},
+    )
+    if stream:
+        events = list(answer)
+        answer = events[-1].response
+        pieces: dict[int, str] = {}
+        for event in events:
+            if event.type == "response.function_call_arguments.delta":
+                pieces[event.output_index] = pieces.get(event.output_index, "") + event.delta
+        assert [json.loads(each) for each in pieces.values()] == [told for _, told in calls]
+    found = [item for item in answer.output if item.type == "function_call"]
+    assert [(call.name, json.loads(call.arguments)) for call in found] == calls
+    assert answer.output_text.strip() == content
 
 
 @pytest.mark.parametrize("choice", [{"type": "function", "name": "note"}, "required"], ids=str)
