@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.engine.test_token_scope import WARM, weighed_alike
 from tests.support import running_server
 from tests.support.generation import Ask, Generated, generate
 from tests.support.running_server import RunningServer
@@ -15,6 +16,8 @@ from tests.support.tiny_llama import BASE_NAME
 KEYS = ("first-tenants-secret-key", "second-tenants-secret-key")
 BLOCK = 128
 PROMPT = tuple(30 + (17 * position) % 900 for position in range(2 * BLOCK + 9))
+WEIGHED = {**WARM, "scope": "token", "stride": 1}
+ASKED = (Ask(PROMPT, {"model": "r8-a"}), Ask(PROMPT, {"policy": "auto", "routing": WEIGHED}))
 ARGUMENTS = ("--dtype", "float32", "--max-loras", "2", "--max-model-len", "512", "--eager")
 
 
@@ -24,8 +27,8 @@ def before(
     tiny_adapters: dict[str, Path],
     encoder_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, Generated]:
-    """A data folder that a server left behind, and what its adapter answered."""
+) -> tuple[Path, list[Generated]]:
+    """A data folder that a server left behind, and what it answered to :data:`ASKED`."""
     folder = tmp_path_factory.mktemp("restarted")
     pushed = {name: tiny_adapters[name] for name in ("r8-a", "r8-b", "r8-d")}
     with running_server.running(
@@ -36,14 +39,14 @@ def before(
         descriptions={name: name for name in pushed},
         arguments=ARGUMENTS,
     ) as server:
-        answer = generate(server, [Ask(PROMPT, {"model": "r8-a"})])[0]
+        answers = [generate(server, [asked])[0] for asked in ASKED]
     assert server.process.returncode == 0, server.log.read_text()[-2000:]
     assert "Traceback" not in server.log.read_text()
-    return folder, answer
+    return folder, answers
 
 
 @pytest.fixture(scope="module")
-def restarted(before: tuple[Path, Generated], tiny_base: Path) -> Iterator[RunningServer]:
+def restarted(before: tuple[Path, list[Generated]], tiny_base: Path) -> Iterator[RunningServer]:
     folder, _ = before
     keys = folder / "keys"
     keys.write_text("\n".join(KEYS) + "\n")
@@ -59,14 +62,17 @@ def restarted(before: tuple[Path, Generated], tiny_base: Path) -> Iterator[Runni
 
 
 def test_uploaded_adapters_are_still_there(
-    restarted: RunningServer, before: tuple[Path, Generated]
+    restarted: RunningServer, before: tuple[Path, list[Generated]]
 ) -> None:
     with restarted.client() as client:
         listed = {entry["id"] for entry in client.get("/v1/adapters").json()["data"]}
     assert listed == {"r8-a", "r8-b", "r8-d"}
-    again = generate(restarted, [Ask(PROMPT, {"model": "r8-a"})])[0]
-    assert again.tokens == before[1].tokens
-    assert again.top == before[1].top
+    for asked, said in zip(ASKED, before[1], strict=True):
+        again = generate(restarted, [asked])[0]
+        assert again.tokens == said.tokens
+        assert again.top == said.top
+        assert weighed_alike(again, said, tolerance=0)
+    assert said.trace is not None
 
 
 def test_nothing_is_served_without_a_key(restarted: RunningServer) -> None:
