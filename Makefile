@@ -17,6 +17,8 @@ INSTALLED := $(VENV)/.installed
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python; do \
 	"$$p" -c '$(SUPPORTED)' 2>/dev/null && { echo "$$p"; break; }; done)
+# Where bytecode is not kept, every process compiles vLLM's thousands of files anew: half a minute each.
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 DATA ?=
 SOAK_MINUTES ?= 10
