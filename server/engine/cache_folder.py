@@ -10,6 +10,11 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 
+def cache_folder(chosen: Path | None) -> Path:
+    """Where what is compiled is kept between starts, unless another folder is chosen."""
+    return chosen or Path.home() / ".cache" / "loralloy"
+
+
 @cache
 def usable(folder: Path) -> Path:
     """A folder that can be written to: this one, made if need be, or else a temporary one.

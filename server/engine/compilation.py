@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from server.engine.bank.kernels.build import find_compiler
+from server.engine.compiler import find_compiler
 from server.engine.number_format import parameters
 from server.engine.processor import identity
 from server.engine.settings import EngineSettings

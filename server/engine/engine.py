@@ -8,7 +8,6 @@ adapters while it serves, ``shutdown``.
 import asyncio
 import logging
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,8 +17,8 @@ from typing import Any, Self
 from fastapi import FastAPI
 
 from adapters.validation.base_model import BaseModelShapes, read_base_model
-from server.engine.bank.kernels.build import KERNEL_VARIABLE, build, find_compiler, one_word
-from server.engine.cache_folder import usable
+from server.engine.bank.kernels.build import KERNEL_VARIABLE, build
+from server.engine.cache_folder import cache_folder, usable
 from server.engine.client import canary
 from server.engine.client.parts import ClientParts
 from server.engine.client.slots import Slots
@@ -27,15 +26,15 @@ from server.engine.client.token_count import OnTokens
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies
 from server.engine.compilation import Compilation, decide, is_compiled, note
-from server.engine.cores import listed, thread_environment
+from server.engine.cores import listed
 from server.engine.device import why_not_here
+from server.engine.environment import set_environment
 from server.engine.errors import EngineLoadError, EngineStartError
 from server.engine.messages import BankProof, LoadEncoders, WorkerReport
 from server.engine.number_format import NumberFormat, available_bytes, number_format
 from server.engine.settings import EngineSettings
 from server.engine.structured.compilations import Compilations, CompilerGone, ModelVocabulary
 from server.engine.structured.settings import StructuredOutputSettings
-from server.engine.structured.vllm_hooks import STEP_VARIABLE
 from server.engine.trace_channel import TraceReceiver
 
 logger = logging.getLogger(__name__)
@@ -50,59 +49,11 @@ _MOST_SHOWN = 5
 """Layers that an error names."""
 
 
-def cache_folder(settings: EngineSettings) -> Path:
-    """Where what is compiled is kept between starts."""
-    return settings.cache_dir or Path.home() / ".cache" / "loralloy"
-
-
 def number_format_of(settings: EngineSettings, model: Path, base: BaseModelShapes) -> NumberFormat:
     """What the engine computes in with these settings, on this machine."""
     a_rank = sum(size_out + size_in for size_out, size_in in base.linears.values())
     slots = 4 * settings.max_loras * settings.max_lora_rank * a_rank * base.num_layers
     return number_format(settings.dtype, model, slots + settings.kv_cache_gib * 2**30)
-
-
-def set_environment(
-    settings: EngineSettings, structured: StructuredOutputSettings, *, hub: bool
-) -> None:
-    """Set what vLLM reads from the environment, in this process and those it starts.
-
-    Args:
-        settings: the engine's settings.
-        structured: what constraints of answers may ask for.
-        hub: whether the base model comes from a hub; otherwise nothing may ask one.
-    """
-    kernel = build(cache_folder(settings) / "kernels")
-    cache = usable(cache_folder(settings))
-    values = {
-        "VLLM_PLUGINS": "loralloy",
-        "VLLM_USE_V2_MODEL_RUNNER": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        # A time by the clock, which a busy machine passes; trials have one of the processor's.
-        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "0",
-        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
-        "VLLM_CACHE_ROOT": str(cache / "vllm"),
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-        STEP_VARIABLE: str(structured.max_step_ms),
-        **thread_environment(settings.threads, os.environ),
-    }
-    os.environ.update(values)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    if kernel is None:
-        os.environ.pop(KERNEL_VARIABLE, None)
-    else:
-        os.environ[KERNEL_VARIABLE] = str(kernel)
-    if sys.platform == "linux":
-        # Torch's process group listens on the address that the host's name has, from anywhere.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    if not hub:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    if (compiler := find_compiler()) is not None:
-        os.environ["CXX"] = one_word(compiler, cache)
-    else:
-        # vLLM compiles a few helpers (of log-probabilities) whatever its settings, and a compiler
-        # that is missing then would end the engine.
-        os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 
 class EmbeddedEngine:
@@ -183,7 +134,7 @@ class EmbeddedEngine:
         chosen = number_format_of(settings, model, base)
         settings = settings.model_copy(update={"dtype": chosen.name})
         logger.info("the engine computes in %s", chosen)
-        set_environment(settings, structured, hub=hub)
+        _prepare_processes(settings, structured, hub=hub)
         # vLLM reads the environment when it is imported.
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
@@ -193,7 +144,7 @@ class EmbeddedEngine:
         from server.engine.client.mixing_llm import MixingLLM
         from server.engine.vllm_serving import parse_arguments
 
-        cache = usable(cache_folder(settings))
+        cache = usable(cache_folder(settings.cache_dir))
         compilation = decide(settings, cache, model, available_bytes())
         compiles = compilation is Compilation.AT_START
         if compiles and not is_compiled(settings, cache, model):
@@ -364,6 +315,18 @@ class EmbeddedEngine:
         await self._parts.compilations.close()
         await asyncio.to_thread(self.client.shutdown, _GRACE_S)
         await asyncio.to_thread(self._parts.traces.close)
+
+
+def _prepare_processes(
+    settings: EngineSettings, structured: StructuredOutputSettings, *, hub: bool
+) -> None:
+    """Set what the workers read, and compile the bank's kernel for them, unless that was done."""
+    set_environment(settings, structured, hub=hub)
+    kernel = build(cache_folder(settings.cache_dir) / "kernels")
+    if kernel is None:
+        os.environ.pop(KERNEL_VARIABLE, None)
+    else:
+        os.environ[KERNEL_VARIABLE] = str(kernel)
 
 
 def _faults(proof: BankProof) -> Iterator[str]:

@@ -23,7 +23,6 @@ from server.engine.compile_ahead import compile_ahead
 from server.engine.engine import EmbeddedEngine
 from server.engine.errors import EngineStartError
 from server.policies.registry import PolicyRegistry
-from server.prepare import cache_dir
 from server.routes.parts import Parts
 from server.settings import Settings
 from server.start.access import open_access
@@ -40,10 +39,6 @@ DRAIN_S = 15
 
 _POLL_S = 0.5
 
-_QUIET_S = 30
-"""How long after the start the process that compiles constraints is left out, in seconds: the first
-answers come first."""
-
 
 async def launch(
     settings: Settings,
@@ -55,7 +50,7 @@ async def launch(
     """Serve until told to stop.
 
     Args:
-        settings: what to serve.
+        settings: what to serve; they name the cache folder.
         sources: the base model and the encoder.
         policies: by name.
         listener: the bound socket.
@@ -79,9 +74,7 @@ async def launch(
         lambda: policy_registry.names,
         storage,
     )
-    engine_settings = settings.engine.model_copy(
-        update={"cache_dir": settings.engine.cache_dir or cache_dir()}
-    )
+    engine_settings = settings.engine
     logger.info("starting the engine for %s: half a minute, longer the first time", name)
     # The engine first: its processes are not to inherit the encoder's threads.
     engine = await EmbeddedEngine.start(
@@ -165,15 +158,10 @@ async def _greet(
         await asyncio.sleep(_POLL_S)
     host, port = listener.getsockname()[:2]
     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", parts)
-    preparing = asyncio.create_task(_prepare_compilations(parts.engine))
+    preparing = asyncio.create_task(parts.engine.prepare_compilations())
     try:
         if parts.engine.compiles_beside:
             await compiling()
         await preparing
     finally:
         preparing.cancel()
-
-
-async def _prepare_compilations(engine: EmbeddedEngine) -> None:
-    await asyncio.sleep(_QUIET_S)
-    await engine.prepare_compilations()

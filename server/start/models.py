@@ -30,6 +30,20 @@ class ModelSources:
     hub: bool
 
 
+def names_on_hub(settings: Settings) -> list[str]:
+    """Which of the models are to come from a hub.
+
+    Raises:
+        InvalidSettings: what is named can only be a folder, and there is none.
+    """
+    named = (settings.engine.model, settings.encoder)
+    on_hub = [name for name in named if name and not Path(name).expanduser().is_dir()]
+    for name in on_hub:
+        if name.startswith(("/", ".", "~")):
+            raise InvalidSettings(f"there is no folder {name}")
+    return on_hub
+
+
 def find_sources(settings: Settings) -> ModelSources:
     """Find the base model and the encoder; prepare the defaults that are asked for.
 
@@ -38,10 +52,7 @@ def find_sources(settings: Settings) -> ModelSources:
         InvalidSettings: a named model is neither a folder nor on a hub.
     """
     model, encoder = settings.engine.model, settings.encoder
-    on_hub = [name for name in (model, encoder) if name and not Path(name).expanduser().is_dir()]
-    for name in on_hub:
-        if name.startswith(("/", ".", "~")):
-            raise InvalidSettings(f"there is no folder {name}")
+    on_hub = names_on_hub(settings)
     if not on_hub:
         # Read when a library of the hub is imported, and nothing has imported one yet.
         os.environ["HF_HUB_OFFLINE"] = "1"

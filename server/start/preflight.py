@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from router.policies.config import DEFAULT_POLICIES, load_policies
+from server.engine import forkserver
+from server.engine.environment import set_environment
 from server.errors import InvalidSettings
+from server.prepare import cache_dir
 from server.settings import Settings
-from server.start.models import check_encoders, find_sources
+from server.start.models import check_encoders, find_sources, names_on_hub
 
 if TYPE_CHECKING:
     from server.start.launch import Announce
@@ -40,6 +43,11 @@ def run(settings: Settings, announce: "Announce" = lambda url, parts: None) -> N
             f"there are {', '.join(sorted(policies))}"
         )
     with listening(settings) as listener, owned(settings.data_dir):
+        engine = settings.engine
+        engine = engine.model_copy(update={"cache_dir": engine.cache_dir or cache_dir()})
+        settings = settings.model_copy(update={"engine": engine})
+        set_environment(engine, settings.structured_outputs, hub=bool(names_on_hub(settings)))
+        forkserver.start()
         sources = find_sources(settings)
         check_encoders(policies, sources)
         from server.start.launch import launch

@@ -12,13 +12,16 @@ import json
 import logging
 import os
 import signal
-import sys
+import socket
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
+from server.engine import forkserver
+from server.engine.structured.compile_server import TriesOut, make_compiler, serve
 from server.engine.structured.settings import StructuredOutputSettings
 from server.engine.structured.trial import Verdict
 
@@ -28,7 +31,7 @@ REMEMBERED_BYTES: Final = 256 * 2**20
 """Of what is compiled: half of what the engine keeps (vLLM's default), so that it has it still."""
 REMEMBERED: Final = 1_000
 
-_STREAM_LIMIT: Final = 2**24
+_LIMIT: Final = 2**24
 _UNSETTLED: Final = frozenset({"failed"})
 
 
@@ -51,6 +54,24 @@ class ModelVocabulary:
     model_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The process that compiles, and the connection to it."""
+
+    process: BaseProcess
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def end(self) -> None:
+        """End it, and with its group what it has forked."""
+        self.writer.close()
+        if self.process.pid is not None and self.process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()  # if it had no group yet
+        await asyncio.to_thread(self.process.join)
+
+
 @dataclass
 class _Turn:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -63,23 +84,23 @@ class Compilations:
     Args:
         vocabulary: what to compile for.
         settings: the bounds.
-        program: the arguments of Python that start the process that compiles.
+        make: makes what compiles, in a process of its own.
     """
 
     def __init__(
         self,
         vocabulary: ModelVocabulary,
         settings: StructuredOutputSettings,
-        program: Sequence[str] = ("-m", "server.engine.structured.compile_server"),
+        make: Callable[[dict[str, Any]], TriesOut] = make_compiler,
     ) -> None:
         self._vocabulary = vocabulary
-        self._program = (sys.executable, *program)
+        self._make = make
         self._settings = settings
         self._places = asyncio.Semaphore(settings.max_compilations)
         self._turns: dict[str, _Turn] = {}
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()
         self._starting = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._server: _Server | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Verdict]] = {}
         self._number = 0
@@ -123,50 +144,41 @@ class Compilations:
             CompilerGone: it does not start.
         """
         async with self._starting:
-            if self._process is not None and self._process.returncode is None:
+            if self._server is not None and self._server.process.is_alive():
                 return
-            process = await asyncio.create_subprocess_exec(
-                *self._program,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                limit=_STREAM_LIMIT,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"},
+            ours, theirs = socket.socketpair()
+            process = forkserver.context().Process(
+                target=serve, args=(theirs, self._make, self._told()), daemon=True
             )
+            with theirs:
+                await asyncio.to_thread(process.start)
+            server = _Server(process, *await asyncio.open_connection(sock=ours, limit=_LIMIT))
             try:
-                await self._greet(process)
+                if not await server.reader.readline():
+                    raise CompilerGone("the process that compiles grammars did not start")
             except BaseException:
-                await _ended(process)
+                await server.end()
                 raise
-            self._process = process
-            self._reader = asyncio.create_task(self._read(process))
+            self._server = server
+            self._reader = asyncio.create_task(self._read(server))
 
-    async def _greet(self, process: asyncio.subprocess.Process) -> None:
-        settings, vocabulary = self._settings, self._vocabulary
-        assert process.stdin is not None
-        assert process.stdout is not None
-        first = {
-            "model": vocabulary.model,
-            "vocab_size": vocabulary.vocab_size,
-            "model_type": vocabulary.model_type,
-            "max_step_ms": settings.max_step_ms,
-            "max_s": settings.max_compile_s,
-            "max_mib": settings.max_compile_mib,
+    def _told(self) -> dict[str, Any]:
+        return {
+            **asdict(self._vocabulary),
+            "max_step_ms": self._settings.max_step_ms,
+            "max_s": self._settings.max_compile_s,
+            "max_mib": self._settings.max_compile_mib,
         }
-        process.stdin.write(json.dumps(first).encode() + b"\n")
-        if not await process.stdout.readline():
-            raise CompilerGone("the process that compiles grammars did not start")
 
     async def close(self) -> None:
         """End the process, with whatever it compiles."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
-        if self._process is not None:
-            await _ended(self._process)
+        if self._server is not None:
+            await self._server.end()
 
     async def _tried(self, constraint: Mapping[str, Any]) -> Verdict:
-        assert self._process is not None
         self._number += 1
         number, waiting = self._number, asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
@@ -182,25 +194,23 @@ class Compilations:
             self._waiting.pop(number, None)
 
     async def _tell(self, what: Mapping[str, Any]) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
+        assert self._server is not None
         try:
-            self._process.stdin.write(json.dumps(what).encode() + b"\n")
-            await self._process.stdin.drain()
+            self._server.writer.write(json.dumps(what).encode() + b"\n")
+            await self._server.writer.drain()
         except (BrokenPipeError, ConnectionResetError):
             raise CompilerGone("the process that compiles grammars has ended") from None
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read(self, server: "_Server") -> None:
         """Give each answer to who waits for it, until the process ends."""
-        assert process.stdout is not None
         try:
-            while line := await process.stdout.readline():
+            while line := await server.reader.readline():
                 told = json.loads(line)
                 waiting = self._waiting.get(told.pop("number"))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(Verdict(**told))
         finally:
-            await _ended(process)
+            await server.end()
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(
@@ -231,10 +241,3 @@ class Compilations:
         size = sum(one.size for one in self._known.values())
         while self._known and (size > REMEMBERED_BYTES or len(self._known) > REMEMBERED):
             size -= self._known.popitem(last=False)[1].size
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """End a process, and with its group what it has forked."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()

@@ -1,11 +1,9 @@
-"""Compilations in processes that can be ended, as a program of its own.
+"""Compilations in processes that can be ended, forked off a process of their own.
 
-    python -m server.engine.structured.compile_server
-
-The process loads vLLM and the tokenizer once. For each job, a line of JSON on its standard input,
-it forks a process that compiles and ends; past its processor time or memory the kernel ends it, and
-if the job is called off this process does. What came of it is a line on standard output, so that
-nothing that a job does, be it a crash of a library, reaches anybody else.
+That one loads vLLM and the tokenizer once. For each job, a line of JSON that comes on a
+connection, it forks a process that compiles and ends; past its processor time or memory the kernel
+ends it, and if the job is called off this process does. What came of it is a line sent back, so
+that nothing that a job does, be it a crash of a library, reaches anybody else.
 
 It does nothing in threads, since it forks; and it ends when its input ends, with all its jobs.
 """
@@ -17,6 +15,7 @@ import os
 import resource
 import selectors
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -58,7 +57,7 @@ class CompileServer:
     Args:
         compiler: tries constraints out, in the forked processes.
         jobs: where jobs come from.
-        answers: where answers go.
+        answers: where answers go; it may be the same.
         max_s: a job's processor time, in seconds.
         max_mib: a job's memory, in MiB, beside what all have.
     """
@@ -183,30 +182,28 @@ def _write(to: int, whole: bytes) -> None:
         whole = whole[os.write(to, whole) :]
 
 
-def serve(make_compiler: Callable[[dict[str, Any]], TriesOut]) -> None:
-    """Serve the jobs that come on the standard input, whose first line says for whom.
+def serve(
+    connection: socket.socket,
+    make_compiler: Callable[[dict[str, Any]], TriesOut],
+    told: dict[str, Any],
+) -> None:
+    """Serve the jobs that come on a connection, after a line that says that all is ready.
 
     Args:
-        make_compiler: makes what tries constraints out, of the first line's fields.
+        connection: where jobs come from and answers go.
+        make_compiler: makes what tries constraints out.
+        told: what it is made of, and what bounds a job: ``max_s`` and ``max_mib``.
     """
+    os.setsid()  # what ends this process ends all jobs
     os.nice(NICENESS)
+    os.environ.update(CUDA_VISIBLE_DEVICES="", TOKENIZERS_PARALLELISM="false")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.dup(1)
-    os.dup2(2, 1)
-    first = b""
-    while not first.endswith(b"\n"):
-        if not (byte := os.read(0, 1)):
-            return
-        first += byte
-    told = read_job(first.decode())
     compiler = make_compiler(told)
-    _write(answers, b'{"ready": true}\n')
-    CompileServer(compiler, 0, answers, told["max_s"], told["max_mib"]).serve()
+    file = connection.fileno()
+    _write(file, b'{"ready": true}\n')
+    CompileServer(compiler, file, file, told["max_s"], told["max_mib"]).serve()
 
 
-def _compiler(told: dict[str, Any]) -> Compiler:
+def make_compiler(told: dict[str, Any]) -> Compiler:
+    """The compiler of the model that is served."""
     return Compiler(told["model"], told["vocab_size"], told["model_type"], told["max_step_ms"])
-
-
-if __name__ == "__main__":
-    serve(_compiler)

@@ -10,12 +10,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from server.engine import forkserver
 from server.engine.bank.kernels.build import KERNEL_VARIABLE
 from server.engine.device import why_not_here
 from server.engine.structured import vllm_hooks
@@ -45,6 +47,7 @@ def register() -> None:
     _reuse_compilation()
     _bind_layers()
     _hook_steps()
+    _fork_engine()
     vllm_hooks.install()
     platform.loralloy = True
 
@@ -55,7 +58,9 @@ def _die_with_parent() -> None:
     A terminal signals its whole foreground group, and vLLM's processes would die at once, before
     running answers are done; the server ends them afterwards. Should the server itself be killed,
     the kernel (Linux) kills them. It does so once for each of the server's threads that ends, and
-    vLLM's handler of SIGTERM waits for itself when it is called while it runs: hence SIGKILL.
+    vLLM's handler of SIGTERM waits for itself when it is called while it runs: hence SIGKILL. What
+    was forked off the fork server hears of that one's end from the kernel, and of the server's
+    itself.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -66,6 +71,13 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if not parent.is_alive():
             os._exit(1)
+    if parent.pid != os.getppid():
+        threading.Thread(target=_end_after, args=(parent,), daemon=True, name="lifeline").start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _install_operator() -> None:
@@ -112,6 +124,13 @@ def _reuse_compilation() -> None:
         return loaded
 
     setattr(torch.compiler, stock.__name__, load_compiled_function)
+
+
+def _fork_engine() -> None:
+    """Let vLLM take the engine's process from where the server's processes come from."""
+    import vllm.v1.engine.utils as engine_processes
+
+    engine_processes.get_mp_context = forkserver.context
 
 
 def _bind_layers() -> None:

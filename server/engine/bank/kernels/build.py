@@ -10,8 +10,6 @@ import ctypes
 import hashlib
 import logging
 import os
-import shlex
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from torch.utils import cpp_extension
 
 from server.engine.cache_folder import usable
+from server.engine.compiler import Compiler, find_compiler, output
 from server.engine.processor import identity, processor_flags
 
 logger = logging.getLogger(__name__)
@@ -39,9 +38,6 @@ FLAGS = (
     "-fno-strict-aliasing",
     "-fvisibility=hidden",  # kernels of several branches may be loaded side by side
 )
-
-Compiler = tuple[str, ...]
-"""A command that compiles C++: a program, and arguments that go first."""
 
 Branch = Literal["avx512", "avx2", "scalar"]
 """The kernel's inner loops, by what a processor can do (``branch.h``)."""
@@ -62,59 +58,6 @@ def branches_here() -> tuple[Branch, ...]:
     return tuple(branch for branch in BRANCHES if _NEEDS[branch] <= known)
 
 
-def find_compiler() -> Compiler | None:
-    """The C++ compiler that ``CXX`` names, with arguments if it has any, or else ``g++``.
-
-    Returns:
-        None if there is none, or what is named does not run.
-    """
-    command = _command(os.environ.get("CXX", "").strip() or "g++")
-    program = None if command is None else shutil.which(command[0])
-    if command is None or program is None:
-        return None
-    compiler = (program, *command[1:])
-    return compiler if _output(compiler, "-E", "-x", "c++", os.devnull) else None
-
-
-def _command(named: str) -> Compiler | None:
-    if shutil.which(named) is not None:
-        return (named,)  # a path with blanks
-    try:
-        return tuple(shlex.split(named)) or None
-    except ValueError:  # a quotation mark without its fellow
-        return None
-
-
-def _output(compiler: Compiler, *arguments: str) -> str:
-    """What the compiler prints; empty if it fails."""
-    command = [*compiler, *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, errors="replace"
-        )
-    except OSError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def one_word(compiler: Compiler, folder: Path) -> str:
-    """A program that is this compiler, for those who run ``CXX`` as one word, as torch does.
-
-    Args:
-        compiler: the compiler.
-        folder: where a script is written if the compiler has arguments.
-    """
-    if len(compiler) == 1:
-        return compiler[0]
-    text = f'#!/bin/sh\nexec {shlex.join(compiler)} "$@"\n'
-    script = folder / f"c++-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as fresh:
-        fresh.write(text)
-    Path(fresh.name).chmod(0o700)
-    Path(fresh.name).replace(script)
-    return str(script)
-
-
 def _flags(branch: Branch | None) -> list[str]:
     """All flags; those of a branch by name give it an operator library of its own."""
     flags = [*FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
@@ -132,7 +75,7 @@ def library_path(folder: Path, compiler: Compiler, branch: Branch | None = None)
     """Where the kernel compiled for this machine lies, or will lie."""
     sources = "\0".join(file.read_text() for file in (SOURCE, *HEADERS))
     flags = " ".join(_flags(branch))
-    parts = (sources, torch.__version__, _output(compiler, "--version"), flags, identity())
+    parts = (sources, torch.__version__, output(compiler, "--version"), flags, identity())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return folder / f"gated_lora-{digest}.so"
 

@@ -6,7 +6,6 @@ ends has to be ended for these tests to end.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,8 +17,8 @@ from server.engine.structured.compilations import (
     ModelVocabulary,
 )
 from server.engine.structured.settings import StructuredOutputSettings
+from tests.support import odd_compiler
 
-ODD = Path(__file__).parents[4] / "support" / "odd_compiler.py"
 VOCABULARY = ModelVocabulary("model", 1, "odd")
 LOOP = {"do": "loop"}
 AGES = 3_600.0
@@ -31,7 +30,7 @@ def run(
     bounds = StructuredOutputSettings(max_compile_s=max_compile_s, **settings)
 
     async def within() -> None:
-        compilations = Compilations(VOCABULARY, bounds, (str(ODD),))
+        compilations = Compilations(VOCABULARY, bounds, odd_compiler.make)
         try:
             await work(compilations)
         finally:
@@ -40,10 +39,15 @@ def run(
     asyncio.run(within())
 
 
+def process(compilations: Compilations) -> psutil.Process:
+    """The process that they are forked off."""
+    assert compilations._server is not None
+    return psutil.Process(compilations._server.process.pid)
+
+
 def jobs(compilations: Compilations) -> list[psutil.Process]:
     """The processes that compile now."""
-    assert compilations._process is not None
-    return psutil.Process(compilations._process.pid).children()
+    return process(compilations).children()
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -170,8 +174,7 @@ def test_a_process_that_was_ended_is_started_anew():
     async def work(compilations: Compilations) -> None:
         before = (await compilations.verdict("a", {"do": ""})).message
         task = await begun(compilations, "a")
-        assert compilations._process is not None
-        compilations._process.kill()
+        process(compilations).kill()
         after = await compilations.verdict("b", {"do": "", "n": 1})
         assert (after.outcome, after.message != before) == ("fits", True)
         task.cancel()
@@ -182,7 +185,7 @@ def test_a_process_that_was_ended_is_started_anew():
 
 def test_a_process_that_does_not_start_is_an_error():
     async def work() -> None:
-        compilations = Compilations(VOCABULARY, StructuredOutputSettings(), ("-c", "pass"))
+        compilations = Compilations(VOCABULARY, StructuredOutputSettings(), odd_compiler.fail)
         with pytest.raises(CompilerGone, match="did not start"):
             await compilations.verdict("a", {"do": ""})
 
@@ -192,10 +195,9 @@ def test_a_process_that_does_not_start_is_an_error():
 def test_nothing_outlives_the_server():
     async def work(compilations: Compilations) -> None:
         task = await begun(compilations, "a")
-        assert compilations._process is not None
-        assert compilations._process.stdin is not None
-        left = [psutil.Process(compilations._process.pid), *jobs(compilations)]
-        compilations._process.stdin.close()
+        assert compilations._server is not None
+        left = [process(compilations), *jobs(compilations)]
+        compilations._server.writer.close()
         await until(lambda: not any(one.is_running() for one in left))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -12,10 +12,9 @@ from server.engine.bank.kernels.build import (
     branch_of,
     branches_here,
     build,
-    find_compiler,
     library_path,
-    one_word,
 )
+from server.engine.compiler import find_compiler, one_word
 from server.prepare import cache_dir
 
 
