@@ -11,6 +11,7 @@ looks up), so that this must have been set before; what is forked off gets the r
 
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,12 +83,20 @@ def _libraries() -> str:
     """The value of ``LD_PRELOAD``: what it has, and each library that it does not name yet."""
     found = os.environ.get("LD_PRELOAD", "")
     for package, patterns in _LIBRARIES:
-        spec = find_spec(package)
-        folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
-        files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-        if files and files[0].name.partition("_")[0].partition(".")[0] not in found:
+        files = [file for one in patterns for file in sorted(_folder(package).glob(one))]
+        if files and _stem(files[0]) not in map(_stem, map(Path, found.split(":"))):
             found = f"{files[0].resolve()}:{found}".rstrip(":")
     return found
+
+
+def _folder(package: str) -> Path:
+    spec = find_spec(package)
+    return Path(spec.origin).parent if spec is not None and spec.origin else Path()
+
+
+def _stem(library: Path) -> str:
+    """The name without version and variant."""
+    return re.split(r"[-_.]", library.name)[0]
 
 
 @contextmanager
