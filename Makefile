@@ -135,6 +135,10 @@ bench-tle: venv ## Measure token scope against the LoRA-TLE reference loop
 bench-neighbour: venv ## Measure decoding beside a program that keeps a core busy
 	@$(BIN)/python -m benchmarks.neighbour $(ARGS)
 
+.PHONY: bench-start
+bench-start: venv ## Measure starts, first answers and stops (ARGS="--beside FOLDER": another checkout's, too)
+	@$(BIN)/python -m benchmarks.start $(ARGS)
+
 .PHONY: fairness
 fairness: venv ## Measure what one key's worst requests do to another key, and to /health
 	@$(BIN)/python -m benchmarks.fairness $(ARGS)
