@@ -2,8 +2,9 @@
 
 A body that may be a megabyte is no bound for what is done with it. A tokeniser takes seconds for a
 text that no prompt has room for; a chat template, a schema's check and the list of its faults go by
-the number of messages and items; stop texts are looked for at every token. So each has a bound of
-its own, and what is not named here counts as a text of the prompt, as templates may show it there.
+the number of messages and items. So each has a bound of its own, and what is not named here counts
+as a text of the prompt, as templates may show it there. What options may hold besides, stop texts
+and schemas among them, is judged before (``server.generation.field_bounds``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,11 +18,9 @@ MOST_MESSAGES: Final = 512
 """Messages of a conversation, the parts of their contents included."""
 
 MOST_ITEMS: Final[Mapping[str, int]] = {
-    **dict.fromkeys(("stop", "bad_words"), 64),
-    **dict.fromkeys(("stop_token_ids", "logit_bias"), 1024),
     **dict.fromkeys(("include", "timestamp_granularities"), 64),
 }
-"""Fields whose items cost something at every token, or at every request: their most."""
+"""Fields whose items cost something at every request: their most."""
 
 MOST_VALUES: Final = 4096
 """Values within a field that is no list of token ids: a list of its faults may name each."""

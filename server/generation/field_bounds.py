@@ -17,7 +17,8 @@ from server.errors import InvalidRequest
 from server.generation.regex_size import regex_size, written_number
 
 _CONSTRAINTS: Final = ("structured_outputs", "response_format", "text", "tool_choice")
-_ENTRIES: Final = ("stop", "stop_token_ids", "bad_words", "logit_bias")
+_STOP_TEXTS: Final = ("stop", "bad_words")
+_ENTRIES: Final = ("stop_token_ids", "logit_bias")
 _TOKEN_IDS: Final = ("allowed_token_ids", "logprob_token_ids")
 _OPTIONS: Final = (
     *("stop", "bad_words", "logit_bias", "repetition_detection", "mm_payload", "vllm_xargs"),
@@ -57,6 +58,7 @@ def check_bounds(body: Mapping[str, Any], most: StructuredOutputSettings) -> Non
     Raises:
         InvalidRequest: a field passes one; the message says which, what it has and the most.
     """
+    _check_entries(body, _STOP_TEXTS, most.max_stop_texts)
     _check_entries(body, _ENTRIES, most.max_entries)
     _check_entries(body, _TOKEN_IDS, most.max_token_ids)
     _check_entries(body, ("tools",), most.max_tools)

@@ -73,8 +73,8 @@ def read(
     body = without_nulls(body)
     check_numbers(body)
     check_kinds(body)
+    check_bounds(body, structured)  # first: its messages tell of one field, not of all together
     check_sizes(body, limits)
-    check_bounds(body, structured)
     prompts = count_prompts(api, body)
     cleaned = clean(body, limits.max_choices)
     answers = prompts * max(1, body.get("n", 1))

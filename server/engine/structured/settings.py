@@ -34,15 +34,16 @@ class StructuredOutputSettings(BaseModel):
         description="Longest regex, in characters with its repetitions written out.",
     )
     max_rules: int = Field(default=500, ge=1, description="Most rules of a grammar.")
+    max_stop_texts: int = Field(
+        default=64, ge=1, description="Most texts of stop and of bad_words, each."
+    )
     max_entries: int = Field(
-        default=1_024,
-        ge=1,
-        description="Most entries of stop, stop_token_ids, bad_words and logit_bias.",
+        default=1_024, ge=1, description="Most entries of stop_token_ids and of logit_bias, each."
     )
     max_token_ids: int = Field(
         default=16_384,
         ge=1,
-        description="Most entries of allowed_token_ids and logprob_token_ids.",
+        description="Most entries of allowed_token_ids and of logprob_token_ids, each.",
     )
     max_options_bytes: int = Field(
         default=32_768,

@@ -20,6 +20,7 @@ MOST = StructuredOutputSettings(
     max_alternatives=12,
     max_regex_size=50,
     max_rules=5,
+    max_stop_texts=5,
     max_entries=6,
     max_token_ids=7,
     max_options_bytes=300,
@@ -124,10 +125,10 @@ def test_the_grammar_of_a_tool_is_bounded(syntax):
 
 
 OTHERS: dict[str, dict[str, Any]] = {
-    "stop": {"stop": ["a"] * 7},
+    "stop": {"stop": ["a"] * 6},
     "stop of bytes": {"stop": "a" * 400},
     "stop_token_ids": {"stop_token_ids": [1] * 7},
-    "bad_words": {"bad_words": ["a"] * 7},
+    "bad_words": {"bad_words": ["a"] * 6},
     "bad_words of bytes": {"bad_words": ["a" * 400]},
     "logit_bias": {"logit_bias": {str(n): 1 for n in range(7)}},
     "allowed_token_ids": {"allowed_token_ids": [1] * 8},
@@ -156,7 +157,9 @@ def test_what_is_at_its_bound_passes():
         check_bounds(body, MOST)
     rules = "\n".join(f'r{n} ::= "a"{{1,50}}' for n in range(5))
     check_bounds({"structured_outputs": {"grammar": rules}}, MOST)
-    check_bounds({"stop": ["a"] * 6, "allowed_token_ids": [1] * 7, "tools": [{}] * 3}, MOST)
+    check_bounds({"stop": ["a"] * 5, "bad_words": ["a"] * 5, "stop_token_ids": [1] * 6}, MOST)
+    check_bounds({"logit_bias": {str(n): 1 for n in range(6)}, "tools": [{}] * 3}, MOST)
+    check_bounds({"allowed_token_ids": [1] * 7, "logprob_token_ids": [1] * 7}, MOST)
 
 
 def test_texts_that_are_no_json_and_other_kinds_are_left_to_who_reads_them():

@@ -18,6 +18,7 @@ from router.encoders.base import Encoder
 from server.edge import json_size
 from server.edge.large_bodies import LARGE
 from server.edge.settings import LimitSettings
+from server.engine.structured.settings import StructuredOutputSettings
 from server.generation.body_sizes import MOST_ITEMS, MOST_MESSAGES, MOST_VALUES
 from tests.engine.test_contract import PROTOCOLS, ROOT
 from tests.support.bare_server import BareServer, bare_server
@@ -184,7 +185,16 @@ HELD_ELSEWHERE = {"response_format", "structured_outputs", "text"}
 """What an answer is to look like has bounds of its own."""
 
 TAKEN = {("allowed_token_ids", "many numbers")}
-"""A vocabulary has more ids than a prompt."""
+"""A vocabulary has more ids than a prompt; these have a bound of their own."""
+
+ENGINE = StructuredOutputSettings()
+LISTS = {
+    **MOST_ITEMS,
+    **dict.fromkeys(("stop", "bad_words"), ENGINE.max_stop_texts),
+    **dict.fromkeys(("stop_token_ids", "logit_bias"), ENGINE.max_entries),
+    **dict.fromkeys(("allowed_token_ids", "logprob_token_ids"), ENGINE.max_token_ids),
+}
+"""Fields whose entries cost something at every request or at every token, with their most."""
 
 
 @pytest.mark.parametrize("path", CLASSES)
@@ -285,9 +295,9 @@ def test_every_route_that_reads_json_is_tried(held):
     assert changing - without_json == tried
 
 
-@pytest.mark.parametrize("name", MOST_ITEMS)
-def test_lists_that_cost_something_at_each_token_are_short(held, noted, name):
-    items = MOST_ITEMS[name]
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_whose_entries_cost_something_are_short(held, noted, name):
+    items = LISTS[name]
     texts: Any = [str(number) for number in range(items + 1)]
     numbers: Any = {str(number): 1 for number in range(items + 1)}
     for path in ("/v1/completions", "/v1/chat/completions"):
@@ -319,8 +329,14 @@ FITS = {
         {"prompt": ["a" * MOST] * 64},
         {"prompt": [1] * MOST},
         {"prompt": [[49151] * 2048] * 64},
-        {"prompt": "a", "allowed_token_ids": list(range(49152))},
-        {"prompt": "a", "stop": ["x"] * 64, "logit_bias": dict.fromkeys(map(str, range(300)), 1)},
+        {"prompt": "a", "allowed_token_ids": list(range(ENGINE.max_token_ids))},
+        {
+            "prompt": "a",
+            "stop_token_ids": [1] * ENGINE.max_entries,
+            "stop": ["x"] * ENGINE.max_stop_texts,
+        },
+        {"prompt": "a", "bad_words": ["x"] * ENGINE.max_stop_texts},
+        {"prompt": "a", "logit_bias": dict.fromkeys(map(str, range(300)), 1)},
     ],
     "/v1/chat/completions": [
         {"messages": [{"role": "user", "content": "a" * (MOST - 256)}]},
