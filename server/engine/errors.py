@@ -38,10 +38,15 @@ class EngineFull(EngineError):
 def refusal(error: Exception) -> dict[str, str | None] | None:
     """What vLLM says of a request that it refuses, as ``message`` and ``param``.
 
+    Starlette raises another error from one that comes once the answer has begun.
+
     Returns:
         None for any other error, which is no fault of the request.
     """
     vllm = sys.modules.get("vllm.exceptions")  # not there: it has raised nothing
-    if vllm is None or not isinstance(error, vllm.VLLMValidationError):
-        return None
-    return {"message": str(error.args[0]), "param": getattr(error, "parameter", None)}
+    cause: BaseException | None = error if vllm is not None else None
+    while cause is not None:
+        if isinstance(cause, vllm.VLLMValidationError):
+            return {"message": str(cause.args[0]), "param": getattr(cause, "parameter", None)}
+        cause = cause.__cause__
+    return None

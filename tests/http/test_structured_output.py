@@ -30,6 +30,8 @@ FIT: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
 }
 SLOW = {"grammar": 'root ::= root root root | root root | "a" | "b" | ""'}
 """What has been said so far can be read in ever more ways, and each is gone through for a token."""
+LATER_SLOW = {"grammar": 'root ::= "z" slow | [a-y]*\nslow ::= slow slow slow | "a" | "b" | ""'}
+"""Its trial goes the other way, as nearly every letter does."""
 
 
 def text_of(answer: Mapping[str, Any]) -> str:
@@ -37,6 +39,18 @@ def text_of(answer: Mapping[str, Any]) -> str:
         return "".join(part["text"] for one in answer["output"] for part in one["content"])
     choice = answer["choices"][0]
     return str(choice["text"] if "text" in choice else choice["message"]["content"])
+
+
+@pytest.fixture(scope="module")
+def slow(server) -> dict[str, Any]:
+    """A body whose answer goes the slow way, and to no end."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(server.base_folder)
+    bias = {tokenizer.convert_tokens_to_ids("z"): 100.0}
+    bias |= dict.fromkeys(tokenizer.all_special_ids, -100.0)
+    constraint = {"structured_outputs": LATER_SLOW, "model": "tiny-llama"}
+    return {**constraint, "logit_bias": {str(one): many for one, many in bias.items()}}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -55,6 +69,31 @@ def test_a_grammar_that_slows_down_as_it_goes_is_refused_before_it_is_used(http,
     answer = http.post(path, json=body)
     assert answer.status_code == 400, answer.text
     assert "takes too long for each token" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_grammar_that_slows_down_in_the_engine_is_its_requests_fault(http, slow, path, streams):
+    body = {**PATHS[path], **slow, "stream": streams}
+    body["max_output_tokens" if path == "/v1/responses" else "max_tokens"] = 400
+    answer = http.post(path, json=body)
+    assert answer.status_code == (200 if streams else 400), answer.text
+    (said,) = [line for line in answer.text.splitlines() if '"error"' in line]
+    error = json.loads(said.removeprefix("data: "))["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_request")
+    assert "has ended it: its grammar takes too long for each token" in error["message"]
+    if streams:
+        assert len(answer.text.splitlines()) > 20, "it had begun"
+
+
+def test_a_grammar_that_slows_down_ends_no_other_answer(http, slow):
+    others = {"model": "tiny-llama", **PATHS["/v1/completions"], "ignore_eos": True, "n": 4}
+    path, fits = "/v1/completions", {"structured_outputs": {"regex": "[a-y]{400}"}}
+    with ThreadPoolExecutor(3) as pool:
+        bodies = [{**PATHS[path], **slow}, {**others, **fits}, others]
+        sent = [pool.submit(http.post, path, json={**one, "max_tokens": 400}) for one in bodies]
+        statuses = [one.result().status_code for one in sent]
+    assert statuses == [400, 200, 200]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -7,6 +7,7 @@ from vllm.exceptions import VLLMValidationError
 
 from server.engine.structured.compilations import Compilations
 from server.engine.structured.trial import Verdict
+from server.engine.structured.vllm_hooks import TOO_SLOW
 
 _FIELDS: Final = "'structured_outputs', 'response_format', 'text' or 'tools'"
 _REASONS: Final = {
@@ -51,6 +52,21 @@ async def compile_apart(compilations: Compilations, tenant: str, params: Any) ->
     for name, value in (verdict.constraint or {}).items():
         setattr(constraint, name, value)
     constraint._backend, constraint._backend_was_auto = verdict.backend, True
+
+
+def check_in_time(choice: Any) -> None:
+    """Let a piece of an answer through that its grammar has not ended.
+
+    Args:
+        choice: vLLM's ``CompletionOutput``.
+
+    Raises:
+        VLLMValidationError: the grammar took longer for a token than it may.
+    """
+    if choice.finish_reason == "error" and choice.stop_reason == TOO_SLOW:
+        raise VLLMValidationError(
+            f"the constraint of the answer ({_FIELDS}) has ended it: {_REASONS['steps']}"
+        )
 
 
 def _message(verdict: Verdict) -> str:

@@ -24,7 +24,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from router.decision import Following
 from router.mixture import Mixture
-from server.engine.client.constraint import compile_apart
+from server.engine.client.constraint import check_in_time, compile_apart
 from server.engine.client.parts import ClientParts
 from server.engine.client.plan import GenerationPlan, NoPlan, required_plan
 from server.engine.client.token_count import TokenCount
@@ -112,6 +112,7 @@ class MixingLLM(AsyncLLM):
 
         Raises:
             NoPlan: the request has no plan.
+            VLLMValidationError: its constraint takes too long for a token.
         """
         plan = required_plan()
         part = Part.of(plan, request_id)
@@ -125,6 +126,7 @@ class MixingLLM(AsyncLLM):
                         async for output in outputs:
                             for choice in output.outputs:
                                 self._count(count, feed, choice)
+                                check_in_time(choice)
                             if feed is not None:
                                 await _caught_up(feed, output)
                             yield output

@@ -24,6 +24,9 @@ from server.engine.structured.trial import make_backend
 STEP_VARIABLE: Final = "LORALLOY_MAX_STEP_MS"
 """Where the engine's process reads a setting: most processor time of a grammar for one token."""
 
+TOO_SLOW: Final = "grammar_too_slow"
+"""Why a request has ended whose grammar took too long for a token, as vLLM's ``stop_reason``."""
+
 _NICENESS: Final = 5
 _BACKENDS: Final = "loralloy_backends"
 
@@ -100,7 +103,8 @@ def _compile_apart() -> None:
         params = request.sampling_params
         kind, text = request.structured_output_request.structured_output_key
         backend = _backend(self, params.structured_outputs._backend)
-        return BoundedGrammar(backend.compile_grammar(kind, text, params.all_stop_token_ids))
+        grammar = backend.compile_grammar(kind, text, params.all_stop_token_ids)
+        return BoundedGrammar(grammar, request)
 
     StructuredOutputManager.grammar_init = grammar_init
     StructuredOutputManager._create_grammar = create_grammar
@@ -133,14 +137,16 @@ def _step_back() -> None:
 class BoundedGrammar:
     """A grammar of vLLM's that rejects whatever comes next once a token took it too long.
 
-    vLLM then ends the request, and it alone, with an error.
+    vLLM then ends the request, and it alone, with an error; why, is left in its ``stop_reason``.
 
     Args:
         grammar: what it bounds.
+        request: the scheduler's, whose answer it holds.
     """
 
-    def __init__(self, grammar: Any) -> None:
+    def __init__(self, grammar: Any, request: Any) -> None:
         self._grammar = grammar
+        self._request = request
         self._max_s = int(os.environ[STEP_VARIABLE]) / 1000
         self._is_late = False
 
@@ -153,6 +159,7 @@ class BoundedGrammar:
     def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
         """Go on by tokens; false if they do not fit, or a token has taken too long."""
         if self._is_late:
+            self._request.stop_reason = TOO_SLOW
             return False
         began = time.thread_time()
         accepted = bool(self._grammar.accept_tokens(request_id, tokens))

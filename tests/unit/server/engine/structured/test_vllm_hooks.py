@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from server.engine.structured.vllm_hooks import STEP_VARIABLE, BoundedGrammar, call_off
+from server.engine.structured.vllm_hooks import STEP_VARIABLE, TOO_SLOW, BoundedGrammar, call_off
 
 
 class Grammar:
@@ -39,18 +39,21 @@ def bound(monkeypatch):
 
 
 def test_a_grammar_in_time_answers_as_ever():
-    bounded = BoundedGrammar(Grammar())
+    request = SimpleNamespace(stop_reason=None)
+    bounded = BoundedGrammar(Grammar(), request)
     for _ in range(3):
         bounded.fill_bitmask(None, 0)
         assert bounded.accept_tokens("", [1])
     assert not bounded.accept_tokens("", [0])
+    assert request.stop_reason is None, "what does not fit is another fault"
     assert bounded.is_terminated() == "of vLLM's own"
 
 
 @pytest.mark.parametrize("late", ["fill", "accept"])
 def test_a_token_that_takes_too_long_is_the_last(late):
     grammar = Grammar(**{f"{late}_s": 0.025})
-    bounded = BoundedGrammar(grammar)
+    request = SimpleNamespace(stop_reason=7)  # a stop token's
+    bounded = BoundedGrammar(grammar, request)
     bounded.fill_bitmask(None, 0)
     if late == "accept":
         assert bounded.accept_tokens("", [1])
@@ -59,6 +62,7 @@ def test_a_token_that_takes_too_long_is_the_last(late):
     grammar.takes = {"fill": 0, "accept": 0}
     assert not bounded.accept_tokens("", [1])
     assert grammar.asked == asked
+    assert request.stop_reason == TOO_SLOW
 
 
 def test_what_nobody_waits_for_is_not_compiled():
