@@ -1,7 +1,11 @@
 """What vLLM and torch read from the environment, when they are imported or later."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
+from functools import cache
 
 from server.engine.cache_folder import cache_folder, usable
 from server.engine.compiler import find_compiler, one_word
@@ -37,6 +41,7 @@ def set_environment(
     os.environ.update(values)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if sys.platform == "linux":
+        os.environ.setdefault("VLLM_RPC_BASE_PATH", _sockets())
         # Torch's process group listens on the address that the host's name has, from anywhere.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if not hub:
@@ -47,3 +52,14 @@ def set_environment(
         # vLLM compiles a few helpers (of log-probabilities) whatever its settings, and a compiler
         # that is missing then would end the engine.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
+
+
+@cache
+def _sockets() -> str:
+    """A folder for the sockets to the engine, which vLLM would leave in the one for all.
+
+    It belongs to this user alone and goes when the process ends.
+    """
+    folder = tempfile.mkdtemp(prefix="loralloy-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -31,15 +32,21 @@ def before(
     """A data folder that a server left behind, and what it answered to :data:`ASKED`."""
     folder = tmp_path_factory.mktemp("restarted")
     pushed = {name: tiny_adapters[name] for name in ("r8-a", "r8-b", "r8-d")}
-    with running_server.running(
-        folder,
-        tiny_base,
-        BASE_NAME,
-        pushed,
-        descriptions={name: name for name in pushed},
-        arguments=ARGUMENTS,
-    ) as server:
+    with (
+        TemporaryDirectory() as temporary,
+        running_server.running(
+            folder,
+            tiny_base,
+            BASE_NAME,
+            pushed,
+            descriptions={name: name for name in pushed},
+            arguments=ARGUMENTS,
+            environment={"TMPDIR": temporary},
+        ) as server,
+    ):
         answers = [generate(server, [asked])[0] for asked in ASKED]
+        running_server.stop(server)
+        assert not list(Path(temporary).iterdir()), "left in the folder for temporary files"
     assert server.process.returncode == 0, server.log.read_text()[-2000:]
     assert "Traceback" not in server.log.read_text()
     return folder, answers
