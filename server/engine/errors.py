@@ -43,8 +43,10 @@ def refusal(error: Exception) -> dict[str, str | None] | None:
     Returns:
         None for any other error, which is no fault of the request.
     """
-    vllm = sys.modules.get("vllm.exceptions")  # not there: it has raised nothing
-    cause: BaseException | None = error if vllm is not None else None
+    vllm = sys.modules.get("vllm.exceptions")
+    if vllm is None:  # it has raised nothing
+        return None
+    cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, vllm.VLLMValidationError):
             return {"message": str(cause.args[0]), "param": getattr(cause, "parameter", None)}
