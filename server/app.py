@@ -22,11 +22,11 @@ from adapters.registry.registry import AdapterRegistry
 from router.router import Router
 from server.access.access import Access
 from server.catalogue.catalogue import Catalogue
+from server.edge.body.json_route import take_read_bodies
 from server.edge.cors import Cors
-from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.errors.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.edge.head import HeadAsGet
-from server.edge.json_route import take_read_bodies
 from server.edge.settings import CorsSettings
 from server.engine.engine import EmbeddedEngine
 from server.gauges import gauge_callers, gauge_engine, gauge_slots, gauge_traces

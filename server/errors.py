@@ -41,8 +41,8 @@
     ├── NotReady                 starting up or shutting down
     └── EngineUnavailable        the engine has died
 
-Every class has a stable ``code``; :mod:`server.edge.error_status` says which status it has on the
-wire.
+Every class has a stable ``code``; :mod:`server.edge.errors.error_status` says which status it has
+on the wire.
 """
 
 from typing import ClassVar, Final

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from server.edge.error_status import error_response
+from server.edge.errors.error_status import error_response
 from server.edge.settings import CorsSettings
 from server.errors import CrossOrigin
 

@@ -25,9 +25,9 @@ from server.access.limits import Limiter
 from server.access.matched_route import STATE_KEY, MatchedRoute, is_plain, match_route
 from server.access.rights import GRANTED, Right, required
 from server.access.turns import working_for
-from server.edge.body_limits import GuardedBody
-from server.edge.content_encoding import Unpacked, content_encoding
-from server.edge.error_status import error_response
+from server.edge.body.body_limits import GuardedBody
+from server.edge.body.content_encoding import Unpacked, content_encoding
+from server.edge.errors.error_status import error_response
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import without_plan
 from server.errors import ActionDenied, CrossOrigin, InvalidRequest, NotFound, ServerError

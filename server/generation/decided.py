@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from router.decision import Following
-from server.edge.error_shape import EngineFailed
+from server.edge.errors.error_shape import EngineFailed
 from server.engine.client.plan import GenerationPlan
 from server.generation.body import CleanBody
 from server.generation.prompts import Api

@@ -14,21 +14,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access.matched_route import MatchedRoute, matched_route
 from server.catalogue.catalogue import Catalogue
+from server.edge.body.json_body import handed_on, read_as, replayed
 from server.edge.disconnect import ClientGone, unless_gone
-from server.edge.error_shape import EngineFailed
-from server.edge.error_status import OURS, error_response
-from server.edge.json_body import handed_on, read_as, replayed
+from server.edge.errors.error_shape import EngineFailed
+from server.edge.errors.error_status import OURS, error_response
 from server.edge.settings import LimitSettings
 from server.engine.client.plan import planned
 from server.engine.errors import refusal
 from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import EngineUnavailable
 from server.generation.answer import Answer
+from server.generation.bounds.unknown_fields import refuse_beside_body
 from server.generation.decided import Generation
 from server.generation.prompts import Api, Decode
 from server.generation.removed_meanwhile import MISSING, Tries
 from server.generation.stages import GenerationRequest, check, read, route, select
-from server.generation.unknown_fields import refuse_beside_body
 from server.metrics import Metrics
 from server.residency.residency import Residency
 from server.traces.store import TraceStore

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from server.edge.error_shape import EngineFailed
-from server.edge.error_status import error_body, translate
+from server.edge.errors.error_shape import EngineFailed
+from server.edge.errors.error_status import error_body, translate
 from server.errors import EngineUnavailable
 from server.generation.token_counts import StreamCounts, as_requested, span_of
 from server.traces.applied import Applied

@@ -20,6 +20,7 @@ from router.mixture import BASE_MODEL, Member, Mixture
 from router.policies.config import RoutingOverrides, parse_overrides
 from server.catalogue.names import Names
 from server.errors import InvalidMixture, InvalidRequest, MixtureConflict, ModelNotFound
+from server.generation.bounds.unknown_fields import refuse_unknown
 from server.generation.given_mixture import (
     MIXTURE_FIELDS,
     GivenMember,
@@ -27,7 +28,6 @@ from server.generation.given_mixture import (
     read_mixture,
 )
 from server.generation.named_versions import member_named
-from server.generation.unknown_fields import refuse_unknown
 
 _PARAMETERS = "parameters"
 """The object in which LoRAX and TGI have what vLLM and OpenAI have in the body itself."""

@@ -15,19 +15,19 @@ from router.window import RoutingInput
 from server.access.keys import AdapterRule
 from server.catalogue.catalogue import Catalogue
 from server.catalogue.visibility import hiding_invisible_adapters
-from server.edge.nulls import without_nulls
-from server.edge.numbers import check_numbers
+from server.edge.body.nulls import without_nulls
+from server.edge.body.numbers import check_numbers
 from server.edge.settings import LimitSettings
 from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import InvalidRequest
 from server.generation.body import CleanBody, clean
-from server.generation.body_sizes import check_sizes
+from server.generation.bounds.body_sizes import check_sizes
+from server.generation.bounds.field_bounds import check_bounds
+from server.generation.bounds.field_kinds import check_kinds
+from server.generation.bounds.schema_cycles import check_schemas
 from server.generation.decided import Generation
-from server.generation.field_bounds import check_bounds
-from server.generation.field_kinds import check_kinds
 from server.generation.named_versions import names_for
 from server.generation.prompts import Api, Decode, count_prompts, read_prompts
-from server.generation.schema_cycles import check_schemas
 from server.generation.selection import Selection, SelectionFields, read_selection
 from server.generation.selection import select as select_names
 from server.traces.applied import Applied

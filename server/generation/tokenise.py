@@ -10,15 +10,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access.matched_route import MatchedRoute, matched_route
 from server.catalogue.catalogue import Catalogue
+from server.edge.body.json_body import handed_on, read_as, replayed
+from server.edge.body.nulls import without_nulls
 from server.edge.disconnect import ClientGone
-from server.edge.error_status import OURS, error_response
-from server.edge.json_body import handed_on, read_as, replayed
-from server.edge.nulls import without_nulls
+from server.edge.errors.error_status import OURS, error_response
 from server.edge.settings import LimitSettings
-from server.generation.body_sizes import check_sizes
+from server.generation.bounds.body_sizes import check_sizes
+from server.generation.bounds.unknown_fields import refuse_beside_body
 from server.generation.named_versions import names_for
 from server.generation.selection import OUR_FIELDS, SelectionFields, read_selection, select
-from server.generation.unknown_fields import refuse_beside_body
 
 ROUTES = frozenset({MatchedRoute("POST", "/tokenize"), MatchedRoute("POST", "/detokenize")})
 

@@ -13,8 +13,8 @@ from adapters.names import check_name
 from adapters.registry.snapshot import unknown
 from server.access.keys import Caller
 from server.catalogue.describe import describe
+from server.edge.body.json_route import JsonRoute
 from server.edge.disconnect import while_there
-from server.edge.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.routes.audited import audited
 from server.routes.if_match import expected_tag

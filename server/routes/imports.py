@@ -11,7 +11,7 @@ from adapters.adapter import RoutingData
 from adapters.names import check_name
 from adapters.routing_data import ROUTING_FIELDS, check_routing
 from server.catalogue.routing_data import parse_routing
-from server.edge.json_route import JsonRoute
+from server.edge.body.json_route import JsonRoute
 from server.errors import InvalidRequest
 from server.routes.adapters import adapter_as_json
 from server.routes.audited import Actor, audited, audited_for

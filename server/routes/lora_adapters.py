@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from server.edge.error_status import plain_error
+from server.edge.errors.error_status import plain_error
 from server.routes.parts import CallerOf, PartsOf
 
 router = APIRouter(tags=["adapters"])

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from router.mixture import COMBINATIONS
 from router.policies.config import RoutingOverrides
-from server.edge.error_status import TYPES
+from server.edge.errors.error_status import TYPES
 from server.generation.given_mixture import MAX_WEIGHT
 
 _SCHEMAS: Final = "#/components/schemas/"

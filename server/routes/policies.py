@@ -12,8 +12,8 @@ from router.policies.base import VERSION_LENGTH
 from server.access.keys import Caller
 from server.catalogue.names import barred
 from server.catalogue.visibility import needed, shown_options
-from server.edge.json_body import JSON, read_json
-from server.edge.nulls import without_nulls
+from server.edge.body.json_body import JSON, read_json
+from server.edge.body.nulls import without_nulls
 from server.routes.audited import audited
 from server.routes.if_match import if_match
 from server.routes.parts import CallerOf, Parts, PartsOf

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.decision import RouteDecision
 from router.window import RoutingInput
 from server.access.keys import Caller
-from server.edge.json_route import JsonRoute
+from server.edge.body.json_route import JsonRoute
 from server.errors import InvalidRequest
-from server.generation.body_sizes import check_sizes
+from server.generation.bounds.body_sizes import check_sizes
 from server.generation.prompts import read_plain
 from server.generation.removed_meanwhile import MISSING, Tries
 from server.generation.selection import Selection, read_selection, select

@@ -16,7 +16,7 @@ from adapters.files import storage_errors
 from adapters.limits import Limits
 from adapters.routing_data import ROUTING_FIELDS
 from server.catalogue.routing_data import RoutingFields, check_json_fields, parse_routing
-from server.edge.json_body import JSON, media_type, read_json
+from server.edge.body.json_body import JSON, media_type, read_json
 from server.errors import InvalidRequest
 from server.routes.parts import Parts
 

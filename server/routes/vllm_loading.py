@@ -11,8 +11,8 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.names import check_name
+from server.edge.body.json_route import JsonRoute
 from server.edge.disconnect import while_there
-from server.edge.json_route import JsonRoute
 from server.errors import InvalidSource, ServerError, SourceNotAllowed, UnsupportedParameter
 from server.routes.adapters import removed
 from server.routes.audited import audited

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
-from server.edge.error_status import error_body
+from server.edge.errors.error_status import error_body
 from server.errors import JobCancelled, JobNotFound, NotReady, TooManyJobs
 from server.sources.progress import FetchProgress
 

@@ -19,7 +19,7 @@ from loralloy_client.errors import (
 )
 from router import errors as router_errors
 from server import errors as server_errors
-from server.edge import error_status
+from server.edge.errors import error_status
 from server.engine import errors as engine_errors
 
 MODULES = (adapter_errors, router_errors, server_errors, engine_errors)

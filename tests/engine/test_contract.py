@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.engine.settings import RANK_LIMITS
-from server.generation.unknown_fields import CONTENT, OTHERS, refuse_unknown
+from server.generation.bounds.unknown_fields import CONTENT, OTHERS, refuse_unknown
 
 ROOT = Path(next(iter(find_spec("vllm").submodule_search_locations)))
 

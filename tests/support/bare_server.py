@@ -28,8 +28,8 @@ from server.access.limits import Limiter
 from server.access.rows import KeyRows
 from server.app import _ENGINE_ROUTES, OWN_MODULES, layers
 from server.catalogue.catalogue import Catalogue
-from server.edge.error_shape import handle_errors
-from server.edge.json_route import take_read_bodies
+from server.edge.body.json_route import take_read_bodies
+from server.edge.errors.error_shape import handle_errors
 from server.edge.settings import CorsSettings, LimitSettings
 from server.engine.client.plan import required_plan
 from server.generation.middleware import Collaborators

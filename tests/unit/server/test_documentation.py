@@ -11,7 +11,7 @@ from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors as server_errors
 from server.access.settings import AccessSettings
-from server.edge import error_status
+from server.edge.errors import error_status
 from server.edge.settings import CorsSettings, LimitSettings
 from server.engine import errors as engine_errors
 from server.engine.settings import EngineSettings

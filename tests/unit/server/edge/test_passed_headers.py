@@ -78,7 +78,7 @@ def test_what_goes_on_is_what_our_routes_read():
     source = "\n".join(
         file.read_text()
         for folder in ("routes", "generation", "edge")
-        for file in (Path(__file__).parents[4] / "server" / folder).glob("*.py")
+        for file in (Path(__file__).parents[4] / "server" / folder).rglob("*.py")
         if file.name not in ("guard.py", "cors.py")
     )
     read = set(re.findall(r'(?:request\.)headers\.get\("([a-z-]+)"', source))

@@ -1,6 +1,6 @@
 import pytest
 
-from server.edge.json_body import parse_object
+from server.edge.body.json_body import parse_object
 from server.errors import InvalidRequest, MalformedJson, UnsupportedParameter
 from server.generation.body import CleanBody
 from server.generation.body import clean as clean_body

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from server.access.keys import ALL_ADAPTERS, AdapterRule, Caller
 from server.access.matched_route import STATE_KEY, match_route
 from server.catalogue.visibility import narrowed
-from server.edge.json_body import ReadRequest
+from server.edge.body.json_body import ReadRequest
 from server.edge.settings import LimitSettings
 from server.generation.tokenise import ROUTES, TokeniseMiddleware
 from tests.unit.server.generation.test_selection import NAMES

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.errors.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.routes import traces
 from server.traces.store import TraceStore

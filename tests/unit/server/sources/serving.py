@@ -17,7 +17,7 @@ from router.policies.config import default_policies
 from router.router import Router
 from server.access.audit import AuditLog
 from server.catalogue.catalogue import Catalogue
-from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.errors.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.metrics import Metrics
 from server.residency.residency import Residency

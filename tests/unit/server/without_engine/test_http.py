@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from server.access.limits import Limiter
 from server.access.rights import RIGHTS, Right
 from server.edge.cors import METHODS, READABLE, Cors
-from server.edge.error_shape import ErrorShape
+from server.edge.errors.error_shape import ErrorShape
 from server.edge.guard import Guard
 from server.edge.head import HeadAsGet
 from server.edge.settings import CorsSettings, LimitSettings

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from server.app import OWN_MODULES
-from server.edge.validation_faults import sentence_of
+from server.edge.errors.validation_faults import sentence_of
 from tests.unit.server.without_engine.conftest import HIDDEN, SEEN
 from tests.unit.server.without_engine.test_one_reading_of_a_path import BODIES
 

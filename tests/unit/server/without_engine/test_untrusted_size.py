@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from router.encoders.base import Encoder
-from server.edge import json_size
-from server.edge.large_bodies import LARGE
+from server.edge.body import json_size
+from server.edge.body.large_bodies import LARGE
 from server.edge.settings import LimitSettings
 from server.engine.structured.settings import StructuredOutputSettings
-from server.generation.body_sizes import MOST_ITEMS, MOST_MESSAGES, MOST_VALUES
+from server.generation.bounds.body_sizes import MOST_ITEMS, MOST_MESSAGES, MOST_VALUES
 from tests.engine.test_contract import PROTOCOLS, ROOT
 from tests.support.bare_server import BareServer, bare_server
 from tests.unit.server.without_engine.conftest import FROM_FILE, SEEN

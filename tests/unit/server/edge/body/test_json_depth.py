@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from server.edge.json_body import parse_object
-from server.edge.json_depth import MOST
-from server.edge.nulls import without_nulls
+from server.edge.body.json_body import parse_object
+from server.edge.body.json_depth import MOST
+from server.edge.body.nulls import without_nulls
 from server.errors import MalformedJson
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.generation.regex_size import LARGEST, regex_size, written_number
+from server.generation.bounds.regex_size import LARGEST, regex_size, written_number
 
 SIZES = {
     "": 0,

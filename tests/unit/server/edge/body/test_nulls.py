@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.edge.nulls import DEPTH, DOCUMENTS, without_nulls
+from server.edge.body.nulls import DEPTH, DOCUMENTS, without_nulls
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.testclient import TestClient
 
 from adapters.errors import RankTooLarge
-from server.edge.error_shape import ErrorShape, handle_errors
+from server.edge.errors.error_shape import ErrorShape, handle_errors
 from server.edge.guard import Guard
 from server.engine.errors import EngineLoadError
 from tests.support.access import guarded

@@ -4,13 +4,13 @@ A body that may be a megabyte is no bound for what is done with it. A tokeniser 
 text that no prompt has room for; a chat template, a schema's check and the list of its faults go by
 the number of messages and items. So each has a bound of its own, and what is not named here counts
 as a text of the prompt, as templates may show it there. What options may hold besides, stop texts
-and schemas among them, is judged before (``server.generation.field_bounds``).
+and schemas among them, is judged before (``server.generation.bounds.field_bounds``).
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from server.edge.numbers import LEAST, MOST
+from server.edge.body.numbers import LEAST, MOST
 from server.edge.settings import LimitSettings
 from server.errors import InvalidRequest, PromptNotText, UnsupportedParameter
 

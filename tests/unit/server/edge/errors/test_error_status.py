@@ -5,8 +5,8 @@ import pytest
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors
-from server.edge import error_status
-from server.edge.error_status import STATUS, TYPES, error_response, status_of, translate_body
+from server.edge.errors import error_status
+from server.edge.errors.error_status import STATUS, TYPES, error_response, status_of, translate_body
 from server.engine.errors import EngineError
 
 ROOTS = (errors.ServerError, adapter_errors.AdapterError, router_errors.RoutingError, EngineError)

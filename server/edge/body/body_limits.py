@@ -5,7 +5,7 @@ import asyncio
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Send
 
-from server.edge.error_status import error_response
+from server.edge.errors.error_status import error_response
 from server.edge.settings import LimitSettings
 from server.errors import BodyTooLarge, BodyTooSlow, ServerError
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.edge.nulls import DEPTH
+from server.edge.body.nulls import DEPTH
 from server.errors import InvalidRequest
 
 LEAST: Final = -(2**63)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge import json_size
-from server.edge.json_body import parse_object
-from server.edge.json_size import MOST_BRACKETS, MOST_VALUES, check_size
-from server.edge.large_bodies import LARGE, read_beside
+from server.edge.body import json_size
+from server.edge.body.json_body import parse_object
+from server.edge.body.json_size import MOST_BRACKETS, MOST_VALUES, check_size
+from server.edge.body.large_bodies import LARGE, read_beside
 from server.errors import BodyTooLarge
 
 VALUES = st.recursive(

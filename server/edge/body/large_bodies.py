@@ -2,7 +2,7 @@
 
 A thread is enough, and a process would not help: what it read would have to be read again from the
 pipe. A parser holds the interpreter for as long as it runs, but how long that is is bounded before
-it begins (``server.edge.json_size``). One thread, so that never more than one such body stands
+it begins (``server.edge.body.json_size``). One thread, so that never more than one such body stands
 between the event loop and its next step; callers take turns.
 """
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from server.edge.content_encoding import PIECE
+from server.edge.body.content_encoding import PIECE
 from server.edge.guard import Guard
 from server.edge.settings import LimitSettings
 from tests.support.access import guarded
@@ -100,7 +100,7 @@ def test_a_bomb_is_refused_while_it_is_unpacked(http, encoding, size):
 
 def test_no_more_than_the_limit_is_ever_unpacked(http, monkeypatch):
     """By counting what comes out of zlib, for a bomb of a hundred times the limit."""
-    from server.edge import content_encoding
+    from server.edge.body import content_encoding
 
     out: list[int] = []
 

@@ -8,7 +8,7 @@ value but the first follows a comma or an opening bracket, so that counting thes
 import re
 from typing import Final
 
-from server.edge.json_depth import MOST as DEEPEST
+from server.edge.body.json_depth import MOST as DEEPEST
 from server.errors import BodyTooLarge, MalformedJson
 
 MOST_VALUES: Final = 2**18

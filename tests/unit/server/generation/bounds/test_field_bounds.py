@@ -9,7 +9,7 @@ import pytest
 
 from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import InvalidRequest
-from server.generation.field_bounds import check_bounds
+from server.generation.bounds.field_bounds import check_bounds
 
 MOST = StructuredOutputSettings(
     max_bytes=2000,

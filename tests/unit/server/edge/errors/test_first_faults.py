@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from server.edge.first_faults import stop_at_first_faults
+from server.edge.errors.first_faults import stop_at_first_faults
 
 
 class Item(BaseModel):

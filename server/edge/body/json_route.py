@@ -12,9 +12,9 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute, request_response
 from starlette.routing import BaseRoute
 
-from server.edge.first_faults import stop_at_first_faults
-from server.edge.json_body import ReadRequest, handed_on, read_as, replayed
-from server.edge.nulls import without_nulls
+from server.edge.body.json_body import ReadRequest, handed_on, read_as, replayed
+from server.edge.body.nulls import without_nulls
+from server.edge.errors.first_faults import stop_at_first_faults
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -8,10 +8,10 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
+from server.edge.body.json_depth import is_too_deep
+from server.edge.body.json_size import check_size
+from server.edge.body.large_bodies import read_beside
 from server.edge.disconnect import ClientGone
-from server.edge.json_depth import is_too_deep
-from server.edge.json_size import check_size
-from server.edge.large_bodies import read_beside
 from server.errors import BodyTooLarge, InvalidRequest, MalformedJson
 
 JSON: Final = "application/json"

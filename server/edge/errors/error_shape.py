@@ -16,8 +16,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.edge.disconnect import ClientGone
-from server.edge.error_status import OURS, error_response, plain_error, status_of, translate_body
-from server.edge.validation_faults import sentence_of
+from server.edge.errors.error_status import (
+    OURS,
+    error_response,
+    plain_error,
+    status_of,
+    translate_body,
+)
+from server.edge.errors.validation_faults import sentence_of
 from server.errors import EngineUnavailable, MalformedJson
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.fault_words import what_is_wrong
-from server.edge.engine_words import reworded
+from server.edge.errors.engine_words import reworded
 
 _MOST = 3
 """Fields that are told; a body can be wrong in thousands."""

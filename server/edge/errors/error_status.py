@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from adapters import errors as adapter_errors
 from router import errors as router_errors
 from server import errors as server_errors
-from server.edge.engine_words import reworded
+from server.edge.errors.engine_words import reworded
 from server.engine import errors as engine_errors
 
 INVALID = "invalid_request_error"

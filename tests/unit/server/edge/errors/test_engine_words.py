@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.edge.engine_words import reworded
+from server.edge.errors.engine_words import reworded
 
 ROOT = Path(next(iter(find_spec("vllm").submodule_search_locations)))
 FILES = [

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from server.edge.numbers import LEAST, MOST, check_numbers
+from server.edge.body.numbers import LEAST, MOST, check_numbers
 from server.errors import InvalidRequest
 
 

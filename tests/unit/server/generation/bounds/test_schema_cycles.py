@@ -5,7 +5,7 @@ import json
 import pytest
 
 from server.errors import InvalidRequest
-from server.generation.schema_cycles import check_schemas
+from server.generation.bounds.schema_cycles import check_schemas
 
 ENDLESS = (
     {"$ref": "#"},

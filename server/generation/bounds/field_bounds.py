@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from server.engine.structured.settings import StructuredOutputSettings
 from server.errors import InvalidRequest
-from server.generation.regex_size import regex_size, written_number
+from server.generation.bounds.regex_size import regex_size, written_number
 
 _CONSTRAINTS: Final = ("structured_outputs", "response_format", "text", "tool_choice")
 _STOP_TEXTS: Final = ("stop", "bad_words")

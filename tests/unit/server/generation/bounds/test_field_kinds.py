@@ -3,7 +3,7 @@
 import pytest
 
 from server.errors import InvalidRequest
-from server.generation.field_kinds import check_kinds
+from server.generation.bounds.field_kinds import check_kinds
 
 SCALARS = [0, -1, 1.5, True, "x", ""]
 FIELDS = {

@@ -1,0 +1,1 @@
+"""Every error in one shape: which status, which words, whose field."""

@@ -1,0 +1,1 @@
+"""What the fields of a body may hold: kinds, sizes, depth, and which are known at all."""
