@@ -33,6 +33,14 @@ def metric(keyed, name: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in told if line.startswith(f"{name} "))
 
 
+def engine_metric(keyed, name: str) -> float:
+    """One of vLLM's own, over all of its labels."""
+    told = keyed["metrics"].get("/metrics").text.splitlines()
+    found = [line.rpartition(" ")[2] for line in told if line.startswith(f"vllm:{name}{{")]
+    assert found, name
+    return sum(map(float, found))
+
+
 def test_every_route_of_the_running_app_has_a_declared_right(keyed):
     paths = keyed["admin"].get("/openapi.json").json()["paths"]
     served = {(method.upper(), path) for path, told in paths.items() for method in told}
@@ -219,3 +227,22 @@ def test_the_log_comes_in_pages(keyed):
         answer = http.get("/v1/audit", params=wrong)
         assert answer.status_code == 400, wrong
         assert answer.json()["error"]["param"] == next(iter(wrong))
+
+
+def test_a_key_does_not_wait_for_all_that_another_has_asked_for(keyed):
+    """One key's 64 answers are in the engine, half of them in line, when another asks for one."""
+
+    def in_the_engine() -> float:
+        states = ("num_requests_running", "num_requests_waiting")
+        return sum(engine_metric(keyed, one) for one in states)
+
+    body = {**LONG, "n": 64, "temperature": 1.0, "stream": True}
+    with keyed["wide"].stream("POST", "/v1/completions", json=body) as stream:
+        lines = stream.iter_lines()  # kept: once it is collected, the client has left
+        assert any(line.startswith("data: {") for line in lines)
+        until(lambda: in_the_engine() == 64)
+        before = engine_metric(keyed, "request_success_total")
+        answer = keyed["one"].post("/v1/completions", json={**ASK, "max_tokens": 1})
+        assert answer.status_code == 200
+        ended = engine_metric(keyed, "request_success_total") - before
+    assert 1 <= ended < 1 + 32, "most of the answers that were asked for before came before"
