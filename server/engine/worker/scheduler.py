@@ -21,7 +21,7 @@ from vllm.v1.request import RequestStatus
 
 from server.engine.messages import TENANT_KEY, RequestMixture
 from server.engine.structured.vllm_hooks import call_off
-from server.engine.worker.turns import in_turns, prefill_share
+from server.engine.worker.turns import in_turns, prefill_order, prefill_share
 
 RESTART_ATTRIBUTE: Final = "loralloy_restarted"
 """Attribute of a request: how many generated tokens it had when it was last started anew."""
@@ -73,21 +73,17 @@ class SharingScheduler(Scheduler):
     @contextmanager
     def _turns(self) -> Iterator[None]:
         """Let the block see who may begin in this step, in the order of their turns."""
-        if not any(map(tenant_of, self.waiting)):  # nobody waits, or there is one tenant
+        some_wait = any(map(tenant_of, self.waiting))  # else nobody, or there is one tenant
+        prefilling = [tenant_of(one) for one in self.running if one.is_prefill_chunk]
+        if not some_wait and len(set(prefilling)) < 2:
             yield
             return
-        now, later = in_turns(
-            self.waiting,
-            self.running,
-            self.max_num_active_reqs,
-            tenant_of,
-            lambda request: request.status == RequestStatus.PREEMPTED,
-        )
+        now, later = self._in_turns()
         self.waiting.clear()
         self.waiting.extend(now)
+        self.running = prefill_order(self.running, tenant_of, lambda one: one.is_prefill_chunk)
         config = self.scheduler_config
         usual = config.long_prefill_token_threshold
-        prefilling = [tenant_of(one) for one in self.running if one.is_prefill_chunk]
         first = tenant_of(now[0]) if now else None
         share = prefill_share(prefilling, first, self.max_num_scheduled_tokens)
         config.long_prefill_token_threshold = share or usual
@@ -96,3 +92,12 @@ class SharingScheduler(Scheduler):
         finally:
             config.long_prefill_token_threshold = usual
             self.waiting.extend(later)
+
+    def _in_turns(self) -> tuple[list[Any], list[Any]]:
+        return in_turns(
+            self.waiting,
+            self.running,
+            self.max_num_active_reqs,
+            tenant_of,
+            lambda request: request.status == RequestStatus.PREEMPTED,
+        )

@@ -7,7 +7,8 @@ may take a place where it has three times as many as are free:
     running(t) < SHARE · free          (dynamic thresholds, Choudhury and Hahne 1998)
 
 so that some place is always free for who comes next: of 32 places one busy tenant has 24, two have
-13 each. Servers without keys have one tenant, which may take them all.
+13 each. Prompts that are longer than a step share the steps, too. Servers without keys have one
+tenant, which may take them all.
 """
 
 import heapq
@@ -61,17 +62,41 @@ def in_turns(
     return now, [request for queue in queues.values() for request in queue]
 
 
+def prefill_order(
+    running: Iterable[T], tenant_of: Callable[[T], str], prefilling: Callable[[T], bool]
+) -> list[T]:
+    """Running requests in the order of their turns: a step computes them until it is full.
+
+    Answers come first, a token each; then a prompt of each tenant, then the second of each.
+
+    Args:
+        running: requests in the order in which they began.
+        tenant_of: whose a request is.
+        prefilling: whether its prompt is not computed yet.
+    """
+    ordered: list[tuple[int, T]] = []
+    prompts: Counter[str] = Counter()
+    for request in running:
+        if prefilling(request):
+            prompts[tenant_of(request)] += 1
+            ordered.append((prompts[tenant_of(request)], request))
+        else:
+            ordered.append((0, request))
+    return [request for _, request in sorted(ordered, key=lambda one: one[0])]
+
+
 def prefill_share(prefilling: Sequence[str], first: str | None, tokens: int) -> int:
-    """How much of each running prompt one step may compute, in tokens; 0: as much as there is room.
+    """How much of each prompt one step may compute, in tokens; 0: as much as there is room.
 
     A step computes what runs before it begins what waits. Half of it is left over where a tenant
-    waits whose prompts are none of those.
+    waits whose prompts are none of those; else the tenants of the prompts have equal parts.
 
     Args:
         prefilling: the tenants of running requests whose prompts are not computed yet.
         first: the tenant whose turn is next; None if nobody waits.
         tokens: most of a step.
     """
-    if first is None or not prefilling or first in prefilling:
-        return 0
-    return max(1, tokens // (2 * len(prefilling)))
+    tenants = set(prefilling)
+    if tenants and first is not None and first not in tenants:
+        return max(1, tokens // (2 * len(prefilling)))
+    return max(1, tokens // len(tenants)) if len(tenants) > 1 else 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.worker.turns import SHARE, in_turns, prefill_share
+from server.engine.worker.turns import SHARE, in_turns, prefill_order, prefill_share
 
 PLACES = 32
 
@@ -80,11 +80,22 @@ def test_nobody_is_lost_none_overtakes_within_a_tenant(waiting, running):
         ([], "b", 0),
         (["a"], None, 0),
         (["a"], "a", 0),
-        (["a", "b"], "b", 0),
+        (["", ""], "", 0),
+        (["a", "a"], "a", 0),
+        (["a", "b"], "b", 256),
+        (["a", "b", "b", "b"], None, 256),
+        (["a", "b", "c"], "c", 170),
+        (["a", "b"], "c", 128),
         (["a"], "b", 256),
         (["a"] * 4, "b", 64),
         (["a"] * 4000, "b", 1),
     ],
 )
-def test_half_a_step_is_left_to_a_tenant_that_waits(prefilling, first, share):
+def test_tenants_share_a_step_and_leave_half_of_it_to_one_that_waits(prefilling, first, share):
     assert prefill_share(prefilling, first, 512) == share
+
+
+def test_answers_come_first_and_then_a_prompt_of_each_tenant():
+    running = [("a", 0), ("a", 1), ("b", 0), ("a", 2), ("b", 1), ("c", 0)]
+    order = prefill_order(running, lambda one: one[0], lambda one: one != ("b", 1))
+    assert order == [("b", 1), ("a", 0), ("b", 0), ("c", 0), ("a", 1), ("a", 2)]
