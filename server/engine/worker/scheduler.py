@@ -81,7 +81,7 @@ class SharingScheduler(Scheduler):
         now, later = self._in_turns()
         self.waiting.clear()
         self.waiting.extend(now)
-        self.running = prefill_order(self.running, tenant_of, lambda one: one.is_prefill_chunk)
+        self.running[:] = prefill_order(self.running, tenant_of, lambda one: one.is_prefill_chunk)
         config = self.scheduler_config
         usual = config.long_prefill_token_threshold
         first = tenant_of(now[0]) if now else None
