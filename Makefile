@@ -75,7 +75,7 @@ serve: $(SERVING) ## Start the server (ARGS="--port 8001 --dtype float32")
 .PHONY: test
 test: venv ## Run the tests (ARGS="-k router" picks some; ARGS="-n 0" makes one process of two)
 	@$(BIN)/python -m tools.test_needs
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
 
 .PHONY: soak
 soak: venv ## An hour more of testing: chaos, fuzzing, the schema, a thousand adapters, memory

@@ -22,10 +22,19 @@ LONG_FIRST = (
 """Files that take minutes, begun first, so that the test processes end at about the same time."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first; everything else as collected."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What a change touches first, then long files; everything else as collected."""
+    from tests.support.changed import changed_files, touched
+
+    root = config.rootpath
+    files = {item.path: item.path.relative_to(root).as_posix() for item in items}
+    first = touched(files.values(), changed_files(root))
     places = {name: place for place, name in enumerate(LONG_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+    def place(item: pytest.Item) -> int:
+        return -1 if files[item.path] in first else places.get(item.path.name, len(places))
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
