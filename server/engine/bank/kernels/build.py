@@ -1,9 +1,9 @@
 """Compiling the CPU kernel once, and finding it again.
 
 The compiled file's name holds a digest of everything it depends on (source, torch, compiler,
-flags, processor), so it is never stale; it is written under a temporary name and renamed, so that
-two processes may build at once. Without a C++ compiler there is no kernel, and the operator runs
-in plain torch.
+flags, processor), so it is never stale; it is written under a temporary name and renamed. Of two
+processes that want it at once one compiles it and the other waits. Without a C++ compiler there is
+no kernel, and the operator runs in plain torch.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 import torch
+from filelock import FileLock
 from torch.utils import cpp_extension
 
 from server.engine.cache_folder import usable
@@ -104,8 +105,12 @@ def build(folder: Path, branch: Branch | None = None) -> Path | None:
     if target.is_file():
         return target
     target = usable(folder) / target.name
-    if target.is_file():
-        return target
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        return target if target.is_file() or _compile(compiler, branch, target) else None
+
+
+def _compile(compiler: Compiler, branch: Branch | None, target: Path) -> bool:
+    """Whether the kernel compiled."""
     logger.info("compiling the bank's kernel (once, about half a minute)")
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         fresh = Path(scratch) / target.name
@@ -119,9 +124,9 @@ def build(folder: Path, branch: Branch | None = None) -> Path | None:
                 "the bank's kernel did not compile; it runs in plain torch, which is slower"
             )
             logger.info("compiler output: %s", done.stderr[-2000:])
-            return None
+            return False
         fresh.rename(target)
-    return target
+    return True
 
 
 def branch_of(kernel: Path) -> str:
