@@ -91,6 +91,13 @@ def said(**body: object) -> bytes:
     return written({**ASKED, "messages": [{"role": "user", "content": "Hello"}], **body})
 
 
+def schema(properties: Mapping[str, Any]) -> bytes:
+    """A chat whose answer is to be an object with all of these properties."""
+    wanted = {"type": "object", "properties": properties, "required": list(properties)}
+    named = {"type": "json_schema", "json_schema": {"name": "x", "schema": wanted}}
+    return said(response_format=named, max_tokens=1)
+
+
 def tools(count: int) -> list[dict[str, Any]]:
     """Tools that none is."""
     return [{"type": "function", "function": {}} for _ in range(count)]
@@ -148,15 +155,15 @@ CHECKING = (
     ),
     Attack("512 messages", CHAT, always({**ASKED, "messages": [MESSAGE] * 512})),
     Attack("512 wrong messages", CHAT, always({"messages": [{"role": 1}] * 512})),
-    Attack("1,000 wrong tools", CHAT, always(said(tools=tools(1000)))),
+    Attack("128 wrong tools", CHAT, always(said(tools=tools(128)))),
     Attack("4,000 documents", CHAT, always(said(documents=[1] * 4000))),
     Attack(
-        "a bias of 1,024 tokens, 49,152 allowed",
+        "a bias of 1,024 tokens, 16,384 allowed",
         CHAT,
         always(
             said(
                 logit_bias={str(number): 1 for number in range(1024)},
-                allowed_token_ids=list(range(49_152)),
+                allowed_token_ids=list(range(16_384)),
                 max_tokens=16,
             )
         ),
@@ -188,20 +195,13 @@ COMPILING = (
     Attack(
         "a schema of 2,000 properties",
         CHAT,
-        lambda number: said(
-            response_format={
-                "type": "json_schema",
-                "json_schema": {
-                    "name": "x",
-                    "schema": {
-                        "type": "object",
-                        "properties": {
-                            f"p{number}_{one}": {"type": "string"} for one in range(2000)
-                        },
-                    },
-                },
-            },
-            max_tokens=1,
+        lambda number: schema({f"p{number}_{one}": {"type": "string"} for one in range(2000)}),
+    ),
+    Attack(
+        "a schema of 900 long texts",
+        CHAT,
+        lambda number: schema(
+            {f"p{number}_{one}": {"type": "string", "maxLength": 4000 + one} for one in range(900)}
         ),
     ),
 )
