@@ -44,6 +44,17 @@ def serve(flags: dict[str, Any], config: Path | None, print_config: bool) -> Non
 
 def _run(settings: "Settings") -> None:
     import atexit
+
+    # Before the libraries register what they do at the end, so that this comes after it.
+    atexit.register(_end)
+    try:
+        _serve(settings)
+    except BaseException:
+        atexit.unregister(_end)  # its exit status says that all is well
+        raise
+
+
+def _serve(settings: "Settings") -> None:
     import logging
     import os
 
@@ -67,19 +78,12 @@ def _run(settings: "Settings") -> None:
     from server.prepare import PrepareError
     from server.start.preflight import run
 
-    # Before the libraries register what they do at the end, so that this comes after it.
-    atexit.register(_end)
     try:
         run(settings, _announce)
     except KeyboardInterrupt:
         console.print("Loralloy has stopped.", style="dim")
-    except BaseException as error:
-        atexit.unregister(_end)  # its exit status says that all is well
-        if isinstance(
-            error, ServerError | EngineError | AdapterError | RoutingError | PrepareError
-        ):
-            raise CommandError(str(error)) from None
-        raise
+    except (ServerError, EngineError, AdapterError, RoutingError, PrepareError) as error:
+        raise CommandError(str(error)) from None
 
 
 def _end() -> None:

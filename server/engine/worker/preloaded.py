@@ -7,6 +7,7 @@ The fork server imports this module (:mod:`server.engine.forkserver`), and nobod
 
 import gc
 
+import setproctitle
 import vllm.distributed.elastic_ep.elastic_execute
 import vllm.lora.worker_manager
 import vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors
@@ -27,5 +28,8 @@ import server.engine.worker.extension
 import server.engine.worker.plugin
 import server.engine.worker.scheduler
 
+# Titles are written over what the process was started with, which has to be found before the
+# environment moves elsewhere.
+setproctitle.setproctitle("Loralloy::ForkServer")
 # What is shared after a fork stays shared: the collector would write to all of it.
 gc.freeze()
