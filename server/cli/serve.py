@@ -26,6 +26,18 @@ def serve(flags: dict[str, Any], config: Path | None, print_config: bool) -> Non
     Settings come from these options, then the environment (LORALLOY_PORT, LORALLOY_ENGINE__DTYPE),
     then the --config file, then the defaults in brackets.
     """
+    import atexit
+
+    # Before the libraries register what they do at the end, so that this comes after it.
+    atexit.register(_end)
+    try:
+        _begin(flags, config, print_config)
+    except BaseException:
+        atexit.unregister(_end)  # its exit status says that all is well
+        raise
+
+
+def _begin(flags: dict[str, Any], config: Path | None, print_config: bool) -> None:
     from adapters.errors import AdapterError
     from server.errors import InvalidSettings
     from server.settings import load_settings
@@ -43,18 +55,6 @@ def serve(flags: dict[str, Any], config: Path | None, print_config: bool) -> Non
 
 
 def _run(settings: "Settings") -> None:
-    import atexit
-
-    # Before the libraries register what they do at the end, so that this comes after it.
-    atexit.register(_end)
-    try:
-        _serve(settings)
-    except BaseException:
-        atexit.unregister(_end)  # its exit status says that all is well
-        raise
-
-
-def _serve(settings: "Settings") -> None:
     import logging
     import os
 

@@ -4,9 +4,10 @@ To import vLLM keeps a core busy for a quarter of a minute or more, in the serve
 alike. Python's fork server does it on another core while the server's process does; the engine and
 what compiles constraints are forked off it, and begin where an import would have ended.
 
-Nothing runs in the fork server but its loop, in one thread, so that what it forks is whole. It
-reads the environment when it starts (the number of threads, the allocator, what torch's compiler
-looks up), so that this must have been set before; what is forked off gets the rest as it then is.
+Nothing runs in the fork server but its loop, in one thread (beside those of libraries that mind
+forks themselves), so that what it forks is whole. It reads the environment when it starts (the
+number of threads, the allocator, what torch's compiler looks up), so that this must have been set
+before; what is forked off gets the rest as it then is.
 """
 
 import multiprocessing
