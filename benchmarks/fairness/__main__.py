@@ -11,6 +11,7 @@ import http.client
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -174,16 +175,18 @@ def beside(
 @contextmanager
 def serving(tokens: int | None, dtype: str) -> Iterator[RunningServer]:
     """A server with two keys, and so many tokens in a step at most; by default as it comes."""
-    step = () if tokens is None else ("--max-num-batched-tokens", str(tokens))
+    variable = "LORALLOY_ENGINE__MAX_NUM_BATCHED_TOKENS"
+    step = {} if tokens is None else {variable: str(tokens)}
     with TemporaryDirectory() as folder:
         server = start(
             Path(folder),
             base_model_path(),
             "base",
-            arguments=(*("--dtype", dtype, "--max-model-len", str(LENGTH)), *step),
+            arguments=("--dtype", dtype, "--max-model-len", str(LENGTH)),
             environment={
                 "LORALLOY_API_KEYS": ",".join(KEYS.values()),
                 "LORALLOY_ENGINE__COMPILE": "never",
+                **step,
             },
         )
         try:
@@ -244,17 +247,29 @@ def usual(held: list[Beside], workers: int) -> float:
 
 
 def report(content: Mapping[str, Any], held: list[Beside], found: list[Beside]) -> str:
-    """The tables in Markdown."""
+    """What was measured, in Markdown."""
     lines = [
         "# One key beside another",
         "",
-        f"`make fairness`, {content['machine']}, load of the machine before: {content['load']}. "
-        f"SmolLM2-135M, {content['dtype']}, `max_model_len` {LENGTH}, not compiled. Seconds of a "
-        "one-token completion of one key, milliseconds of `/health`, while the workers of another "
-        "key send without pause. *Times*: against as many ordinary full-length requests (1,536 "
-        f"tokens of prompt, 512 of answer). Aims: at most {AIMS['times']:g} times, `/health` at "
-        f"most {AIMS['health_median_ms']:g} ms in the median and {AIMS['health_p99_ms']:g} at the "
-        "99th percentile.",
+        f"`{content['command']}`, {content['machine']}, load of the machine before: "
+        f"{content['load']}. SmolLM2-135M, {content['dtype']}, `max_model_len` {LENGTH}, not "
+        "compiled.",
+    ]
+    if found:
+        lines += _beside_attacks(held, found)
+    if content["steps"]:
+        lines += _by_steps(content["steps"])
+    return "\n".join(lines) + "\n"
+
+
+def _beside_attacks(held: list[Beside], found: list[Beside]) -> list[str]:
+    lines = [
+        "",
+        "Seconds of a one-token completion of one key, milliseconds of `/health`, while the "
+        "workers of another key send without pause. *Times*: against as many ordinary full-length "
+        "requests (1,536 tokens of prompt, 512 of answer), before and after together. Aims: at "
+        f"most {AIMS['times']:g} times, `/health` at most {AIMS['health_median_ms']:g} ms in the "
+        f"median and {AIMS['health_p99_ms']:g} at the 99th percentile.",
         "",
         "| beside | workers | one token, s | times | health, ms: median | 99 % | answers |",
         "|---|---|---|---|---|---|---|",
@@ -267,7 +282,11 @@ def report(content: Mapping[str, Any], held: list[Beside], found: list[Beside]) 
             f"| {one.title} | {one.workers} | {one.token:.2f} | {times} | {middle:.0f} "
             f"| {high:.0f} | {answers} |"
         )
-    lines += [
+    return lines
+
+
+def _by_steps(steps: Mapping[int, Mapping[str, float]]) -> list[str]:
+    return [
         "",
         "What one full-length prompt after another does to one token of another key, by the most "
         "tokens of a step (`max_num_batched_tokens`), and what that costs the prompts:",
@@ -278,10 +297,9 @@ def report(content: Mapping[str, Any], held: list[Beside], found: list[Beside]) 
         *(
             f"| {tokens} | {row['alone_s']:.2f} | {row['beside_s']:.2f} | {row['longest_s']:.2f} "
             f"| {row['prompt_tokens_per_s']:.0f} | {row['prompt_tokens_per_s_beside']:.0f} |"
-            for tokens, row in content["steps"].items()
+            for tokens, row in steps.items()
         ),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -301,7 +319,9 @@ def main() -> None:
         held, found = measure_attacks(options.dtype, options.seconds)
     if options.only != "attacks":
         steps = measure_steps(options.dtype, options.seconds)
+    given = shlex.join(sys.argv[1:])
     content = {
+        "command": f'make fairness ARGS="{given}"' if given else "make fairness",
         "machine": machine.described(),
         "load": load,
         "dtype": options.dtype,
@@ -323,8 +343,9 @@ def main() -> None:
     table = report(content, held, found)
     Console().print(table)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "fairness.md").write_text(table)
-    (options.out / "fairness.json").write_text(json.dumps(content, indent=1) + "\n")
+    name = f"fairness_{options.only}" if options.only else "fairness"
+    (options.out / f"{name}.md").write_text(table)
+    (options.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

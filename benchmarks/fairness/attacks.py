@@ -109,6 +109,7 @@ WIDE: Final = "\N{GRINNING FACE}"
 PARSING = (
     Attack("16 MB of JSON fields", COMPLETIONS, always(keys(2**24))),
     Attack("a whole body of JSON fields", COMPLETIONS, always(keys(BODY))),
+    Attack("as many fields as are parsed", COMPLETIONS, always(keys(12 * (2**15 - 8)))),
     Attack("a whole body of empty lists", COMPLETIONS, always(repeated("[]"))),
     Attack("a whole body of empty objects", CHAT, always(repeated("{}"))),
     Attack("a whole body of numbers", RESPONSES, always(repeated("1"))),

@@ -1,6 +1,7 @@
 """The slow part of a start: the engine, the encoder, the app; then uvicorn until the end."""
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -112,6 +113,10 @@ async def _listen(
 ) -> None:
     parts: Parts = app.state.parts
     make_safe("vllm")
+    # What is there now stays to the end: to look through all of it for garbage, as a request with
+    # many values makes Python do, would hold everybody up for half a second.
+    gc.collect()
+    gc.freeze()
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -2,7 +2,8 @@
 
 Parsing holds up every thread of the process, and what it takes goes by the number of values, not by
 the bytes: a text of a megabyte is read in a millisecond, 350,000 empty lists take a second. Every
-value but the first follows a comma or an opening bracket, so that counting these bounds both.
+value but the first follows a comma or an opening bracket, and every field has a colon, so that
+counting these bounds both.
 """
 
 import re
@@ -17,6 +18,9 @@ MOST_VALUES: Final = 2**18
 MOST_BRACKETS: Final = 2**14
 """Objects and lists of a body: far more than conversations, tools and schemas have."""
 
+MOST_FIELDS: Final = 2**15
+"""Fields of a body's objects, all together: their names are made into texts, one by one."""
+
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _LOOKED_AT: Final = 4096
 
@@ -28,7 +32,7 @@ def check_size(raw: bytes) -> None:
         raw: the text. What is no JSON is counted up to its fault, which ends the parser, too.
 
     Raises:
-        BodyTooLarge: it holds too many values, or too many objects and lists.
+        BodyTooLarge: it holds too many values, fields, or objects and lists.
         MalformedJson: these begin by going deeper than any body may.
     """
     if _is_small(raw):  # counted with what stands in strings, which is more
@@ -39,13 +43,14 @@ def check_size(raw: bytes) -> None:
     if marks is None or not _is_small(marks):
         raise BodyTooLarge(
             f"the body holds too many values; at most {MOST_VALUES} fields and items, of them "
-            f"{MOST_BRACKETS} objects and lists, are taken at once"
+            f"{MOST_FIELDS} fields and {MOST_BRACKETS} objects and lists, are taken at once"
         )
 
 
 def _is_small(raw: bytes) -> bool:
     brackets = raw.count(b"[") + raw.count(b"{")
-    return brackets <= MOST_BRACKETS and brackets + raw.count(b",") <= MOST_VALUES
+    few = brackets <= MOST_BRACKETS and raw.count(b":") <= MOST_FIELDS
+    return few and brackets + raw.count(b",") <= MOST_VALUES
 
 
 def _is_deep(marks: bytes) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.edge.body import json_size
 from server.edge.body.json_body import parse_object
-from server.edge.body.json_size import MOST_BRACKETS, MOST_VALUES, check_size
+from server.edge.body.json_size import MOST_BRACKETS, MOST_FIELDS, MOST_VALUES, check_size
 from server.edge.body.large_bodies import LARGE, read_beside
 from server.errors import BodyTooLarge
 
@@ -22,6 +22,13 @@ VALUES = st.recursive(
     ),
     max_leaves=30,
 )
+
+
+def fields(value: object) -> int:
+    """Fields of all objects of a value."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(fields, value.values()))
+    return sum(map(fields, value)) if isinstance(value, list) else 0
 
 
 def marks(value: object) -> tuple[int, int]:
@@ -43,6 +50,7 @@ def test_the_count_is_exact(value, separators, ascii_only):
     assert outside is not None
     brackets = outside.count(b"[") + outside.count(b"{")
     assert (brackets, brackets + outside.count(b",")) == marks(value)
+    assert outside.count(b":") == fields(value)
 
 
 def listed(item: str, count: int) -> bytes:
@@ -63,7 +71,17 @@ def test_objects_and_lists_are_bounded_more_narrowly(item):
         check_size(listed(item, MOST_BRACKETS + 1))
 
 
-@pytest.mark.parametrize("text", ["[", "{", ",", '\\",', "\\\\", '\\\\\\",[', "]},{["])
+@pytest.mark.parametrize("name", ["", "a", "a:b", '\\"', "\\\\"])
+def test_fields_are_bounded_more_narrowly(name):
+    def with_fields(count: int) -> bytes:
+        return ("{" + ",".join(f'"{name}{one}":1' for one in range(count)) + "}").encode()
+
+    check_size(with_fields(MOST_FIELDS))
+    with pytest.raises(BodyTooLarge, match="at most"):
+        check_size(with_fields(MOST_FIELDS + 1))
+
+
+@pytest.mark.parametrize("text", ["[", "{", ",", ":", '\\",', "\\\\", '\\\\\\",[', "]},{["])
 def test_a_text_is_one_value_whatever_it_holds(text):
     raw = f'{{"a": "{text * MOST_VALUES}", "b": [1, 2]}}'.encode()
     check_size(raw)
