@@ -121,11 +121,7 @@ async def create_app(
         middleware=layers(access, collaborators, lambda: app.router.routes, settings.cors),
     )
     await engine.attach(app)
-    app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
-    take_read_bodies(app.router.routes)
-    for module in OWN_MODULES:
-        app.include_router(module.router)
-    handle_errors(app)
+    _complete_routes(app)
     limits = upload_limits(settings)
     app.state.parts = Parts(
         settings=settings,
@@ -141,6 +137,15 @@ async def create_app(
     )
     _measure(app.state.parts)
     return app
+
+
+def _complete_routes(app: FastAPI) -> None:
+    """Of vLLM's routes keep those that are served; then add our own, and our words for errors."""
+    app.router.routes[:] = [r for r in app.router.routes if _is_served(r)]
+    take_read_bodies(app.router.routes)
+    for module in OWN_MODULES:
+        app.include_router(module.router)
+    handle_errors(app)
 
 
 def _measure(parts: Parts) -> None:

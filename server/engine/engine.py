@@ -136,26 +136,17 @@ class EmbeddedEngine:
         logger.info("the engine computes in %s", chosen)
         _prepare_processes(settings, structured, hub=hub)
         # vLLM reads the environment when it is imported.
-        from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
 
         if reason := why_not_here(current_platform):
             raise EngineStartError(reason)
-        from server.engine.client.mixing_llm import MixingLLM
-        from server.engine.vllm_serving import parse_arguments
 
         cache = usable(cache_folder(settings.cache_dir))
         compilation = decide(settings, cache, model, available_bytes())
         compiles = compilation is Compilation.AT_START
         if compiles and not is_compiled(settings, cache, model):
             logger.info("compiling the base model for this machine: once, a few minutes")
-        try:
-            arguments = parse_arguments(
-                settings, str(model), settings.served_model_name or name, compiles
-            )
-            client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
-        except (ValueError, RuntimeError, OSError) as error:
-            raise EngineStartError(f"the engine did not start: {error}") from error
+        arguments, client = _launch(settings, model, name, compiles=compiles)
         engine = cls(client, arguments, settings, model, chosen, structured)
         engine.compiles_beside = compilation is Compilation.BESIDE
         try:
@@ -315,6 +306,29 @@ class EmbeddedEngine:
         await self._parts.compilations.close()
         await asyncio.to_thread(self.client.shutdown, _GRACE_S)
         await asyncio.to_thread(self._parts.traces.close)
+
+
+def _launch(
+    settings: EngineSettings, model: Path, name: str, *, compiles: bool
+) -> tuple[Namespace, Any]:
+    """Start the engine's process; vLLM's arguments and its client.
+
+    Raises:
+        EngineStartError: it did not start.
+    """
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    from server.engine.client.mixing_llm import MixingLLM
+    from server.engine.vllm_serving import parse_arguments
+
+    try:
+        arguments = parse_arguments(
+            settings, str(model), settings.served_model_name or name, compiles
+        )
+        client = MixingLLM.from_engine_args(AsyncEngineArgs.from_cli_args(arguments))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise EngineStartError(f"the engine did not start: {error}") from error
+    return arguments, client
 
 
 def _prepare_processes(
