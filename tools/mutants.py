@@ -1,12 +1,13 @@
 """Changes the code in small ways and sees which changes no test notices: ``make mutants``.
 
-    python -m tools.mutants [PACKAGE …] [--minutes 30] [--out benchmarks/results/mutants.json]
+    python -m tools.mutants [PACKAGE …] [--minutes 30] [--out benchmarks/results/mutants]
 
 Each package of ``tools/mutants.toml`` is copied into a folder of its own, where mutmut changes it
-and runs its tests; a run that was stopped goes on from there as long as the code is the same. What
-comes out is a result file: how many changes were made and noticed, and each that was not, with the
-reason that ``mutants.toml`` gives for it. It ends in 1 if a package is below 95 %, or a change that
-lives has no reason.
+and runs its tests. A run that was stopped goes on from there as long as the code is the same; where
+tests are other ones since, what lived is tried again. What comes out is a result file for each
+package: how many changes were made and noticed, and each that was not, with the reason that
+``mutants.toml`` gives for it. It ends in 1 if a package is below 95 %, or a change that lives has
+no reason.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ROOT / "tools" / "mutants.toml"
-RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
+RESULTS = ROOT / "benchmarks" / "results" / "mutants"
 WORK = ROOT / "build" / "mutants"
 SOURCES = ("adapters", "router", "server")
 BESIDE = ("benchmarks", "clients", "docker", "docs", "examples", "tools")
@@ -110,8 +111,9 @@ def reasons() -> dict[tuple[str, tuple[str, ...]], str]:
     return {(one["function"], tuple(one["change"])): one["why"] for one in kept}
 
 
-def copied(package: Package, folder: Path) -> None:
-    """Bring a folder up to date with what git tracks, so that only what changed is run again."""
+def copied(package: Package, folder: Path) -> bool:
+    """Bring a folder up to date with what git tracks; whether a test of its is another one now."""
+    other_tests = False
     listed = subprocess.run(
         ["git", "ls-files", "-z", *SOURCES, *BESIDE, "tests"],
         cwd=ROOT,
@@ -126,8 +128,22 @@ def copied(package: Package, folder: Path) -> None:
         if not target.is_file() or target.read_bytes() != source.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+            other_tests |= name.startswith("tests/")
     settings = (ROOT / "pyproject.toml").read_text("utf-8") + package.configuration()
     (folder / "pyproject.toml").write_text(settings, "utf-8")
+    return other_tests
+
+
+def forget_what_lived(folder: Path) -> None:
+    """Let the next run try again what no test noticed, with which tests reach what found anew."""
+    (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
+    for file in (folder / "mutants").rglob("*.py.meta"):
+        content = json.loads(file.read_text("utf-8"))
+        codes = content["exit_code_by_key"]
+        content["exit_code_by_key"] = {
+            key: code if status_of(code) in NOTICED else None for key, code in codes.items()
+        }
+        file.write_text(json.dumps(content), "utf-8")
 
 
 def mutmut(folder: Path, *arguments: str, seconds: float | None = None) -> str | None:
@@ -153,7 +169,8 @@ def measured(name: str, package: Package, minutes: float) -> Outcome:
     folder = WORK / name
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    copied(package, folder)
+    if copied(package, folder):
+        forget_what_lived(folder)
     mutmut(folder, "run", seconds=60 * minutes)
     taken = (time.monotonic() - begin) / 60
     statuses = {
@@ -208,22 +225,34 @@ def changed_lines(difference: str) -> Iterator[str]:
             yield f"{line[0]} {line[1:].strip()}"
 
 
+def commit() -> str:
+    """Short name of the commit that is checked out; with ``-dirty`` if files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return told.stdout.strip()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     known = packages()
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(known)}")
     parser.add_argument("--minutes", type=float, default=30, help="for each package, at most")
-    parser.add_argument("--out", type=Path, default=RESULT, help="the result file")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.packages) - set(known)):
         parser.error(f"no package {unknown[0]!r}; there are {', '.join(known)}")
-    content = json.loads(given.out.read_text("utf-8")) if given.out.is_file() else {}
+    given.out.mkdir(parents=True, exist_ok=True)
     failed = False
     for name in given.packages or known:
         outcome = measured(name, known[name], given.minutes)
-        content[name] = outcome.as_json()
-        given.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        content = {
+            "command": f"python -m tools.mutants {name}",
+            "commit": commit(),
+            **outcome.as_json(),
+        }
+        written = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        (given.out / f"{name}.json").write_text(written, "utf-8")
         without = sum(not one.why for one in outcome.living)
         print(
             f"{name}: {outcome.score:.1%} of {sum(outcome.counts.values())} changes noticed,"

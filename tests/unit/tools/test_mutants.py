@@ -89,12 +89,12 @@ def test_what_was_not_run_or_has_no_test_is_not_noticed():
 
 def test_an_unknown_package_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        mutants.main(["gatez", "--out", str(tmp_path / "out.json")])
+        mutants.main(["gatez", "--out", str(tmp_path / "out")])
     assert "no package 'gatez'; there are policies, options" in capsys.readouterr().err
 
 
 def test_the_exit_status_and_the_result_say_what_lives(tmp_path, monkeypatch, capsys):
-    out = tmp_path / "out.json"
+    out = tmp_path / "out"
     living = mutants.Living("a.f", ("- 1", "+ 2"), "survived", "")
     outcomes = {
         "gates": mutants.Outcome({"killed": 99, "survived": 1}, (living,), 1.0),
@@ -105,10 +105,11 @@ def test_the_exit_status_and_the_result_say_what_lives(tmp_path, monkeypatch, ca
     assert mutants.main(["masks", "--out", str(out)]) == 0
     assert mutants.main(["gates", "--out", str(out)]) == 1, "a change lives without a reason"
     assert mutants.main(["merge", "--out", str(out)]) == 1, "below the aim"
-    content = json.loads(out.read_text())
-    assert set(content) == set(outcomes)
-    assert content["gates"]["living"][0]["function"] == "a.f"
-    assert content["gates"]["score"] == 0.99
+    assert {file.stem for file in out.iterdir()} == set(outcomes)
+    content = json.loads((out / "gates.json").read_text())
+    assert content["living"][0]["function"] == "a.f"
+    assert content["score"] == 0.99
+    assert content["commit"]
     assert "gates: 99.0% of 100 changes noticed, 1 live, 1 of them" in capsys.readouterr().out
 
 
@@ -118,9 +119,27 @@ def test_a_copy_follows_what_git_tracks(tmp_path):
     file = tmp_path / "server" / "engine" / "bank" / "gates.py"
     assert file.read_text() == (ROOT / "server/engine/bank/gates.py").read_text()
     kept = file.stat().st_mtime_ns
+    assert not mutants.copied(package, tmp_path)
     other = tmp_path / "router" / "mixture.py"
     other.write_text("changed")
     mutants.copied(package, tmp_path)
     assert other.read_text() != "changed"
     assert file.stat().st_mtime_ns == kept
+    (tmp_path / "tests" / "conftest.py").write_text("changed")
+    assert mutants.copied(package, tmp_path), "a test is another one"
     assert "[tool.mutmut]" in (tmp_path / "pyproject.toml").read_text()
+
+
+def test_what_lived_is_tried_again_and_nothing_else(tmp_path):
+    meta = tmp_path / "mutants" / "a" / "b.py.meta"
+    meta.parent.mkdir(parents=True)
+    codes = {"killed": 1, "lived": 0, "timeout": 36, "no tests": 33, "not run": None}
+    meta.write_text(json.dumps({"hash": 5, "exit_code_by_key": codes}))
+    stats = tmp_path / "mutants" / "mutmut-stats.json"
+    stats.write_text("{}")
+    mutants.forget_what_lived(tmp_path)
+    assert json.loads(meta.read_text()) == {
+        "hash": 5,
+        "exit_code_by_key": {**dict.fromkeys(codes), "killed": 1, "timeout": 36},
+    }
+    assert not stats.exists()
