@@ -28,6 +28,8 @@ MAX_LORAS = 8
 MAX_RANK = 16
 MAX_LEN = 1024
 SEQUENCES = 16
+STEP = 512
+"""Most tokens of a step, the server's default, in every engine that is held against another."""
 
 
 def _environment(kind: str, threads: str, cache: str) -> None:
@@ -74,6 +76,7 @@ async def _start_vllm(
             dtype=dtype,
             max_model_len=MAX_LEN,
             max_num_seqs=SEQUENCES,
+            max_num_batched_tokens=STEP,
             enable_prefix_caching=False,
             **options,
         )
@@ -110,6 +113,7 @@ async def _start_bank(
         dtype=dtype,
         max_model_len=MAX_LEN,
         max_num_seqs=SEQUENCES,
+        max_num_batched_tokens=STEP,
         max_loras=MAX_LORAS,
         max_lora_rank=MAX_RANK,
         enable_prefix_caching=False,

@@ -42,6 +42,10 @@ HEALTH_EVERY_S: Final = 0.1
 SETTLE_S: Final = 2.0
 """How long an attack runs before anything beside it is measured."""
 
+QUICK_S: Final = 1.0
+QUICK_IN_TURN: Final = 3
+"""The engine is idle when so many tokens in turn take no longer than this each."""
+
 STEPS: Final = (2048, 512, 256)
 """Tokens of a step, ``max_num_batched_tokens``, beside which a full-length prompt is measured."""
 
@@ -147,6 +151,21 @@ class HealthWatch(threading.Thread):
         return self.ms
 
 
+def settle(server: RunningServer, numbers: "itertools.count[int]") -> None:
+    """Wait until what was cut short has left the engine, so that it does not count for the next."""
+    time.sleep(SETTLE_S)
+    end = time.monotonic() + PATIENCE_S
+    quick = 0
+    while quick < QUICK_IN_TURN and time.monotonic() < end:
+        quick = quick + 1 if one_token(server, numbers) < QUICK_S else 0
+
+
+def one_token(server: RunningServer, numbers: "itertools.count[int]") -> float:
+    """Seconds that one token of the other key takes."""
+    asked = {"model": "base", "prompt": ids(next(numbers), 16), "max_tokens": 1}
+    return timed(server, "POST", "/v1/completions", written(asked))
+
+
 def beside(
     server: RunningServer,
     hostile: Hostile | None,
@@ -163,11 +182,10 @@ def beside(
     tokens: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        asked = {"model": "base", "prompt": ids(next(numbers), 16), "max_tokens": 1}
-        tokens.append(timed(server, "POST", "/v1/completions", written(asked)))
+        tokens.append(one_token(server, numbers))
     health = watch.end()
     statuses = hostile.end() if hostile is not None and attack is not None else {}
-    time.sleep(SETTLE_S)  # what was cut short leaves the engine
+    settle(server, numbers)
     title, workers = (attack.title, attack.workers) if attack else ("nothing", 0)
     return Beside(title, workers, tokens, health, statuses)
 

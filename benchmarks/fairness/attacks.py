@@ -48,6 +48,9 @@ COMPLETIONS, CHAT, RESPONSES = "/v1/completions", "/v1/chat/completions", "/v1/r
 ASKED: Final[Mapping[str, Any]] = {"model": "base", "temperature": 0, "ignore_eos": True}
 """Of every generation: the base model, to the last token asked for."""
 
+SAMPLED: Final[Mapping[str, Any]] = {**ASKED, "temperature": 1}
+"""Of one with several answers, which would be equal at temperature 0."""
+
 
 def ids(number: int, count: int) -> list[int]:
     """A prompt of so many token ids that no other request has."""
@@ -186,6 +189,22 @@ COMPILING = (
         ),
     ),
     Attack(
+        "a choice of as many texts as are read",
+        CHAT,
+        lambda number: said(
+            structured_outputs={"choice": [f"{number} {one} choice" for one in range(1000)]},
+            max_tokens=1,
+        ),
+    ),
+    Attack(
+        "a nested regular expression, as long as is read",
+        CHAT,
+        lambda number: said(
+            structured_outputs={"regex": f"(((a{{1,9}}){{1,9}}b{number}){{1,9}}c)*"},
+            max_tokens=1,
+        ),
+    ),
+    Attack(
         "a nested regular expression",
         CHAT,
         lambda number: said(
@@ -197,6 +216,11 @@ COMPILING = (
         "a schema of 2,000 properties",
         CHAT,
         lambda number: schema({f"p{number}_{one}": {"type": "string"} for one in range(2000)}),
+    ),
+    Attack(
+        "a schema of as many properties as are read",
+        CHAT,
+        lambda number: schema({f"p{number}_{one}": {"type": "string"} for one in range(1000)}),
     ),
     Attack(
         "a schema of 900 long texts",
@@ -223,7 +247,7 @@ GENERATING = (
         "64 answers of full length",
         COMPLETIONS,
         lambda number: written(
-            {**ASKED, "prompt": ids(number, 32), "n": 64, "max_tokens": LENGTH - 40}
+            {**SAMPLED, "prompt": ids(number, 32), "n": 64, "max_tokens": LENGTH - 40}
         ),
     ),
     Attack(
@@ -231,7 +255,7 @@ GENERATING = (
         COMPLETIONS,
         lambda number: written(
             {
-                **ASKED,
+                **SAMPLED,
                 "prompt": [ids(64 * number + one, 64) for one in range(64)],
                 "n": 4,
                 "max_tokens": LENGTH - 80,

@@ -14,6 +14,10 @@ up to 9, deeply indented code 8; the longest words of vocabularies would allow 1
 that never fits keeps a tokeniser busy for long."""
 
 
+BYTES_OF_TOKEN: Final = 4
+"""Bytes that a token of ordinary text stands for, at least."""
+
+
 class LimitSettings(BaseModel):
     """How much one request may ask for."""
 
@@ -66,6 +70,14 @@ class LimitSettings(BaseModel):
     def text_bytes(self) -> int:
         """Longest text that is tokenised at once, in bytes."""
         return self.max_text_bytes or TEXT_BYTES * _USUAL_LENGTH
+
+    @property
+    def ids_of_text(self) -> int:
+        """Most token ids that are made a text at once: those of ordinary text of full length.
+
+        A tokenizer holds the interpreter while it does so, and no other request is served.
+        """
+        return self.text_bytes // BYTES_OF_TOKEN
 
 
 def body_bytes_for(max_model_len: int) -> int:

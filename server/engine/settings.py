@@ -1,9 +1,9 @@
 """Settings of the embedded engine: what is served and within which limits."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from server.engine.cores import CORES_PATTERN, UNBOUND, listed
 
@@ -42,7 +42,9 @@ class EngineSettings(BaseModel):
     max_model_len: int = Field(2048, ge=64, description="Longest prompt plus answer, in tokens.")
     max_num_seqs: int = Field(32, ge=1, description="Most requests decoded in one step.")
     max_num_batched_tokens: int = Field(
-        2048, ge=64, description="Most tokens computed in one step."
+        512,
+        ge=64,
+        description="Most tokens computed in one step, which whoever comes meanwhile waits for.",
     )
     max_loras: int = Field(16, ge=1, le=256, description="Adapter slots of the engine.")
     max_lora_rank: int = Field(32, description="Largest rank of an adapter that a slot can hold.")
@@ -78,3 +80,13 @@ class EngineSettings(BaseModel):
     def _check_cores(cls, cores: str) -> str:
         listed(cores)
         return cores
+
+    @model_validator(mode="after")
+    def _check_step(self) -> Self:
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens ({self.max_num_batched_tokens}) is below max_num_seqs "
+                f"({self.max_num_seqs}): a step has a token of each request that is decoded; raise "
+                "the former or lower the latter"
+            )
+        return self

@@ -26,7 +26,6 @@ MOST_VALUES: Final = 4096
 """Values within a field that is no list of token ids: a list of its faults may name each."""
 
 _CONVERSATIONS: Final = ("messages", "input", "previous_input_messages")
-_ID_LISTS: Final = ("tokens", "allowed_token_ids")
 _HELD_ELSEWHERE: Final = frozenset({"response_format", "structured_outputs", "text"})
 """What an answer is to look like: no text of the prompt, and bounded where it is read."""
 
@@ -39,7 +38,8 @@ def check_sizes(body: Mapping[str, Any], limits: LimitSettings) -> None:
 
     Args:
         body: of a generation, of ``/tokenize`` or ``/detokenize``, or of a dry run.
-        limits: ``text_bytes`` is the most of any text; as many token ids may stand for one.
+        limits: ``text_bytes`` is the most of any text; as many token ids may be a prompt, and
+            ``ids_of_text`` be made a text.
 
     Raises:
         InvalidRequest: a field is too long, with its name; or holds what is no list of its kind.
@@ -50,9 +50,9 @@ def check_sizes(body: Mapping[str, Any], limits: LimitSettings) -> None:
     rest = {name: one for name, one in body.items() if name not in _HELD_ELSEWHERE}
     if "prompt" in rest:
         _check_prompt(rest.pop("prompt"), most, limits.max_prompts)
-    for field in _ID_LISTS:
+    for field, most_ids in (("tokens", limits.ids_of_text), ("allowed_token_ids", None)):
         if isinstance(rest.get(field), list):
-            _check_ids(rest.pop(field), field, None if field == "allowed_token_ids" else most)
+            _check_ids(rest.pop(field), field, most_ids)
     for field in _CONVERSATIONS:
         _check_conversation(rest.get(field), field)
     for field, most_items in MOST_ITEMS.items():

@@ -59,6 +59,7 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
         ({"engine": {"nope": 1}}, "engine.nope"),
         ({"port": 99999}, "port"),
         ({"engine": {"dtype": "int3"}}, "engine.dtype"),
+        ({"engine": {"max_num_seqs": 513}}, "max_num_batched_tokens (512) is below max_num_seqs"),
         ({"api_keys": ["two words"]}, "api_keys"),
         ({"api_keys": [""]}, "api_keys"),
     ],

@@ -308,6 +308,15 @@ def test_lists_whose_entries_cost_something_are_short(held, noted, name):
     assert noted.reached == []
 
 
+def test_no_more_token_ids_are_made_a_text_than_ordinary_text_has(held, noted):
+    most = LIMITS.ids_of_text
+    assert 4 * most == LIMITS.text_bytes
+    status, answer = send(held, "/detokenize", json.dumps({"tokens": [1] * (most + 1)}).encode())
+    assert (status, answer["error"]["param"]) == (400, "tokens")
+    assert f"at most {most}" in answer["error"]["message"]
+    assert noted.reached == []
+
+
 def test_the_dry_run_reads_no_more_than_a_prompt(held, noted):
     long = "a" * LENGTH
     for name, value in {
@@ -344,7 +353,7 @@ FITS = {
     ],
     "/v1/responses": [{"input": "a" * (MOST - 256), "instructions": "b"}],
     "/tokenize": [{"prompt": "a" * MOST}],
-    "/detokenize": [{"tokens": [1] * MOST}],
+    "/detokenize": [{"tokens": [1] * LIMITS.ids_of_text}],
 }
 
 
