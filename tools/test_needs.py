@@ -7,7 +7,7 @@ left out without a word, so that both are asked for before the first test.
 import sys
 from pathlib import Path
 
-from server.engine.compiler import find_compiler
+from server.engine.machine.compiler import find_compiler
 from tests.support.postgres import DEBIAN, find_programs
 
 

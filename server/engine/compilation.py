@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from server.engine.compiler import find_compiler
-from server.engine.number_format import parameters
-from server.engine.processor import identity
+from server.engine.machine.compiler import find_compiler
+from server.engine.machine.number_format import parameters
+from server.engine.machine.processor import identity
 from server.engine.settings import EngineSettings
 
 logger = logging.getLogger(__name__)

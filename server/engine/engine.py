@@ -18,7 +18,6 @@ from fastapi import FastAPI
 
 from adapters.validation.base_model import BaseModelShapes, read_base_model
 from server.engine.bank.kernels.build import KERNEL_VARIABLE, build
-from server.engine.cache_folder import cache_folder, usable
 from server.engine.client import canary
 from server.engine.client.parts import ClientParts
 from server.engine.client.slots import Slots
@@ -26,12 +25,13 @@ from server.engine.client.token_count import OnTokens
 from server.engine.client.usage import Usage
 from server.engine.client.worker_policies import WorkerPolicies
 from server.engine.compilation import Compilation, decide, is_compiled, note
-from server.engine.cores import listed
-from server.engine.device import why_not_here
 from server.engine.environment import set_environment
 from server.engine.errors import EngineLoadError, EngineStartError
+from server.engine.machine.cache_folder import cache_folder, usable
+from server.engine.machine.cores import listed
+from server.engine.machine.device import why_not_here
+from server.engine.machine.number_format import NumberFormat, available_bytes, number_format
 from server.engine.messages import BankProof, LoadEncoders, WorkerReport
-from server.engine.number_format import NumberFormat, available_bytes, number_format
 from server.engine.settings import EngineSettings
 from server.engine.structured.compilations import Compilations, CompilerGone, ModelVocabulary
 from server.engine.structured.settings import StructuredOutputSettings

@@ -7,9 +7,9 @@ import sys
 import tempfile
 from functools import cache
 
-from server.engine.cache_folder import cache_folder, usable
-from server.engine.compiler import find_compiler, one_word
-from server.engine.cores import thread_environment
+from server.engine.machine.cache_folder import cache_folder, usable
+from server.engine.machine.compiler import find_compiler, one_word
+from server.engine.machine.cores import thread_environment
 from server.engine.settings import EngineSettings
 from server.engine.structured.settings import StructuredOutputSettings
 from server.engine.structured.vllm_hooks import STEP_VARIABLE

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from server.engine.cores import CORES_PATTERN, UNBOUND, listed
+from server.engine.machine.cores import CORES_PATTERN, UNBOUND, listed
 
 ADAPTER_LINEARS = (
     "q_proj",

@@ -10,7 +10,7 @@ import torch
 from vllm.lora.request import LoRARequest
 
 from server.engine.bank.bound_layer import BoundLayer
-from server.engine.cores import keep_to
+from server.engine.machine.cores import keep_to
 from server.engine.messages import BankProof, LoadAdapter, LoadEncoders, PutPolicy, WorkerReport
 from server.engine.trace_channel import TraceSender
 from server.engine.worker.proof import prove

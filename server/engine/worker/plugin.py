@@ -19,7 +19,7 @@ import torch
 
 from server.engine import forkserver
 from server.engine.bank.kernels.build import KERNEL_VARIABLE
-from server.engine.device import why_not_here
+from server.engine.machine.device import why_not_here
 from server.engine.structured import vllm_hooks
 from server.engine.worker.step_hook import HOOK_MARK
 

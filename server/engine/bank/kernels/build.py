@@ -19,9 +19,9 @@ import torch
 from filelock import FileLock
 from torch.utils import cpp_extension
 
-from server.engine.cache_folder import usable
-from server.engine.compiler import Compiler, find_compiler, output
-from server.engine.processor import identity, processor_flags
+from server.engine.machine.cache_folder import usable
+from server.engine.machine.compiler import Compiler, find_compiler, output
+from server.engine.machine.processor import identity, processor_flags
 
 logger = logging.getLogger(__name__)
 

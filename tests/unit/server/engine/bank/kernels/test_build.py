@@ -15,8 +15,8 @@ from server.engine.bank.kernels.build import (
     build,
     library_path,
 )
-from server.engine.cache_folder import usable
-from server.engine.compiler import find_compiler, one_word
+from server.engine.machine.cache_folder import usable
+from server.engine.machine.compiler import find_compiler, one_word
 from server.prepare import cache_dir
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from server.engine.device import why_not_here
+from server.engine.machine.device import why_not_here
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.engine.processor import flags, multiplies_bfloat16
+from server.engine.machine.processor import flags, multiplies_bfloat16
 
 X86 = "processor\t: 0\nflags\t\t: fpu avx2 fma {}\nbugs\t\t: none\n\nprocessor\t: 1\nflags\t\t: x\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd {}\nCPU part\t: 0xd40\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.engine.cache_folder import usable
+from server.engine.machine.cache_folder import usable
 
 
 def test_a_folder_is_made_and_used(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from server.engine.processor import multiplies_bfloat16, processor_flags
+from server.engine.machine.processor import multiplies_bfloat16, processor_flags
 
 Format = Literal["bfloat16", "float16", "float32"]
 

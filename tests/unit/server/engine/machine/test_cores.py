@@ -6,7 +6,7 @@ import threading
 import pytest
 from pydantic import ValidationError
 
-from server.engine.cores import keep_to, listed, thread_environment
+from server.engine.machine.cores import keep_to, listed, thread_environment
 from server.engine.settings import EngineSettings
 
 

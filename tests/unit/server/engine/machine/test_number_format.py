@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.engine.number_format import available_bytes, chosen, number_format, parameters
+from server.engine.machine.number_format import available_bytes, chosen, number_format, parameters
 
 GIB = 2**30
 WITH = frozenset({"avx512f", "avx512_bf16"})
