@@ -4,11 +4,17 @@ And one that no bound sees, though it would hold up everybody's next token, is r
 """
 
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from typing import Any
 
+import psutil
 import pytest
+
+from server.engine.structured.compile_server import NICENESS
 
 PATHS = {
     "/v1/completions": {"prompt": "write", "max_tokens": 48},
@@ -117,3 +123,69 @@ def test_unlike_constraints_hold_in_one_batch(http):
     with ThreadPoolExecutor(8) as pool:
         for kind, said in zip(kinds, pool.map(ask, kinds), strict=True):
             assert said in FIT[kind][1], kind
+
+
+LONG_TEXTS = {f"p{one}": {"type": "string", "maxLength": 4000 + one} for one in range(500)}
+LONG_SCHEMA = {"type": "object", "properties": LONG_TEXTS, "required": [*LONG_TEXTS]}
+"""Seconds of compiling, within every bound of a schema."""
+
+
+def compilations(server) -> Iterator[psutil.Process]:
+    """The processes that compile now: each forked off a process that steps back as it does."""
+    usual = psutil.Process().nice()
+    for one in psutil.Process(server.process.pid).children(recursive=True):
+        try:
+            if one.nice() == one.parent().nice() == min(usual + NICENESS, 19):
+                yield one
+        except (psutil.NoSuchProcess, AttributeError):
+            continue
+
+
+def first_compilation(server) -> psutil.Process:
+    """The next that begins."""
+    for _ in range(3000):
+        for one in compilations(server):
+            return one
+        time.sleep(0.01)
+    raise AssertionError("nothing is compiled")
+
+
+def computed(process: psutil.Process, seconds: float) -> float:
+    """Processor seconds that a process takes from now on, at most so many: then it is let be."""
+    took = 0.0
+    while took < seconds:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                break
+            took = process.cpu_times().user
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.01)
+    return took
+
+
+def test_what_a_client_has_left_is_not_compiled_to_its_end(server):
+    assert list(compilations(server)) == []
+    asked = {"model": "tiny-llama", **PATHS["/v1/completions"], "max_tokens": 1}
+    body = json.dumps({**asked, "structured_outputs": {"json": LONG_SCHEMA}}).encode()
+    headers = {"Content-Type": "application/json"}
+
+    def sent() -> HTTPConnection:
+        address = server.url.removeprefix("http://")
+        connection = HTTPConnection(address, timeout=120)
+        connection.request("POST", "/v1/completions", body, headers)
+        return connection
+
+    leaving = sent()
+    left = first_compilation(server)
+    leaving.close()
+    took = computed(left, 60)
+    staying = sent()
+    stays = first_compilation(server)
+    assert stays.pid != left.pid, "who leaves has ended it, and nothing of it is remembered"
+    answers: list[int] = []
+    reader = threading.Thread(target=lambda: answers.append(staying.getresponse().status))
+    reader.start()
+    assert computed(stays, 60) > 2 * took
+    reader.join()
+    assert answers, "who stays is answered"
