@@ -2,7 +2,7 @@
 #   PYTHON=…  the interpreter the virtual environment is made of (3.11 or 3.12)
 #   ARGS=…    options handed on: make serve ARGS="--port 8001", make test ARGS="-k gates"
 #   DATA=…    folder of the training data, for `make demos` and `make lori`
-#   SOAK_MINUTES=…  of each part of `make soak`
+#   SOAK_MINUTES=…  of each part of `make soak` that has no end; ARGS="chaos memory": these parts alone
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -79,11 +79,7 @@ test: venv ## Run the tests (ARGS="-k router" picks some; ARGS="-n 0" makes one 
 
 .PHONY: soak
 soak: venv ## An hour more of testing: chaos, fuzzing, the schema, a thousand adapters, memory
-	$(BIN)/python -m tests.soak.chaos --minutes $(SOAK_MINUTES)
-	$(BIN)/python -m tests.soak.fuzz_uploads --minutes $(SOAK_MINUTES)
-	SCHEMA_CASES=100 $(BIN)/python -m pytest tests/http/test_schema.py
-	MANY_ADAPTERS=1000 $(BIN)/python -m pytest tests/engine/test_many_adapters.py
-	$(BIN)/python -m pytest tests/soak/compile_ahead.py tests/soak/memory.py
+	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) $(ARGS)
 
 .PHONY: mutants
 mutants: venv ## Change the code in small ways and see what no test notices (ARGS=gates: that package alone)
