@@ -1,7 +1,8 @@
 """Progress on the terminal: a bar with the elapsed time, or plain lines where there is none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -41,13 +42,13 @@ class _Bar(Report):
 
 
 @contextmanager
-def reporting(title: str, quiet: bool) -> Iterator[Report]:
-    """Report on one asset, on the error stream, so that printed paths can be piped on."""
+def reporting(quiet: bool) -> Iterator[Callable[[str], Report]]:
+    """Report on assets, each by its title, on the error stream: printed paths can be piped on."""
     console = Console(stderr=True)
     if quiet:
-        yield Report()
+        yield lambda title: Report()
     elif not console.is_terminal:
-        yield _Lines(console, title)
+        yield partial(_Lines, console)
     else:
         columns = (
             SpinnerColumn(),
@@ -56,4 +57,4 @@ def reporting(title: str, quiet: bool) -> Iterator[Report]:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=console) as progress:
-            yield _Bar(progress, title)
+            yield partial(_Bar, progress)

