@@ -5,8 +5,10 @@ process that starts the engine.
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
+import gguf
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging
@@ -18,6 +20,8 @@ CONTEXT_LENGTH = 8192
 def convert(file: Path, out: Path) -> None:
     """Write the weights of ``file`` in bf16, its configuration and its tokenizer to ``out``."""
     folder, name = str(file.parent), file.name
+    # transformers reads the file anew for configuration, weights and tokenizer, seconds each time.
+    gguf.GGUFReader = cache(gguf.GGUFReader)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         gguf_file=name,
