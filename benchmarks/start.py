@@ -127,7 +127,10 @@ def main() -> None:
     prepare()
     checkouts = {"this one": HERE}
     if options.beside is not None:
-        checkouts = {f"before ({_commit(options.beside)})": options.beside.resolve(), **checkouts}
+        checkouts = {
+            f"before ({machine.commit_of(options.beside)})": options.beside.resolve(),
+            **checkouts,
+        }
     found: dict[str, Seconds] = {name: {key: [] for key in MEASURED} for name in checkouts}
     with TemporaryDirectory() as folder:
         data = {name: Path(folder) / str(place) for place, name in enumerate(checkouts)}
@@ -147,11 +150,6 @@ def main() -> None:
     }
     content = {"machine": machine.described(), "medians": medians, "seconds": found}
     (options.out / "start.json").write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _commit(checkout: Path) -> str:
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

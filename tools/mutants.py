@@ -24,6 +24,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
+
 ROOT = Path(__file__).parents[1]
 SETTINGS = ROOT / "tools" / "mutants.toml"
 RESULTS = ROOT / "benchmarks" / "results" / "mutants"
@@ -225,13 +227,6 @@ def changed_lines(difference: str) -> Iterator[str]:
             yield f"{line[0]} {line[1:].strip()}"
 
 
-def commit() -> str:
-    """Short name of the commit that is checked out; with ``-dirty`` if files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return told.stdout.strip()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     known = packages()
@@ -248,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = measured(name, known[name], given.minutes)
         content = {
             "command": f"python -m tools.mutants {name}",
-            "commit": commit(),
+            "commit": machine.commit_of(ROOT),
             **outcome.as_json(),
         }
         written = json.dumps(content, indent=1, ensure_ascii=False) + "\n"

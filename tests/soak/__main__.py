@@ -125,7 +125,7 @@ def run(part: Part, minutes: float) -> Outcome:
         said=summary(lines),
         seconds=round(taken, 1),
         day=datetime.now(UTC).date().isoformat(),
-        commit=_commit(),
+        commit=machine.commit_of(ROOT),
         command=told,
         machine=machine.described(),
     )
@@ -140,12 +140,6 @@ def summary(lines: Sequence[str]) -> str:
     counts = [line for line in lines if line.startswith(" ") and line.split()[0].isdigit()]
     last = counts or lines[-1:]
     return ", ".join(" ".join(line.split()) for line in last)
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return told.stdout.strip()
 
 
 def report(rows: Mapping[str, Mapping[str, Any]]) -> str:
