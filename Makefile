@@ -131,6 +131,10 @@ bench-tle: venv ## Measure token scope against the LoRA-TLE reference loop
 bench-neighbour: venv ## Measure decoding beside a program that keeps a core busy
 	@$(BIN)/python -m benchmarks.neighbour $(ARGS)
 
+.PHONY: bench-mixtures
+bench-mixtures: venv ## Measure what mixtures cost of base requests (ARGS="--beside FOLDER": another checkout's, too)
+	@$(BIN)/python -m benchmarks.mixtures $(ARGS)
+
 .PHONY: bench-start
 bench-start: venv ## Measure starts, first answers and stops (ARGS="--beside FOLDER": another checkout's, too)
 	@$(BIN)/python -m benchmarks.start $(ARGS)
