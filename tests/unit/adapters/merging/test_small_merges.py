@@ -30,10 +30,10 @@ def written(tmp_path: Path) -> Written:
         content = {
             "peft_type": "LORA",
             "r": rank,
-            "lora_alpha": 4 * rank,
+            "lora_alpha": 9 * rank,
             "target_modules": list(modules),
             "rank_pattern": {path: shape[2] for path, shape in modules.items()},
-            "alpha_pattern": {path: 4 * shape[2] for path, shape in modules.items()},
+            "alpha_pattern": {path: 9 * shape[2] for path, shape in modules.items()},
             **config,
         }
         (folder / CONFIG_FILE).write_text(json.dumps(content))
