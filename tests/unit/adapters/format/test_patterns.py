@@ -212,6 +212,23 @@ def test_a_pattern_may_be_as_long_as_its_bound() -> None:
     assert not ModuleSelector("a" * 10_000, PatternClock.seconds(60)).selects("a")
 
 
+@pytest.mark.parametrize("kind", [ModuleSelector, SavedPattern, LayerPattern, SuffixPatterns])
+def test_a_name_is_matched_up_to_its_bound_and_no_further(kind: type) -> None:
+    """Of a literal and a name that are both long the matcher does not look at its clock."""
+    pattern = "(?:" + "a" * 9_000 + ")"
+    made = kind([pattern] if kind is SuffixPatterns else pattern, PatternClock.seconds(60))
+    look = {
+        ModuleSelector: "selects",
+        SavedPattern: "covers",
+        LayerPattern: "layer_of",
+        SuffixPatterns: "first_match",
+    }[kind]
+    assert not getattr(made, look)("a" * 500)
+    with pytest.raises(InvalidConfig) as caught:
+        getattr(made, look)("a" * 501)
+    assert str(caught.value) == f"the module name '{'a' * 120}…' is too long for a pattern"
+
+
 def test_a_pattern_that_takes_too_long_is_told_with_what_would_work() -> None:
     selector = ModuleSelector(SLOW, PatternClock.seconds(0.05))
     with pytest.raises(InvalidConfig) as caught:
