@@ -321,18 +321,54 @@ def test_a_load_that_fails_for_nobody_stops_nobody():
     run(scenario())
 
 
-@pytest.mark.parametrize(("needed", "log"), [("a", ["+a"]), ("b", ["+a", "-a", "+b"])])
+class Gated(Slots):
+    """Slots that load once they are let."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.gate = asyncio.Event()
+        self.loading = False
+
+    async def load(self, digest: str, waiting: int) -> None:
+        self.loading = True
+        try:
+            await self.gate.wait()
+            await super().load(digest, waiting)
+        finally:
+            self.loading = False
+
+
+@pytest.mark.parametrize(
+    ("needed", "capacity", "log"), [("a", 2, ["+a"]), ("b", 1, ["+a", "-a", "+b"])]
+)
 def test_what_is_warmed_meanwhile_is_neither_loaded_again_nor_in_the_way(
-    needed: str, log: list[str]
+    needed: str, capacity: int, log: list[str]
 ):
     async def scenario():
-        slots = Slots(1)
-        residency = Residency(slots, 1)
+        slots = Gated(capacity)
+        residency = Residency(slots, capacity)
         warming = asyncio.create_task(residency.warm("a"))
-        await until(lambda: slots.busy)
-        await residency.acquire(needed)
-        await warming
+        await until(lambda: slots.loading)
+        waiting = asyncio.create_task(residency.acquire(needed))
+        await until(lambda: residency.waiting == 1)
+        await asyncio.sleep(0.01)
+        slots.gate.set()
+        await asyncio.gather(warming, waiting)
         assert slots.log == log
+
+    run(scenario())
+
+
+def test_nothing_is_loaded_any_more_once_it_has_stopped():
+    async def scenario():
+        slots = Gated(1)
+        residency = Residency(slots, 1)
+        waiting = asyncio.create_task(residency.acquire("a"))
+        await until(lambda: slots.loading)
+        await residency.close()
+        assert not slots.loading
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert slots.log == []
 
     run(scenario())
 
