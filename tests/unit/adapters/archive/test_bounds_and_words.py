@@ -341,3 +341,43 @@ def test_words_of_the_bounds_of_a_zip(tmp_path: Path) -> None:
     assert refusal(TooLarge, content, tmp_path, Limits(max_directory_bytes=size - 1)) == (
         f"the archive's directory has {size} bytes; pack only the adapter's two files"
     )
+
+
+@BOTH
+def test_a_folder_that_is_called_like_a_file_is_none(wrap: Wrap, tmp_path: Path) -> None:
+    members = [ADAPTER[0], folder_entry(wrap, WEIGHTS)]
+    assert refusal(MissingFile, wrap(members), tmp_path) == f"the archive lacks {WEIGHTS}"
+
+
+def test_a_name_that_a_zip_cuts_short_is_told_whole(tmp_path: Path) -> None:
+    content = ZIP([*ADAPTER[1:], (CONFIG + "#x", b"")]).replace(b"#", b"\0")
+    assert refusal(UnsafeArchive, content, tmp_path) == (
+        f"the archive holds the unsafe name '{CONFIG}\\x00x'"
+    )
+
+
+def test_of_a_large_zip_the_end_and_the_wanted_files_are_read(tmp_path: Path) -> None:
+    class Counted(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            self.count += len(data)
+            return data
+
+    source = Counted(ZIP([("beside", os.urandom(2**20)), *ADAPTER]))
+    unpack_archive(source, tmp_path, Limits())
+    assert source.count < 2**18
+
+
+def test_an_empty_zip_is_an_archive_that_lacks_all(tmp_path: Path) -> None:
+    assert refusal(MissingFile, ZIP([]), tmp_path) == f"the archive lacks {CONFIG} and {WEIGHTS}"
+
+
+def test_the_last_end_of_a_zip_counts(tmp_path: Path) -> None:
+    """What looks like one may lie in a file that is packed as it is."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in [("beside", b"PK\x05\x06" + b"\xff" * 40), *ADAPTER]:
+            archive.writestr(name, content)
+    assert taken(buffer.getvalue(), tmp_path) == WANTED
