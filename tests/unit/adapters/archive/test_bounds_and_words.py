@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +223,18 @@ def test_what_a_tar_may_unpack_to_is_told_and_holds_to_the_byte(tmp_path: Path) 
     assert refusal(TooLarge, content, tmp_path / "b", limits(ignored - 1)) == (
         f"the archive unpacks to more than {plain - 1} bytes"
     )
+
+
+def test_what_follows_a_tar_is_read_in_pieces(tmp_path: Path) -> None:
+    behind = bytes(2**25)
+    content = gzip.compress(gzip.decompress(TAR(ADAPTER)) + behind, 1)
+    tracemalloc.start()
+    try:
+        assert taken(content, tmp_path) == WANTED
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(behind) / 2
 
 
 def tar_with_comment(size: int) -> bytes:
