@@ -161,6 +161,15 @@ def test_what_an_archive_lacks_is_told(wrap: Wrap, tmp_path: Path) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("name", ["optimizer.pt", "adapter_model.txt", "adapter_model"])
+def test_another_file_of_pytorch_and_another_of_the_name_are_no_weights(
+    wrap: Wrap, name: str, tmp_path: Path
+) -> None:
+    members = [ADAPTER[0], (name, b"")]
+    assert refusal(MissingFile, wrap(members), tmp_path) == f"the archive lacks {WEIGHTS}"
+
+
+@BOTH
 def test_what_is_wrong_with_half_an_adapter_is_told_before_what_it_lacks(
     wrap: Wrap, tmp_path: Path
 ) -> None:
