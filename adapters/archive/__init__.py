@@ -62,7 +62,7 @@ def place_files(
     weights: BinaryIO,
     destination: Path,
     limits: Limits,
-    weights_name: str = WEIGHTS_FILE,
+    weights_name: str,
 ) -> Unpacked:
     """Copy the two bare files of an upload into an existing empty folder.
 

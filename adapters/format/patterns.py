@@ -21,6 +21,10 @@ from adapters.errors import InvalidConfig, shown
 
 _Match = Callable[..., "regex.Match[str] | None"]
 _MAX_PATTERN_CHARS = 10_000
+_MAX_MODULE_CHARS = 500
+"""Of a name that a pattern is matched against: a long literal and a long name keep the matcher busy
+for minutes without a look at its clock, by the cube of their length."""
+
 _LITERAL = re.compile(r"[A-Za-z0-9_.\-]*")
 """A pattern of names alone, in which a dot stands for any character."""
 
@@ -170,6 +174,8 @@ def _matches(match: _Match, module: str, key: str, clock: PatternClock) -> bool:
 
 def _match(match: _Match, module: str, key: str, clock: PatternClock) -> "regex.Match[str] | None":
     clock.check(key)
+    if len(module) > _MAX_MODULE_CHARS:
+        raise InvalidConfig(f"the module name {shown(module)} is too long for a pattern")
     try:
         # Concurrent: the matcher would hold Python's lock, and with it the server, until it ends.
         return match(module, timeout=clock.remaining, concurrent=True)

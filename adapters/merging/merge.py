@@ -19,6 +19,7 @@ from torch import nn
 from adapters.errors import AdapterError
 from adapters.files import CONFIG_FILE, WEIGHTS_FILE, write_atomically
 from adapters.format.factors import Factors, read_factors
+from adapters.format.peft_format import read_config
 
 Combination = Literal[
     "cat",
@@ -200,7 +201,7 @@ def _write(model: LoraModel, weights: Mapping[Path, float], rule: Rule, out: Pat
         lora_alpha=rank,
         target_modules=sorted({key.split(".lora_")[0].rpartition(".")[2] for key in found}),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=_base_name(next(iter(weights))),
+        base_model_name_or_path=read_config(next(iter(weights))).base_model,
         inference_mode=True,
     )
     record = {
@@ -222,12 +223,6 @@ def _plain(config: LoraConfig) -> dict[str, Any]:
     """The config as PEFT writes it."""
     found: dict[str, Any] = config.to_dict()
     return {key: sorted(value) if isinstance(value, set) else value for key, value in found.items()}
-
-
-def _base_name(folder: Path) -> str | None:
-    content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    name = content.get("base_model_name_or_path")
-    return None if name is None else str(name)
 
 
 def _digest(folder: Path) -> str:

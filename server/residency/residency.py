@@ -15,11 +15,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from server.errors import AdaptersBusy, MixtureTooLarge
 from server.residency.eviction import next_to_drain, next_to_evict
 from server.residency.removals import Removals, adapter_removed
+from server.residency.settings import ResidencySettings
 from server.residency.slot_loader import SlotLoader
+
+_DEFAULTS: Final = ResidencySettings()
 
 
 @dataclass(eq=False, slots=True)
@@ -48,8 +52,8 @@ class Residency:
         loader: SlotLoader,
         capacity: int,
         *,
-        max_waiting: int = 256,
-        max_wait_s: float = 30.0,
+        max_waiting: int = _DEFAULTS.max_waiting,
+        max_wait_s: float = _DEFAULTS.max_wait_s,
         pinned: Collection[str] = (),
         on_load: Callable[[float], None] = lambda seconds: None,
     ) -> None:
@@ -239,8 +243,7 @@ class Residency:
             staying = self._kept.union(ticket.digests)
             idle = next_to_evict(self.resident, staying, self._leases)
             if idle is not None:
-                await self._unload(idle)
-                self.evictions += 1
+                self.evictions += await self._unload(idle)
                 continue
             lacking = sum(digest not in self._resident for digest in ticket.digests)
             self._draining = next_to_drain(self.resident, staying, self._leases, lacking)
@@ -283,12 +286,14 @@ class Residency:
         self._on_load(asyncio.get_running_loop().time() - started)
         self._resident[digest] = None
 
-    async def _unload(self, digest: str) -> None:
-        """Free a slot, if nobody leases the adapter; nobody can while it goes."""
+    async def _unload(self, digest: str) -> bool:
+        """Free a slot, if nobody leases the adapter, and say so; nobody can while it goes."""
         async with self._moving:
-            if digest in self._resident and not self._leases[digest]:
-                del self._resident[digest]
-                await self._loader.unload(digest)
+            if digest not in self._resident or self._leases[digest]:
+                return False
+            del self._resident[digest]
+            await self._loader.unload(digest)
+            return True
 
 
 def _once(digests: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from adapters.store import AdapterStore
 class SlotLoader(Protocol):
     """What residency needs: a content into a slot, by its digest alone."""
 
-    async def load(self, digest: str, waiting: int = 1) -> None:
+    async def load(self, digest: str, waiting: int) -> None:
         """Put an adapter into a free slot; the more requests wait, the less others are spared."""
 
     async def unload(self, digest: str) -> None:
@@ -21,7 +21,7 @@ class SlotLoader(Protocol):
 class FolderLoader(Protocol):
     """What an engine can do: a content into a slot, out of a folder of this machine."""
 
-    async def load(self, digest: str, folder: Path, waiting: int = 1) -> None:
+    async def load(self, digest: str, folder: Path, waiting: int) -> None:
         """Put an adapter into a free slot; the more requests wait, the less others are spared."""
 
     async def unload(self, digest: str) -> None:
@@ -40,7 +40,7 @@ class Fetching:
         self._loader = loader
         self._store = store
 
-    async def load(self, digest: str, waiting: int = 1) -> None:
+    async def load(self, digest: str, waiting: int) -> None:
         """Put an adapter into a free slot.
 
         Raises:

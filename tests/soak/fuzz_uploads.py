@@ -130,7 +130,7 @@ class Uploads:
         """The weights beside a good config."""
         with tempfile.TemporaryDirectory(dir=self._scratch.parent) as name:
             folder = Path(name)
-            place_files(BytesIO(self._config), BytesIO(content), folder, SMALL)
+            place_files(BytesIO(self._config), BytesIO(content), folder, SMALL, WEIGHTS_FILE)
             self._refused(lambda: validate(folder, self._base, SMALL))
 
     def _refused(self, action: Callable[[], object]) -> bool:

@@ -14,10 +14,12 @@ class Slots:
         self.capacity = capacity
         self.held: set[str] = set()
         self.log: list[str] = []
+        self.waiting: list[int] = []
         self.broken: set[str] = set()
         self.busy = 0
 
-    async def load(self, digest: str, waiting: int = 1) -> None:
+    async def load(self, digest: str, waiting: int) -> None:
+        self.waiting.append(waiting)
         self.busy += 1
         assert self.busy == 1, "two loads at once"
         await asyncio.sleep(0.001)

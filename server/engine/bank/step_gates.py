@@ -57,10 +57,8 @@ class StepGates:
         self._host = {
             name: torch.zeros(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()
         }
-        on_cpu = torch.device(device).type == "cpu"
-        self._device = (
-            self._host if on_cpu else {name: t.to(device) for name, t in self._host.items()}
-        )
+        # On the CPU these are the host's own tensors, and to copy one onto itself does nothing.
+        self._device = {name: tensor.to(device) for name, tensor in self._host.items()}
         self._views = {name: tensor.numpy() for name, tensor in self._host.items()}
         self._dirty = 0
         self._last: tuple[Sequence[SlotGates | None], Sequence[int], Mapping[int, int]] | None = (
@@ -111,9 +109,8 @@ class StepGates:
         self._list_pairs(self._spread(requests, lengths), ranks, count)
         self._dirty = count
         self._last = now
-        if self._device is not self._host:
-            for name, tensor in self._host.items():
-                self._device[name].copy_(tensor, non_blocking=False)
+        for name, tensor in self._host.items():
+            self._device[name].copy_(tensor)
 
     def _check(self, gates: SlotGates, ranks: Mapping[int, int]) -> None:
         slots = gates.slots
@@ -142,7 +139,7 @@ class StepGates:
             views["inner"][begin:end, columns] = gates.inner
             views["outer"][begin:end, columns] = gates.outer
             views["crossed"][begin:end] = gates.crossed
-            rows = np.arange(begin, end, dtype=np.int32)
+            rows = np.arange(begin, end)
             for slot in gates.slots:
                 pairs.setdefault(slot, []).append(rows)
         return pairs

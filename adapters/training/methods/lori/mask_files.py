@@ -18,18 +18,16 @@ from adapters.training.errors import TrainingError
 from adapters.training.methods.lori.masks import Factors, Granularity, Masks
 
 
-def mask_path(adapter: Path, sparsity: float, granularity: Granularity = "model") -> Path:
+def mask_path(adapter: Path, sparsity: float, granularity: Granularity) -> Path:
     """Where an adapter's mask lies, without its ending."""
     folder = "masks" if granularity == "model" else f"{granularity}wise_masks"
     return adapter / folder / f"{sparsity:g}_mask"
 
 
-def write_masks(
-    adapter: Path, masks: Factors, sparsity: float, granularity: Granularity = "model"
-) -> Path:
+def write_masks(adapter: Path, masks: Factors, sparsity: float, granularity: Granularity) -> Path:
     """Write both files, each whole or not at all; returns the path of the safetensors."""
     path = mask_path(adapter, sparsity, granularity)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     whole = {name: mask.bool().contiguous() for name, mask in masks.items()}
     for ending, write in ((".pt", torch.save), (".safetensors", save_file)):
         target = path.with_name(path.name + ending)

@@ -64,14 +64,11 @@ def magnitude_masks(
         raise TrainingError("there is no lora_B to make a mask for")
     masks: Masks = {}
     for group, names in _groups(sorted(factors), granularity).items():
-        magnitudes = [_magnitude(name, factors[name], taken) for name in names]
-        flat = torch.cat([one.flatten() for one in magnitudes])
+        magnitudes = {name: _magnitude(name, factors[name], taken) for name in names}
+        flat = torch.cat([one.flatten() for one in magnitudes.values()])
         kept = _largest(flat, kept_count(len(flat), sparsity), group)
-        parts = kept.split([one.numel() for one in magnitudes])
-        masks |= {
-            name: part.view(one.shape)
-            for name, one, part in zip(names, magnitudes, parts, strict=True)
-        }
+        parts = iter(kept.split([one.numel() for one in magnitudes.values()]))
+        masks |= {name: next(parts).view(one.shape) for name, one in magnitudes.items()}
     return masks
 
 
@@ -94,7 +91,7 @@ def _group_of(name: str, granularity: Granularity) -> str:
 
 
 def _magnitude(name: str, factor: torch.Tensor, taken: Factors | None) -> torch.Tensor:
-    """|B| [out, rank] in fp32; −1 where an entry may not be kept."""
+    """|B| [out, rank] in fp32; −∞ where an entry may not be kept."""
     magnitude = factor.detach().float().abs()
     if not torch.isfinite(magnitude).all():
         raise TrainingError(f"{name} holds values that are not finite: no mask can be made of it")
@@ -102,7 +99,7 @@ def _magnitude(name: str, factor: torch.Tensor, taken: Factors | None) -> torch.
         return magnitude
     if name not in taken or taken[name].shape != factor.shape:
         raise TrainingError(f"the earlier mask does not fit {name} of shape {list(factor.shape)}")
-    return magnitude.masked_fill(taken[name].bool(), -1)
+    return magnitude.masked_fill(taken[name].bool(), -torch.inf)
 
 
 def _largest(flat: torch.Tensor, count: int, group: str) -> torch.Tensor:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters.archive import place_files, unpack_archive
 from adapters.errors import AdapterError
+from adapters.files import WEIGHTS_FILE
 from adapters.format.peft_config import LoraConfigFacts, parse_config
 from adapters.format.safetensors_header import read_header
 from adapters.limits import Limits
@@ -98,7 +99,7 @@ def test_damaged_weights(
     near_the_header = [(at % 3000, value) for at, value in edits]
     with tempfile.TemporaryDirectory() as folder:
         damaged = io.BytesIO(mutate(weights, near_the_header, cut))
-        place_files(io.BytesIO(config), damaged, Path(folder), SMALL)
+        place_files(io.BytesIO(config), damaged, Path(folder), SMALL, WEIGHTS_FILE)
         assert folder not in refusal(lambda: validate(Path(folder), base, SMALL))
 
 

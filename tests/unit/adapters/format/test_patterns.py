@@ -189,3 +189,130 @@ def test_names_alone_need_no_clock() -> None:
     found = SuffixPatterns(keys, PatternClock.seconds(-1))
     assert found.first_match("model.layers.4999.mlp.up_proj") == keys[-1]
     assert found.first_match("model.layers.5000.mlp.up_proj") is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("(a", "the module pattern '(a' is not a regular expression"),
+        (
+            "x{99999999999999999999}",
+            "the module pattern 'x{99999999999999999999}' is not a regular ",
+        ),
+        ("a" * 10_001, f"the module pattern '{'a' * 120}…' is too long"),
+    ],
+)
+def test_a_pattern_that_is_refused_is_told(pattern: str, words: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        ModuleSelector(pattern, PatternClock.seconds(60))
+    assert str(caught.value).startswith(words)
+
+
+def test_a_pattern_may_be_as_long_as_its_bound() -> None:
+    assert not ModuleSelector("a" * 10_000, PatternClock.seconds(60)).selects("a")
+
+
+@pytest.mark.parametrize("kind", [ModuleSelector, SavedPattern, LayerPattern, SuffixPatterns])
+def test_a_name_is_matched_up_to_its_bound_and_no_further(kind: type) -> None:
+    """Of a literal and a name that are both long the matcher does not look at its clock."""
+    pattern = "(?:" + "a" * 9_000 + ")"
+    made = kind([pattern] if kind is SuffixPatterns else pattern, PatternClock.seconds(60))
+    look = {
+        ModuleSelector: "selects",
+        SavedPattern: "covers",
+        LayerPattern: "layer_of",
+        SuffixPatterns: "first_match",
+    }[kind]
+    assert not getattr(made, look)("a" * 500)
+    with pytest.raises(InvalidConfig) as caught:
+        getattr(made, look)("a" * 501)
+    assert str(caught.value) == f"the module name '{'a' * 120}…' is too long for a pattern"
+
+
+def test_a_pattern_that_takes_too_long_is_told_with_what_would_work() -> None:
+    selector = ModuleSelector(SLOW, PatternClock.seconds(0.05))
+    with pytest.raises(InvalidConfig) as caught:
+        selector.selects("model.layers." + "a" * 60)
+    assert str(caught.value) == (
+        f"the module pattern {SLOW!r} takes too long to match; simplify it"
+    )
+
+
+def test_a_clock_allows_a_second_and_never_none_at_all() -> None:
+    assert 0.5 < PatternClock.seconds().remaining <= 1.0
+    assert 5.5 < PatternClock.seconds(6).remaining <= 6.0
+    assert 0 < PatternClock.seconds(-1).remaining < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("key", "module", "fits"),
+    [
+        ("q_proj", "q_proj", True),
+        ("q_proj", "model.q_proj", True),
+        ("q_proj", "model.xq_proj", False),
+        ("model.q_proj", "q_proj", False),
+        ("0.mlp", "model.10.mlp", False),
+        ("a.b", "x.acb", True),
+        ("a.b", "x.a.b", True),
+        ("a.b", "x.acd", False),
+        ("", "x", False),
+        ("", "x.", True),
+    ],
+)
+def test_a_key_of_names_fits_what_follows_a_dot_and_its_dots_fit_anything(
+    key: str, module: str, fits: bool
+) -> None:
+    found = SuffixPatterns([key], PatternClock.seconds(60)).first_match(module)
+    assert found == (key if fits else None)
+    assert fits == bool(re.match(rf"(.*\.)?({key})$", module)), "as PEFT has it"
+
+
+def test_the_first_key_that_fits_counts_whatever_its_sort() -> None:
+    clock = PatternClock.seconds(60)
+    assert SuffixPatterns(["v", ".*q", "q"], clock).first_match("x.q") == ".*q"
+    assert SuffixPatterns(["v", "q", ".*q"], clock).first_match("x.q") == "q"
+
+
+def test_a_selector_of_names_selects_suffixes_and_one_of_a_regex_whole_names() -> None:
+    clock = PatternClock.seconds(60)
+    names = ModuleSelector(["mlp.up", "lm_head"], clock)
+    assert not names.is_regex
+    assert names.names("lm_head")
+    assert not names.names("model.mlp.up")
+    assert names.selects("model.mlp.up")
+    assert names.selects("mlp.up")
+    assert not names.selects("up")
+    assert not names.selects("model.xmlp.up")
+    regex = ModuleSelector(r".*\.up", clock)
+    assert regex.is_regex
+    assert regex.selects("mlp.up")
+    assert not regex.selects("mlp.up.down")
+    assert not regex.names(r".*\.up")
+
+
+@pytest.mark.parametrize(
+    ("module", "covered"),
+    [
+        ("lm_head", True),
+        ("model.lm_head", True),
+        ("model.lm_head.inner", True),
+        ("model.xlm_head", False),
+        ("lm_headx", False),
+    ],
+)
+def test_a_saved_module_covers_all_below_it(module: str, covered: bool) -> None:
+    assert SavedPattern("lm_head", PatternClock.seconds(60)).covers(module) is covered
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [
+        ("model.layers.12.mlp", 12),
+        ("layers.3.mlp.layers.4.x", 3),
+        ("model.layers.mlp", None),
+        ("model.xlayers.1.mlp", None),
+        ("model.layers.1", None),
+    ],
+)
+def test_a_layers_number_follows_its_pattern(module: str, number: int | None) -> None:
+    assert LayerPattern("layers", PatternClock.seconds(60)).layer_of(module) == number

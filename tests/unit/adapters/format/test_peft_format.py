@@ -9,11 +9,15 @@ import pytest
 from adapters.errors import InvalidConfig, RankMismatch, TargetMismatch, UnknownTensor
 from adapters.format.peft_config import LoraConfigFacts
 from adapters.format.peft_format import (
+    layer_of,
     module_scalings,
     parse_tensor_name,
     read_config,
+    resolve_ranks_and_alphas,
     scalings,
     targeted_modules,
+    tensor_name,
+    unwrapped,
 )
 from adapters.limits import Limits
 from adapters.registry.registry import AdapterRegistry
@@ -214,3 +218,88 @@ def test_patterns_that_are_refused(pattern: str) -> None:
     config = LoraConfigFacts(8, 8, "all-linear", rank_pattern={pattern: 4})
     with pytest.raises(InvalidConfig):
         scalings(config, ["model.layers.0.self_attn.q_proj"])
+
+
+def test_a_name_that_is_no_lora_factor_is_told() -> None:
+    with pytest.raises(UnknownTensor) as caught:
+        parse_tensor_name("lm_head.weight")
+    assert str(caught.value) == (
+        "tensor 'lm_head.weight' is not a LoRA factor of a linear layer; expected are names like "
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        ("model.layers.3.self_attn.q_proj", 3),
+        ("model.layers.0.mlp.up_proj", 0),
+        ("model.layers.03.mlp.up_proj", None),
+        ("model.layers.3", None),
+        ("lm_head", None),
+    ],
+)
+def test_the_layer_that_a_module_names(module: str, layer: int | None) -> None:
+    assert layer_of(module) == layer
+
+
+@pytest.mark.parametrize("factor", ["A", "B"])
+def test_the_name_under_which_a_factor_is_saved_is_read_back(factor: Any) -> None:
+    name = tensor_name("model.layers.3.self_attn.q_proj", factor)
+    assert name == f"base_model.model.model.layers.3.self_attn.q_proj.lora_{factor}.weight"
+    assert parse_tensor_name(name).factor == factor
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "plain"),
+    [
+        ("module.model.x", "model.x"),
+        ("_orig_mod.model.x", "model.x"),
+        ("model._fsdp_wrapped_module.x._checkpoint_wrapped_module.y", "model.x.y"),
+        ("_forward_module.x", "x"),
+        ("model.module.x", "model.module.x"),
+        ("model.x_orig_mod.y", "model.x_orig_mod.y"),
+    ],
+)
+def test_what_training_puts_around_modules_is_taken_off(wrapped: str, plain: str) -> None:
+    assert unwrapped(wrapped) == plain
+
+
+def test_ranks_and_alphas_are_those_of_the_first_key_that_fits() -> None:
+    config = LoraConfigFacts(
+        8, 16.0, "all-linear", rank_pattern={"a": 2}, alpha_pattern={"b": 3.0, "a": 5.0}
+    )
+    assert resolve_ranks_and_alphas(config, ["x.a", "x.b", "x.c"]) == {
+        "x.a": (2, 5.0),
+        "x.b": (8, 3.0),
+        "x.c": (8, 16.0),
+    }
+
+
+def targeted(**fields: Any) -> set[str]:
+    """What a config selects of two modules in three layers, by layer and name."""
+    names = [f"model.layers.{n}.{suffix}" for n in range(3) for suffix in ("mlp.up", "mlp.down")]
+    tensors = [parse_tensor_name(f"{name}.lora_A.weight") for name in names]
+    found = targeted_modules(LoraConfigFacts(8, 8, **fields), tensors)
+    return {name.removeprefix("model.layers.").replace(".mlp.", " ") for name in found}
+
+
+def test_modules_are_targeted_as_the_config_says() -> None:
+    assert targeted(target_modules="all-linear", exclude_modules=("up",)) == {
+        "0 down",
+        "1 down",
+        "2 down",
+    }
+    assert targeted(target_modules="all-linear", modules_to_save=("down", "x")) == {
+        "0 up",
+        "1 up",
+        "2 up",
+    }
+    assert targeted(target_modules=("up",), layers_to_transform=frozenset({0, 2})) == {
+        "0 up",
+        "2 up",
+    }
+    restricted = {"target_modules": ("up",), "layers_to_transform": frozenset({2})}
+    assert targeted(**restricted, layers_pattern=("blocks", "layers")) == {"2 up"}
+    assert targeted(**restricted, layers_pattern=("blocks",)) == set()
+    assert targeted(target_modules=("model.layers.1.mlp.up",), exclude_modules=("up",)) == set()

@@ -107,3 +107,88 @@ def test_of_a_large_file_only_the_beginning_is_read(tmp_path):
     file.write_bytes(b"\xff")
     with pytest.raises(BadYaml, match="UTF-8"):
         read_text(file)
+
+
+DEEP = f"is nested too deeply, or within itself; {MAX_DEPTH} levels are read at most"
+MANY = (
+    f"stands for more than {MAX_VALUES} values, each alias counted as often as it is used; write "
+    "less, or use fewer aliases"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "#" * (MAX_BYTES + 1),
+            None,
+            f"has more than {MAX_BYTES} characters, the most that are read",
+        ),
+        ("a: 1\nb: [" + "1, " * MAX_VALUES + "1]", 2, MANY),
+        ("\n" + lists_of_lists(12), 6, MANY),
+        ("a:\n  " + "[" * MAX_DEPTH + "]" * MAX_DEPTH, None, DEEP),
+        ("[" * 50_000, None, DEEP),
+        (chain(MAX_DEPTH), None, DEEP),
+        ("x: &a [*a]", None, DEEP),
+        (
+            "a: 1\nx: " + "y" * (MAX_CHARACTERS + 1),
+            2,
+            f"holds a value of more than {MAX_CHARACTERS} characters",
+        ),
+        ("a: 1\nb:\n  ? [1]\n  : 2", 3, "holds a key that is no plain text"),
+        ("a: 1\nb: *c", 2, "is not YAML: found undefined alias 'c'"),
+        ("a: 1\nb: c: d", 2, "is not YAML: mapping values are not allowed here"),
+        (
+            "a: 1\n---\nb: 1",
+            2,
+            "is not YAML: but found another document",
+        ),
+        ("x: 2024-99-99", None, "holds a value that cannot be read as what it looks like"),
+        ("a: 1\nx: !b c", 2, "is not YAML: could not determine a constructor for the tag '!b'"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_not_read_is_told_with_its_line(text: str, line: int | None, words: str) -> None:
+    with pytest.raises(BadYaml) as caught:
+        load(text)
+    assert str(caught.value) == words
+    assert caught.value.line == line
+
+
+def test_a_character_that_yaml_does_not_take_is_told() -> None:
+    with pytest.raises(BadYaml) as caught:
+        load("x: \x07")
+    assert (
+        str(caught.value)
+        == "is not YAML: unacceptable character #x0007: special characters are not allowed"
+    )
+    assert caught.value.line is None
+
+
+def test_a_text_as_large_as_the_budget_is_read(tmp_path) -> None:
+    text = "x: 1\n".ljust(MAX_BYTES, "#")
+    file = tmp_path / "text.yaml"
+    file.write_text(text)
+    assert read_text(file) == text
+    assert load(text) == {"x": 1}
+    assert load("x: " + "y" * MAX_CHARACTERS) == {"x": "y" * MAX_CHARACTERS}
+    file.write_text(text + "#")
+    with pytest.raises(BadYaml) as caught:
+        read_text(file)
+    assert str(caught.value) == f"is larger than {MAX_BYTES} bytes, the most that is read"
+    file.write_bytes(b"\xff")
+    with pytest.raises(BadYaml) as caught:
+        read_text(file)
+    assert str(caught.value) == "is not UTF-8 text"
+
+
+@pytest.mark.parametrize("aliases", [4997, 4998])
+def test_what_aliases_stand_for_is_counted_to_the_value(aliases: int) -> None:
+    """The document, two keys, two lists, what is in the first; an alias stands for two values."""
+    text = "a: &a [1]\nb: [" + ", ".join(["*a"] * aliases) + "]"
+    values = 1 + 2 + 2 + 1 + 2 * aliases
+    if values <= MAX_VALUES:
+        assert len(load(text)["b"]) == aliases
+    else:
+        with pytest.raises(BadYaml, match="stands for more than"):
+            load(text)

@@ -24,3 +24,7 @@ def test_where_all_are_leased_nothing_goes_and_the_least_used_drain():
     assert next_to_drain(RESIDENT, {"older"}, leases, 2) == {"newest", "newer"}
     assert next_to_drain(RESIDENT, (), leases, 9) == set(RESIDENT)
     assert next_to_drain(RESIDENT, (), leases, 0) == set()
+
+
+def test_what_nobody_leases_drains_before_what_somebody_does():
+    assert next_to_drain(RESIDENT, (), {"oldest": 1, "newer": 1}, 2) == {"older", "newest"}

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from server.errors import AdapterBeingRemoved
+from server.residency.removals import adapter_removed
 from server.residency.residency import Residency
 from tests.support.slots import Slots, leased, run, until
 
@@ -47,6 +48,67 @@ def test_a_removal_fails_those_who_wait_for_the_adapter():
                 await waiting
 
     run(scenario())
+
+
+def test_a_removal_fails_at_once_who_waits_for_the_adapter_and_nobody_else():
+    async def scenario():
+        slots = Slots(1)
+        residency = Residency(slots, 1)
+        await residency.acquire("a")
+        first, second, third = (asyncio.create_task(residency.acquire(one)) for one in "bcd")
+        await until(lambda: residency.waiting == 3)
+        async with residency.removing("c"):
+            with pytest.raises(AdapterBeingRemoved, match=r"^an adapter of this request has just"):
+                await second
+            assert not first.done()
+            assert not third.done()
+            assert slots.held == {"a"}
+        residency.release("a")
+        await first
+        residency.release("b")
+        await third
+        assert slots.log == ["+a", "-a", "+b", "-b", "+d"]
+
+    run(scenario())
+
+
+def test_what_goes_is_told_until_the_removal_ends():
+    async def scenario():
+        residency = Residency(Slots(2), 2)
+        async with residency.removing("a"):
+            assert residency.refuses("a")
+            assert not residency.refuses("b")
+        assert not residency.refuses("a")
+
+    run(scenario())
+
+
+def test_what_goes_is_not_warmed_and_all_else_is():
+    async def scenario():
+        slots = Slots(2)
+        residency = Residency(slots, 2)
+        async with residency.removing("a"):
+            await residency.warm("a")
+            assert slots.log == []
+            await residency.warm("b")
+            assert slots.log == ["+b"]
+
+    run(scenario())
+
+
+def test_others_are_lent_as_ever_while_one_goes():
+    async def scenario():
+        residency = Residency(Slots(2), 2)
+        async with residency.removing("a"):
+            await residency.acquire("b")
+            assert residency.try_acquire("b")
+
+    run(scenario())
+
+
+def test_the_request_is_told_what_to_do_about_a_removal():
+    message = "an adapter of this request has just been removed; send the request again without it"
+    assert str(adapter_removed()) == message
 
 
 def test_a_removal_lets_go_of_what_another_name_is_given_meanwhile():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from server.engine.bank.gates import apply_gates, bank_update, by_slot, gates_of
+from server.engine.bank.gates import Gates, apply_gates, bank_update, by_slot, gates_of
 
 WEIGHTS = (0.5, 0.3, 0.2)
 SCALINGS = (2.0, 0.5, 4.0)
@@ -83,6 +83,44 @@ def test_refuses_what_has_no_meaning() -> None:
         gates_of((1.0,), (1.0,), "mean")
     with pytest.raises(ValueError, match="scalings above 0"):
         gates_of((1.0,), (0.0,), "linear")
+
+
+@pytest.mark.parametrize("combination", ["linear", "linear_peft04"])
+@pytest.mark.parametrize("scalings", [(2.0,), (2.0, 1.0, 1.0)])
+def test_refuses_another_number_of_scalings_than_of_weights(combination, scalings) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        gates_of((0.5, 0.5), scalings, combination)
+
+
+@pytest.mark.parametrize(
+    ("combination", "gates"),
+    [
+        ("cat", Gates((0.25, 0.5), (1.0, 1.0), crossed=False)),
+        ("linear", Gates((1.0, 0.5), (0.25, 1.0), crossed=True)),
+        ("linear_peft04", Gates((1.0, 0.25), (0.25, 2.0), crossed=True)),
+    ],
+)
+def test_gates_are_those_of_the_table(combination: str, gates: Gates) -> None:
+    assert gates_of((0.25, 0.5), (4.0, 0.5), combination) == gates
+
+
+def test_slots_that_differ_keep_their_gates() -> None:
+    gates = Gates((0.25, 0.5), (1.0, 1.0), crossed=False)
+    assert by_slot([2, 0], gates) == ((2, 0), gates)
+
+
+@pytest.mark.parametrize(("crossed", "outer"), [(False, 1.0), (True, 2.0)])
+def test_the_gates_of_one_slot_add_up_but_for_an_outer_one_that_is_always_1(
+    crossed: bool, outer: float
+) -> None:
+    gates = Gates((0.25, 0.5), (1.0, 1.0), crossed)
+    assert by_slot([3, 3], gates) == ((3,), Gates((0.75,), (outer,), crossed))
+
+
+@pytest.mark.parametrize("slots", [[1, 1, 1], [1, 1, 1, 0]])
+def test_another_number_of_slots_than_of_gates_is_refused(slots: list[int]) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        by_slot(slots, Gates((0.25, 0.5), (1.0, 1.0), crossed=False))
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "linear_peft04"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from server.engine.bank.step_gates import SlotGates, StepGates
 
@@ -13,6 +14,22 @@ RANKS = {0: 8, 2: 16}
 def views(step: StepGates) -> dict[str, np.ndarray]:
     names = ("header", "slots", "tokens", "inner", "outer", "crossed")
     return dict(zip(names, (t.numpy() for t in step.tensors), strict=True))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_buffers_are_those_that_the_operator_takes(device: str) -> None:
+    """As the module's docstring lays them out, S = 3 and T = 5; meta stands for a device."""
+    step = StepGates(5, 3, device)
+    step.fill([SlotGates((1,), (1.0,), (1.0,), crossed=False)], [5], {1: 4})
+    assert {tensor.device.type for tensor in step.tensors} == {device}
+    assert [(tensor.dtype, tuple(tensor.shape)) for tensor in step.tensors] == [
+        (torch.int32, (2,)),
+        (torch.int32, (4, 3)),
+        (torch.int32, (15,)),
+        (torch.float32, (5, 3)),
+        (torch.float32, (5, 3)),
+        (torch.uint8, (5,)),
+    ]
 
 
 def test_pairs_are_listed_slot_by_slot() -> None:
@@ -58,10 +75,18 @@ def test_the_same_batch_again_is_not_filled_again() -> None:
     assert views(step)["inner"][0, 2] == pytest.approx(0.7), "another rank: another adapter"
 
 
-def test_too_many_tokens_are_refused() -> None:
+def test_as_many_tokens_as_the_buffers_hold_and_no_more() -> None:
     step = StepGates(8, 4, "cpu")
+    step.fill([A, B], [7, 1], RANKS)
+    assert views(step)["header"].tolist() == [8, 2]
     with pytest.raises(ValueError, match="9 tokens in a step; the gate buffers hold 8"):
         step.fill([A], [9], RANKS)
+
+
+def test_an_adapter_of_rank_1_takes_part() -> None:
+    step = StepGates(8, 4, "cpu")
+    step.fill([gates((3,))], [1], {3: 1})
+    assert views(step)["slots"][:2].tolist() == [[3, 1, 0], [0, 0, 1]]
 
 
 def gates(slots: tuple[int, ...], inner: int | None = None, outer: int | None = None) -> SlotGates:

@@ -265,6 +265,6 @@ def test_masks_that_cannot_be_made_are_refused_in_one_line(dense, capsys, argume
 
 def test_masks_to_exclude_must_fit_each_other(tmp_path, dense, half, capsys):
     masks = read_masks(half)
-    other = write_masks(tmp_path, {min(masks): masks[min(masks)]}, 0.5)
+    other = write_masks(tmp_path, {min(masks): masks[min(masks)]}, 0.5, "model")
     assert extract.main([str(dense), "--exclude", str(half), str(other)]) == 1
     assert "do not fit each other" in capsys.readouterr().err

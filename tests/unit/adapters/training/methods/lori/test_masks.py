@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.training.errors import TrainingError
-from adapters.training.methods.lori.mask_files import mask_path, read_masks, write_masks
+from adapters.training.methods.lori.mask_files import read_masks, write_masks
 from adapters.training.methods.lori.masks import GRANULARITIES, RATIOS, kept_count, magnitude_masks
 
 PROJECTIONS = {
@@ -118,9 +118,28 @@ def test_what_earlier_tasks_took_is_left_alone(granularity):
 
 
 @pytest.mark.parametrize(
+    ("granularity", "group"), [("model", "the model"), ("layer", "0"), ("projection", "up_proj")]
+)
+def test_what_has_too_few_entries_left_is_named(granularity, group):
+    found = {name_of(0, "mlp.up_proj"): torch.ones(4, 5)}
+    first = magnitude_masks(found, 0.7, granularity)
+    message = f"keep 16 entries of {group}, but earlier tasks left 14 of 20; use a larger sparsity"
+    with pytest.raises(TrainingError, match=message):
+        magnitude_masks(found, 0.2, granularity, taken=first)
+    [last] = magnitude_masks(found, 0.3, granularity, taken=first).values()
+    assert int(last.sum()) == 14
+
+
+def test_a_mask_that_keeps_nothing_holds_booleans_too():
+    [mask] = magnitude_masks({"b": torch.ones(2, 2)}, 0.9).values()
+    assert mask.dtype == torch.bool
+    assert mask.tolist() == [[False, False], [False, False]]
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda found: found.clear(), "no lora_B"),
+        (lambda found: found.clear(), "^there is no lora_B to make a mask for$"),
         (lambda found: found[name_of(0, "mlp.up_proj")].fill_(math.nan), "not finite"),
     ],
 )
@@ -163,9 +182,54 @@ def test_masks_come_back_from_both_files(tmp_path, granularity):
         assert all(torch.equal(found[name], mask) for name, mask in masks.items())
 
 
+def test_masks_of_several_sparsities_lie_side_by_side_and_the_last_of_one_counts(tmp_path):
+    write_masks(tmp_path, magnitude_masks(factors(1), 0.9), 0.9, "model")
+    write_masks(tmp_path, magnitude_masks(factors(1), 0.5), 0.5, "model")
+    masks = magnitude_masks(factors(2), 0.9)
+    path = write_masks(tmp_path, masks, 0.9, "model")
+    assert {one.name for one in path.parent.glob("*.safetensors")} == {
+        "0.5_mask.safetensors",
+        "0.9_mask.safetensors",
+    }
+    assert all(torch.equal(read_masks(path)[name], mask) for name, mask in masks.items())
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    """A mask as the authors write it."""
+    return write_masks(tmp_path, {"b": torch.ones(2, 2)}, 0.9, "model").with_suffix(".pt")
+
+
+def test_a_mask_that_was_written_from_a_gpu_is_read_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    torch.save({"b": torch.ones(2, 2, dtype=torch.bool)}, tmp_path / "mask.pt")
+    assert read_masks(tmp_path / "mask.pt")["b"].device.type == "cpu"
+
+
+def test_nothing_is_unpickled_under_the_name_of_safetensors(pickled):
+    assert read_masks(pickled)["b"].all()
+    renamed = pickled.rename(pickled.with_name("mask.safetensors"))
+    with pytest.raises(TrainingError, match="cannot be read as a mask"):
+        read_masks(renamed)
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("code of a mask was run",))
+
+
+def test_code_in_a_mask_is_not_run(tmp_path):
+    torch.save({"b": Code()}, tmp_path / "mask.pt")
+    with pytest.raises(TrainingError, match="cannot be read as a mask"):
+        read_masks(tmp_path / "mask.pt")
+
+
 def test_what_is_no_mask_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match="there is no mask"):
-        read_masks(mask_path(tmp_path, 0.9).with_suffix(".pt"))
+    for name in ("absent.pt", "absent.safetensors"):
+        with pytest.raises(TrainingError, match=f"there is no mask .*{name}"):
+            read_masks(tmp_path / name)
     for name in ("broken.pt", "broken.safetensors"):
         (tmp_path / name).write_bytes(b"\x00" * 40)
         with pytest.raises(TrainingError, match="cannot be read as a mask"):
