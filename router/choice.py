@@ -143,7 +143,7 @@ def choose_each(
         return [Choice(fallback=BASE)] * len(scores)
     limit = _limit(config, most)
     weights = options.at_least(config.weigh(scores, names, limit), config.min_weight)
-    answers = [config.needs != "scores" or options.reaches(row, config.threshold) for row in scores]
+    answers = [options.reaches(row, config.threshold) for row in scores]
     beside = options.beside_base(weights, config.base_share)
     return [
         Choice(names, beside[row])
