@@ -179,6 +179,15 @@ def test_each_text_is_answered_for_itself():
     assert (by_name(code), code.fallback) == ({"code": 0.75, "maths": 0, "science": 0}, None)
 
 
+def test_a_fallback_of_all_has_no_more_members_than_a_mixture_may():
+    config = policy(kind="nearest", threshold=0.9, fallback="uniform")
+    (choice,) = choose_each(config, NAMES, SCORES[None], 2)
+    assert (by_name(choice), choice.fallback) == (
+        {"code": 0.5, "maths": 0.5, "science": 0},
+        "uniform",
+    )
+
+
 def test_lighter_ones_go_before_the_bases_share_is_taken():
     config = policy(kind="uniform", min_weight=0.3, base_share=0.5)
     assert by_name(choose(config, NAMES, None)) == pytest.approx(dict.fromkeys(NAMES, 1 / 6))
@@ -196,6 +205,11 @@ def test_a_mixture_holds_who_has_weight_by_digest_and_tells_its_policy(view):
         policy="mine",
         policy_version=config.version,
     )
+
+
+def test_names_and_weights_that_do_not_belong_together_make_no_mixture(view):
+    with pytest.raises(ValueError, match="zip"):
+        mixture_of(Choice(NAMES, np.ones(2)), view, policy(kind="tle"), "mine")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from router.policies.config import (
     parse_overrides,
     parse_policy,
 )
-from router.policies.options import Candidates, Options, Window
+from router.policies.options import NAME_RULE, Candidates, Options, Window
 
 
 @pytest.fixture
@@ -86,45 +86,116 @@ policies:
     assert (policy.scope, policy.stride, policy.temperature) == ("prompt", 2, 0.1)
 
 
-# (body of policy `mine`, line of the fault, its field after `policies.mine`, words of the message)
+COMMON = (
+    "description, candidates, window, threshold, fallback, top_k, min_weight, base_share,"
+    " combination, scope, stride, encoder, kind"
+)
+
+# (body of policy `mine`, line of the fault, its field after `policies.mine`, the message)
 FAULTS = [
-    ("kind: sofmax", 3, ".kind", "'sofmax' is unknown; known kinds: fixed, nearest, softmax"),
-    ("top_k: 2", 2, ".kind", "is missing; known kinds"),
-    ("kind: tle\n    temprature: 1", 4, ".temprature", "did you mean 'temperature'?"),
-    ("kind: nearest\n    temperature: 1", 4, ".temperature", "no option 'temperature' of kind"),
-    ("kind: tle\n    zzz: 1", 4, ".zzz", "there are: description, candidates"),
     (
-        "kind: tle\n    temperature: 0",
+        "kind: sofmax",
+        3,
+        ".kind",
+        "'sofmax' is unknown; known kinds: fixed, nearest, softmax, tle, uniform",
+    ),
+    ("top_k: 2", 2, ".kind", "is missing; known kinds: fixed, nearest, softmax, tle, uniform"),
+    (
+        "kind: tle\n    temprature: 1",
+        4,
+        ".temprature",
+        "there is no option 'temprature' of kind 'tle'; did you mean 'temperature'?",
+    ),
+    (
+        "kind: nearest\n    temperature: 1",
         4,
         ".temperature",
-        "must be at least 0.000001 (got 0)",
+        f"there is no option 'temperature' of kind 'nearest'; there are: {COMMON}",
     ),
-    ("kind: softmax\n    temperature: .nan", 4, ".temperature", "must be a finite number"),
+    (
+        "kind: tle\n    zzz: 1",
+        4,
+        ".zzz",
+        f"there is no option 'zzz' of kind 'tle'; there are: {COMMON}, max_temperature,"
+        " temperature, guard_negative",
+    ),
+    ("kind: tle\n    temperature: 0", 4, ".temperature", "must be at least 0.000001 (got 0)"),
+    (
+        "kind: softmax\n    temperature: .nan",
+        4,
+        ".temperature",
+        "must be a finite number (got nan)",
+    ),
     ("kind: softmax\n    temperature: warm", 4, ".temperature", "must be a number (got 'warm')"),
-    ("kind: softmax\n    temperature: true", 4, ".temperature", "must be a number"),
-    ("kind: tle\n    max_temperature: 0.5", 4, ".max_temperature", "must be at least 1"),
-    ("kind: tle\n    guard_negative: 3", 4, ".guard_negative", "must be true or false"),
+    ("kind: softmax\n    temperature: true", 4, ".temperature", "must be a number (got True)"),
+    ("kind: tle\n    max_temperature: 0.5", 4, ".max_temperature", "must be at least 1 (got 0.5)"),
+    ("kind: tle\n    guard_negative: 3", 4, ".guard_negative", "must be true or false (got 3)"),
     ("kind: tle\n    top_k: 0", 4, ".top_k", "must be at least 1 (got 0)"),
-    ("kind: tle\n    top_k: 1.5", 4, ".top_k", "whole number (got 1.5)"),
-    ("kind: tle\n    min_weight: 1", 4, ".min_weight", "less than 1 (got 1)"),
-    ("kind: tle\n    base_share: -0.1", 4, ".base_share", "must be at least 0"),
-    ("kind: tle\n    threshold: 2", 4, ".threshold", "must be at most 1"),
-    ("kind: tle\n    fallback: No One", 4, ".fallback", "a name must be 1 to 64"),
-    ("kind: tle\n    combination: ties", 4, ".combination", "'cat', 'linear' or 'linear_peft04'"),
-    ("kind: tle\n    scope: always", 4, ".scope", "'prompt', 'token' or 'recompute'"),
-    ("kind: uniform\n    scope: token", 4, ".scope", "'scope' means nothing for kind 'uniform'"),
-    ("kind: tle\n    stride: 0", 4, ".stride", "must be at least 1"),
-    ("kind: tle\n    window: middle", 4, ".window.part", "'head', 'tail', 'last_message'"),
-    ("kind: tle\n    window:\n      part: head\n      pieces: 0", 6, ".window.pieces", "got 0"),
-    ("kind: tle\n    window: {peaces: 3}", 4, ".window.peaces", "did you mean 'pieces'?"),
-    ("kind: tle\n    window: 7", 4, ".window", "must be an object"),
-    ("kind: tle\n    candidates:\n      only: [a]", 5, ".candidates.only", "include, exclude"),
-    ("kind: tle\n    candidates:\n      include: []", 5, ".candidates.include", "at least 1 item"),
+    ("kind: tle\n    top_k: 1.5", 4, ".top_k", "must be a whole number (got 1.5)"),
+    ("kind: tle\n    min_weight: 1", 4, ".min_weight", "must be less than 1 (got 1)"),
+    ("kind: tle\n    base_share: -0.1", 4, ".base_share", "must be at least 0 (got -0.1)"),
+    ("kind: tle\n    threshold: 2", 4, ".threshold", "must be at most 1 (got 2)"),
+    (
+        "kind: tle\n    fallback: No One",
+        4,
+        ".fallback",
+        f"a name must be {NAME_RULE} (got 'No One')",
+    ),
+    (
+        "kind: tle\n    combination: ties",
+        4,
+        ".combination",
+        "must be 'cat', 'linear' or 'linear_peft04' (got 'ties')",
+    ),
+    (
+        "kind: tle\n    scope: always",
+        4,
+        ".scope",
+        "must be 'prompt', 'token' or 'recompute' (got 'always')",
+    ),
+    (
+        "kind: uniform\n    scope: token",
+        4,
+        ".scope",
+        "'scope' means nothing for kind 'uniform'; take it out",
+    ),
+    ("kind: tle\n    stride: 0", 4, ".stride", "must be at least 1 (got 0)"),
+    (
+        "kind: tle\n    window: middle",
+        4,
+        ".window.part",
+        "must be 'head', 'tail', 'last_message', 'conversation' or 'whole' (got 'middle')",
+    ),
+    (
+        "kind: tle\n    window:\n      part: head\n      pieces: 0",
+        6,
+        ".window.pieces",
+        "must be at least 1 (got 0)",
+    ),
+    (
+        "kind: tle\n    window: {peaces: 3}",
+        4,
+        ".window.peaces",
+        "there is no option 'peaces'; did you mean 'pieces'?",
+    ),
+    ("kind: tle\n    window: 7", 4, ".window", "must be an object (got 7)"),
+    (
+        "kind: tle\n    candidates:\n      only: [a]",
+        5,
+        ".candidates.only",
+        "there is no option 'only'; there are: include, exclude",
+    ),
+    (
+        "kind: tle\n    candidates:\n      include: []",
+        5,
+        ".candidates.include",
+        "must have at least 1 item (got [])",
+    ),
     (
         "kind: tle\n    candidates:\n      include:\n        - ok\n        - N.O",
         7,
         ".candidates.include.1",
-        "a name must be",
+        f"a name must be {NAME_RULE} (got 'N.O')",
     ),
     (
         "kind: tle\n    candidates: {include: [a, b], exclude: [b]}",
@@ -132,26 +203,57 @@ FAULTS = [
         ".candidates",
         "include and exclude 'b' at once",
     ),
+    (
+        "kind: tle\n    description: 'a\u200bb'",
+        4,
+        ".description",
+        "holds the character \\u200b, which cannot be seen; take it out",
+    ),
     ("kind: fixed", 2, ".weights", "is missing"),
-    ("kind: fixed\n    weights: {}", 4, ".weights", "at least 1 item"),
+    ("kind: fixed\n    weights: {}", 4, ".weights", "must have at least 1 item (got {})"),
     ("kind: fixed\n    weights: {a: 0}", 4, ".weights", "at least one weight must be above 0"),
-    ("kind: fixed\n    weights:\n      a: 1\n      b: -1", 6, ".weights.b", "must be at least 0"),
-    ("kind: fixed\n    weights:\n      a: .inf", 5, ".weights.a", "finite number"),
+    (
+        "kind: fixed\n    weights:\n      a: 1\n      b: -1",
+        6,
+        ".weights.b",
+        "must be at least 0 (got -1)",
+    ),
+    (
+        "kind: fixed\n    weights:\n      a: .inf",
+        5,
+        ".weights.a",
+        "must be a finite number (got inf)",
+    ),
     (
         "kind: fixed\n    weights: {a: 1}\n    top_k: 1",
         5,
         ".top_k",
-        "'top_k' means nothing for kind",
+        "'top_k' means nothing for kind 'fixed'; take it out",
     ),
-    ("kind: fixed\n    weights:\n      a: 1\n      B c: 1", 6, ".weights.B c", "a name must be"),
-    ("kind: fixed\n    weights: {no: 1}", 4, ".weights.0", "put it in quotes (got False)"),
+    (
+        "kind: fixed\n    weights:\n      a: 1\n      B c: 1",
+        6,
+        ".weights.B c",
+        f"a name must be {NAME_RULE} (got 'B c')",
+    ),
+    (
+        "kind: fixed\n    weights: {no: 1}",
+        4,
+        ".weights.0",
+        "must be text; put it in quotes (got False)",
+    ),
     (
         "kind: uniform\n    threshold: 0.1",
         4,
         ".threshold",
-        "'threshold' means nothing for kind 'uniform'",
+        "'threshold' means nothing for kind 'uniform'; take it out",
     ),
-    ("kind: uniform\n    window: head", 4, ".window", "'window' means nothing for kind 'uniform'"),
+    (
+        "kind: uniform\n    window: head",
+        4,
+        ".window",
+        "'window' means nothing for kind 'uniform'; take it out",
+    ),
 ]
 
 
@@ -161,30 +263,67 @@ def test_a_fault_is_told_with_its_line_and_field(written, body, line, field, wor
         load_policies(written(f"policies:\n  mine:\n    {body}\n"))
     assert caught.value.line == line
     assert caught.value.field == f"policies.mine{field}"
-    assert words in str(caught.value)
-    assert str(caught.value).startswith(f"policies.yaml: line {line}: policies.mine{field}: ")
+    assert str(caught.value) == f"policies.yaml: line {line}: policies.mine{field}: {words}"
 
 
 FILES = [
     ("", None, None, "the file is empty"),
     ("# nothing\n", None, None, "the file is empty"),
-    ("[]", 1, None, "must hold one mapping 'policies'"),
-    ("auto: {kind: tle}", 1, None, "must hold one mapping 'policies'"),
-    ("policies: []", 1, None, "must hold one mapping 'policies'"),
-    ("policies: {}", 1, "policies", "at least one policy"),
-    ("policies:\n  a: {kind: tle}\ndefault: a", 3, "default", "unknown key"),
-    ("policies:\n  a: tle", 2, "policies.a", "must be a mapping of options"),
-    ("policies:\n  Bad Name: {kind: tle}", 2, "policies.Bad Name", "must be 1 to 64"),
-    ("policies:\n  base: {kind: tle}", 2, "policies.base", "'base' is reserved"),
-    ("policies:\n  a:\n    kind: tle\n    kind: nearest", 4, None, "'kind' stands twice"),
-    ("policies:\n  a: {kind: tle}\n  a: {kind: tle}", 3, None, "'a' stands twice"),
-    ("policies:\n  a: {kind: tle", 2, None, "is not YAML: expected ',' or '}'"),
-    ("policies:\n  a: !!python/object:os.system {}", 2, None, "is not YAML"),
-    ("policies:\n\ta: {}", 2, None, "is not YAML"),
-    ("policies: \x07", None, None, "is not YAML"),
-    ("policies: &p\n  a: *p", None, None, "is nested too deeply, or within itself"),
-    ("a: " + "[" * 800, None, None, "is nested too deeply"),
-    ("policies: {a: {kind: tle}}\n---\npolicies: {}", 2, None, "is not YAML"),
+    ("[]", 1, None, "the file must hold one mapping 'policies', name by name"),
+    ("auto: {kind: tle}", 1, None, "the file must hold one mapping 'policies', name by name"),
+    ("policies: []", 1, None, "the file must hold one mapping 'policies', name by name"),
+    ("policies: {}", 1, "policies", "there must be at least one policy"),
+    (
+        "policies:\n  a: {kind: tle}\ndefault: a",
+        3,
+        "default",
+        "unknown key; the file holds only 'policies'",
+    ),
+    ("policies:\n  a: tle", 2, "policies.a", "must be a mapping of options, beginning with 'kind'"),
+    (
+        "policies:\n  Bad Name: {kind: tle}",
+        2,
+        "policies.Bad Name",
+        f"a policy's name must be {NAME_RULE}",
+    ),
+    (
+        "policies:\n  base: {kind: tle}",
+        2,
+        "policies.base",
+        "'base' is reserved; choose another name",
+    ),
+    (
+        "policies:\n  a:\n    kind: tle\n    kind: nearest",
+        4,
+        None,
+        "is not YAML: the key 'kind' stands twice in one mapping",
+    ),
+    (
+        "policies:\n  a: {kind: tle}\n  a: {kind: tle}",
+        3,
+        None,
+        "is not YAML: the key 'a' stands twice in one mapping",
+    ),
+    (
+        "policies: &p\n  a: *p",
+        None,
+        None,
+        "is nested too deeply, or within itself; 32 levels are read at most",
+    ),
+    (
+        "a: " + "[" * 800,
+        None,
+        None,
+        "is nested too deeply, or within itself; 32 levels are read at most",
+    ),
+]
+
+NOT_YAML = [
+    ("policies:\n  a: {kind: tle", 2),
+    ("policies:\n  a: !!python/object:os.system {}", 2),
+    ("policies:\n\ta: {}", 2),
+    ("policies: \x07", None),
+    ("policies: {a: {kind: tle}}\n---\npolicies: {}", 2),
 ]
 
 
@@ -192,8 +331,18 @@ FILES = [
 def test_a_file_that_is_wrong_as_a_whole(written, text, line, field, words):
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(written(text))
-    assert words in str(caught.value)
-    assert (caught.value.line, caught.value.field) == (line, field)
+    (problem,) = caught.value.problems
+    assert (problem.line, caught.value.field, problem.message) == (line, field, words)
+    assert str(caught.value) == f"policies.yaml: {problem}"
+
+
+@pytest.mark.parametrize(("text", "line"), NOT_YAML, ids=[f[0][:30] for f in NOT_YAML])
+def test_a_file_that_is_not_yaml(written, text, line):
+    with pytest.raises(InvalidPolicy) as caught:
+        load_policies(written(text))
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.field) == (line, "")
+    assert problem.message.startswith("is not YAML: ")
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -20,6 +20,13 @@ def test_the_heaviest_are_the_first_of_a_stable_sort(values, k):
     assert options.heaviest(np.array(values, np.float64), k).tolist() == expected
 
 
+@pytest.mark.parametrize("k", [1, 10, 400, 999])
+def test_the_heaviest_of_very_many_are_found(k):
+    values = np.random.default_rng(7).permutation(1000).astype(np.float64)
+    assert (values[options.heaviest(values, k)] >= 1000 - k).all()
+    assert len(options.heaviest(values, k)) == k
+
+
 @pytest.mark.parametrize("k", [None, 3, 9])
 def test_the_heaviest_of_no_more_are_all(k):
     assert options.heaviest(np.array([0.2, 0.5, 0.3]), k).tolist() == [0, 1, 2]

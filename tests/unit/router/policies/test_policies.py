@@ -94,6 +94,7 @@ def test_fixed_gives_its_weights_as_they_are():
     policy = FixedPolicy(weights={"b": 0.3, "a": 1.5, "c": 0.0})
     assert policy.named() == ("a", "b")
     assert policy.weigh(np.zeros(2), ("a", "b")).tolist() == [1.5, 0.3]
+    assert policy.weigh(np.zeros((2, 2)), ("b", "d"), 1).tolist() == [[0.3, 0.0]] * 2
 
 
 @pytest.mark.parametrize("kind", POLICIES)
