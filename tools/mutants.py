@@ -58,6 +58,8 @@ class Package:
             "do_not_mutate": self.but,
             "also_copy": BESIDE,
             "pytest_add_cli_args_test_selection": self.tests,
+            # Half of a change's time would go to collecting garbage, for warnings.
+            "pytest_add_cli_args": ("-p", "no:unraisableexception"),
             # torch's threads do not outlive a fork of the process that ran tests.
             "process_isolation": "forkserver",
             # mutmut counts a time-out as noticed, and times tests without their fixtures: 15 times

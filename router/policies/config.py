@@ -194,7 +194,7 @@ def _problems(
 ) -> list[Problem]:
     return [
         _problem((*at, *_location(fault)), _message(fault, model, kind))
-        for fault in islice(err.errors(include_url=False), MAX_FAULTS)
+        for fault in islice(err.errors(), MAX_FAULTS)
     ]
 
 
@@ -227,7 +227,7 @@ def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) 
         known = Candidates.model_fields
     elif loc[0] == "window" and len(loc) > 1:
         known = Window.model_fields
-    near = get_close_matches(key, known, n=1)
+    near = get_close_matches(key, known)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
     of_kind = f" of kind {kind!r}" if kind and len(loc) == 1 else ""
     return f"there is no option {key!r}{of_kind}{hint}"

@@ -253,6 +253,17 @@ def test_among_many_those_that_noise_could_bring_up_are_taken_again(monkeypatch)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=off)
 
 
+@pytest.mark.parametrize("most", [1, 7, 150, 299])
+def test_among_very_many_the_best_are_taken_again(monkeypatch, most):
+    monkeypatch.setattr("router.centroids.index.WORTH_SHARING", 0)
+    index, rng = CentroidIndex(), np.random.default_rng(most)
+    index.put_all((f"a{n:03}", "d", row) for n, row in enumerate(rng.normal(size=(300, 40))))
+    text = rng.normal(size=40)
+    wanted = np.array(exact_of(index, text))
+    found = index.scores(text, most).cosines
+    assert np.flatnonzero(found == wanted).tolist() == sorted(wanted.argsort()[-most:].tolist())
+
+
 @pytest.mark.parametrize("most", [None, 4, 5])
 def test_among_many_all_are_exact_where_all_may_count(monkeypatch, most):
     index = many(monkeypatch, [0.61, 0.43, -0.2, 0.11])

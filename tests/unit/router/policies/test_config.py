@@ -6,11 +6,12 @@ import pytest
 import yaml
 
 from router.errors import InvalidPolicy
-from router.policies import POLICIES
+from router.policies import POLICIES, config
 from router.policies.config import (
     DEFAULT_POLICIES,
     DEFAULT_POLICY,
     RoutingOverrides,
+    check_policy_name,
     default_policies,
     load_policies,
     overridden,
@@ -18,6 +19,7 @@ from router.policies.config import (
     parse_policy,
 )
 from router.policies.options import NAME_RULE, Candidates, Options, Window
+from router.policies.yaml_lines import LineMap, read_yaml
 
 
 @pytest.fixture
@@ -86,6 +88,7 @@ policies:
     assert (policy.scope, policy.stride, policy.temperature) == ("prompt", 2, 0.1)
 
 
+KINDS = "fixed, nearest, softmax, tle, uniform"
 COMMON = (
     "description, candidates, window, threshold, fallback, top_k, min_weight, base_share,"
     " combination, scope, stride, encoder, kind"
@@ -346,12 +349,21 @@ def test_a_file_that_is_not_yaml(written, text, line):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    with pytest.raises(InvalidPolicy, match=r"none\.yaml: cannot be read: No such file") as caught:
+    with pytest.raises(InvalidPolicy) as caught:
         load_policies(tmp_path / "none.yaml")
-    assert str(tmp_path) not in str(caught.value)
+    assert str(caught.value) == "none.yaml: cannot be read: No such file or directory"
     (tmp_path / "latin.yaml").write_bytes(b"policies: \xe9")
-    with pytest.raises(InvalidPolicy, match="is not UTF-8 text"):
+    with pytest.raises(InvalidPolicy, match=r"^latin\.yaml: is not UTF-8 text$"):
         load_policies(tmp_path / "latin.yaml")
+
+
+def test_a_file_whose_system_says_nothing_is_told_by_the_kind_of_fault(tmp_path, monkeypatch):
+    def refuse(path):
+        raise TimeoutError
+
+    monkeypatch.setattr("router.policies.yaml_lines.read_text", refuse)
+    with pytest.raises(InvalidPolicy, match=r"^a\.yaml: cannot be read: TimeoutError$"):
+        load_policies(tmp_path / "a.yaml")
 
 
 def test_all_faults_of_a_file_are_told_in_order(written):
@@ -362,10 +374,55 @@ def test_all_faults_of_a_file_are_told_in_order(written):
     assert faults == [(2, "policies.a.top_k"), (2, "policies.a.zzz"), (3, "policies.b.kind")]
 
 
+def test_faults_are_told_by_their_line_wherever_they_are_found(written):
+    text = "policies:\n  a: {kind: none}\nextra: 1\nmore: 2\n"
+    with pytest.raises(InvalidPolicy) as caught:
+        load_policies(written(text))
+    assert [problem.line for problem in caught.value.problems] == [2, 3, 4]
+    assert str(caught.value) == (
+        "policies.yaml: line 2: policies.a.kind: 'none' is unknown; known kinds: fixed, nearest,"
+        " softmax, tle, uniform; line 3: extra: unknown key; the file holds only 'policies';"
+        " line 4: more: unknown key; the file holds only 'policies'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "field", "words"),
+    [
+        ("Bad", {"kind": "tle"}, "name", f"a policy's name must be {NAME_RULE}"),
+        ("base", {"kind": "tle"}, "name", "'base' is reserved; choose another name"),
+        ("mine", 7, "body", "must be a mapping of options, beginning with 'kind'"),
+        ("mine", {"kind": "tle", "top_k": 0}, "body.top_k", "must be at least 1 (got 0)"),
+        ("mine", {"kind": ["tle"]}, "body.kind", f"['tle'] is unknown; known kinds: {KINDS}"),
+        (
+            "mine",
+            {"kind": "tle", "x": [0] * 1025},
+            "body.x",
+            "has 1025 entries; at most 1024 are read",
+        ),
+    ],
+)
+def test_a_policy_of_a_request_is_told_where_it_stands_there(name, raw, field, words):
+    with pytest.raises(InvalidPolicy) as caught:
+        parse_policy(name, raw, at=("body",))
+    assert str(caught.value) == f"{field}: {words}"
+
+
+def test_a_policy_is_told_by_its_name_where_nothing_else_is_said():
+    with pytest.raises(InvalidPolicy, match=r"^policies\.Bad: a policy's name must be 1 to 64"):
+        parse_policy("Bad", {"kind": "tle"})
+    with pytest.raises(InvalidPolicy, match=r"^policies\.text: 'text' is reserved"):
+        check_policy_name("text")
+    with pytest.raises(InvalidPolicy, match=r"^policies\.mine\.top_k: must be at least 1"):
+        parse_policy("mine", {"kind": "tle", "top_k": 0})
+
+
 def test_policies_can_share_values_by_yaml_anchors(written):
     text = "policies:\n  a: &a {kind: tle, top_k: 2}\n  b: {<<: *a, top_k: 3}"
     policies = load_policies(written(text))
     assert (policies["a"].top_k, policies["b"].top_k) == (2, 3)
+    text = "policies:\n  a: &a {kind: tle}\n  b: &b {top_k: 3}\n  c: {<<: *a, <<: *b}"
+    assert load_policies(written(text.replace("b: &b {", "b: &b {kind: tle, ")))["c"].top_k == 3
 
 
 def test_versions_are_equal_for_equal_policies_only():
@@ -414,30 +471,108 @@ def test_overrides_that_say_nothing_leave_the_policy_as_it_is():
     assert same.version == policy.version
 
 
+REQUIRED = {"fixed": {"weights": {"a": 1.0}}}
+
+
 @pytest.mark.parametrize(
     ("kind", "raw", "field", "words"),
     [
-        ("tle", {"temprature": 1}, "routing.temprature", "did you mean 'temperature'?"),
-        ("tle", {"kind": "nearest"}, "routing.kind", "there is no option 'kind'"),
-        ("tle", {"top_k": "2"}, "routing.top_k", "whole number (got '2')"),
-        ("tle", {"top_k": 0}, "routing.top_k", "must be at least 1"),
-        ("tle", {"scope": "always"}, "routing.scope", "'prompt', 'token' or 'recompute'"),
-        ("uniform", {"scope": "recompute"}, "routing.scope", "'scope' means nothing"),
-        ("tle", {"combination": "svd"}, "routing.combination", "'cat', 'linear'"),
-        ("tle", {"candidates": {"include": ["A!"]}}, "routing.candidates.include.0", "a name"),
-        ("tle", {"window": "middle"}, "routing.window.part", "'head', 'tail'"),
-        ("nearest", {"temperature": 1.0}, "routing.temperature", "of kind 'nearest'"),
-        ("softmax", {"max_temperature": 4.0}, "routing.max_temperature", "of kind 'softmax'"),
-        ("uniform", {"threshold": 0.1}, "routing.threshold", "'threshold' means nothing"),
-        ("tle", [1], "routing", "must be an object"),
+        (
+            "tle",
+            {"temprature": 1},
+            "routing.temprature",
+            "there is no option 'temprature'; did you mean 'temperature'?",
+        ),
+        ("tle", {"top_k": "2"}, "routing.top_k", "must be a whole number (got '2')"),
+        ("tle", {"top_k": 0}, "routing.top_k", "must be at least 1 (got 0)"),
+        (
+            "tle",
+            {"scope": "always"},
+            "routing.scope",
+            "must be 'prompt', 'token' or 'recompute' (got 'always')",
+        ),
+        (
+            "uniform",
+            {"scope": "recompute"},
+            "routing.scope",
+            "'scope' means nothing for kind 'uniform'; take it out",
+        ),
+        (
+            "fixed",
+            {"encoder": "static"},
+            "routing.encoder",
+            "'encoder' means nothing for kind 'fixed'; take it out",
+        ),
+        (
+            "tle",
+            {"combination": "svd"},
+            "routing.combination",
+            "must be 'cat', 'linear' or 'linear_peft04' (got 'svd')",
+        ),
+        (
+            "tle",
+            {"candidates": {"include": ["a", "A!"]}},
+            "routing.candidates.include.1",
+            f"a name must be {NAME_RULE} (got 'A!')",
+        ),
+        (
+            "tle",
+            {"window": "middle"},
+            "routing.window.part",
+            "must be 'head', 'tail', 'last_message', 'conversation' or 'whole' (got 'middle')",
+        ),
+        (
+            "nearest",
+            {"temperature": 1.0},
+            "routing.temperature",
+            f"there is no option 'temperature' of kind 'nearest'; there are: {COMMON}",
+        ),
+        (
+            "softmax",
+            {"max_temperature": 4.0},
+            "routing.max_temperature",
+            "there is no option 'max_temperature' of kind 'softmax'; did you mean 'temperature'?",
+        ),
+        (
+            "uniform",
+            {"threshold": 0.1},
+            "routing.threshold",
+            "'threshold' means nothing for kind 'uniform'; take it out",
+        ),
+        ("tle", [1], "routing", "must be an object (got [1])"),
     ],
 )
 def test_overrides_that_do_not_fit_are_refused(kind, raw, field, words):
     with pytest.raises(InvalidPolicy) as caught:
-        overridden(POLICIES[kind](), parse_overrides(raw))
+        overridden(POLICIES[kind](**REQUIRED.get(kind, {})), parse_overrides(raw))
     assert caught.value.field == field
     assert caught.value.line is None
-    assert words in str(caught.value)
+    assert str(caught.value) == f"{field}: {words}"
+
+
+def test_a_request_has_no_kind_of_its_own():
+    with pytest.raises(InvalidPolicy, match=r"^routing\.kind: there is no option 'kind'"):
+        parse_overrides({"kind": "nearest"})
+
+
+def test_a_changed_policy_keeps_what_is_not_changed():
+    raw = {"kind": "tle", "top_k": 3, "fallback": "uniform", "candidates": {"exclude": ["a"]}}
+    changed = overridden(parse_policy("mine", raw), RoutingOverrides(temperature=2.0))
+    assert changed == parse_policy("mine", {**raw, "temperature": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(58, "'" + "x" * 58 + "'"), (59, "'" + "x" * 56 + "…")]
+)
+def test_a_long_value_is_shown_by_its_beginning(length, shown):
+    with pytest.raises(InvalidPolicy) as caught:
+        parse_overrides({"top_k": "x" * length})
+    assert str(caught.value) == f"routing.top_k: must be a whole number (got {shown})"
+
+
+def test_a_fault_of_a_new_kind_is_told_all_the_same():
+    fault = {"type": "of_a_later_pydantic", "loc": ("top_k",), "input": 3, "msg": "?"}
+    assert config._message(fault, Options, None) == "has no sensible value (got 3)"
 
 
 def test_loris_preset_has_the_published_weights():
@@ -454,3 +589,74 @@ def test_a_file_of_a_presets_name_wins(tmp_path, monkeypatch):
     (tmp_path / "lori").write_text("policies: {mine: {kind: uniform}}")
     monkeypatch.chdir(tmp_path)
     assert list(load_policies(Path("lori"))) == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "presets/lori", "lori.yaml"])
+def test_only_a_bare_name_is_a_presets(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidPolicy, match="cannot be read: No such file or directory"):
+        load_policies(Path(name))
+
+
+def hidden() -> dict[str, object]:
+    return {
+        "kind": "fixed",
+        "description": "words",
+        "weights": {"a": 1.0, "b": 0.5, "c": 0.0},
+    }
+
+
+def test_options_are_told_without_adapters_that_nobody_is_to_know_of():
+    lists = {"include": ["a", "b"], "exclude": ["c", "d"]}
+    listing = parse_policy("p", {"kind": "tle", "candidates": lists})
+    assert listing.options_among(None)["candidates"] == lists
+    assert listing.options_among({"b", "c", "x"}) == {
+        **listing.options_among(None),
+        "candidates": {"include": ["b"], "exclude": ["c"]},
+    }
+    plain = parse_policy("p", {"kind": "tle"})
+    assert plain.options_among(()) == plain.options_among(None)
+    assert plain.options_among(())["candidates"] == {"include": None, "exclude": []}
+    merge = parse_policy("p", hidden())
+    assert merge.options_among(None)["weights"] == hidden()["weights"]
+    assert merge.options_among({"a", "c"})["weights"] == {"a": 1.0, "c": 0.0}
+    assert merge.options_among(())["description"] == "words"
+
+
+def test_a_version_among_some_adapters_hangs_on_those_alone():
+    merge = parse_policy("p", hidden())
+    other = parse_policy("p", {**hidden(), "weights": {"a": 1.0, "z": 0.5}})
+    assert merge.version == merge.version_among(None) != other.version
+    assert merge.version_among({"a"}) == other.version_among({"a"})
+    assert merge.version_among({"a", "b"}) != other.version_among({"a", "b"})
+    again = parse_policy("p", {**hidden(), "description": "other words"})
+    assert again.version == merge.version
+    assert again.version_among({"b"}) == merge.version_among({"b"})
+    assert re.fullmatch("[0-9a-f]{12}", merge.version_among({"a"}))
+
+
+def test_a_value_stands_on_the_line_of_what_is_nearest_around_it():
+    lines = LineMap({"": 1, "a": 2, "a.b": 3, "a.b.0": 4})
+    asked = ("a.b.0", "a.b.7", "a.x.y", "z", "")
+    assert [lines.line_of(path) for path in asked] == [4, 3, 2, 1, 1]
+    assert LineMap({}).line_of("a.b") is None
+    assert LineMap.path(("a", 0, "b c")) == "a.0.b c"
+
+
+def test_a_file_tells_the_line_of_every_value(written):
+    text = "# words\na:\n  - 1\n  - b: 2\n    c:\n      3\nd: {e: 4,\n  f: 5}\n"
+    content, lines = read_yaml(written(text))
+    assert content == {"a": [1, {"b": 2, "c": 3}], "d": {"e": 4, "f": 5}}
+    assert lines.lines == {
+        **{"": 2, "a": 2, "a.0": 3, "a.1": 4, "a.1.b": 4, "a.1.c": 5},
+        **{"d": 7, "d.e": 7, "d.f": 8},
+    }
+
+
+def test_a_long_key_that_stands_twice_is_shown_by_its_beginning(written):
+    key = "k" * 65
+    with pytest.raises(InvalidPolicy) as caught:
+        read_yaml(written(f"{key}: 1\n{key}: 2\n"))
+    assert str(caught.value) == (
+        f"policies.yaml: line 2: is not YAML: the key '{'k' * 64}' stands twice in one mapping"
+    )
