@@ -33,7 +33,7 @@ BESIDE = ("benchmarks", "clients", "docker", "docs", "examples", "tools")
 """What tests read besides the code and themselves."""
 
 AIM = 0.95
-FIXTURES_S = 4
+FIXTURES_S = 2
 """What the fixtures of a change's tests may take: too little for the real encoder."""
 
 NOTICED = ("killed", "timeout")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from router.centroids.exact_products import noise
-from router.centroids.index import CentroidIndex, Entry, built
+from router.centroids.index import CentroidIndex, Entry, Scores, built
 from router.errors import InvalidCentroid
 
 VALUES = st.floats(-1, 1, allow_nan=False, width=32)
@@ -84,7 +84,9 @@ def test_scores_have_the_shape_of_the_texts(shape):
     index = CentroidIndex()
     index.put_all([("a", "d", np.eye(4)[0]), ("b", "d", np.eye(4)[1])])
     texts = np.ones((*shape, 4))
-    assert index.scores(texts).cosines.shape == (*shape, 2)
+    found = index.scores(texts)
+    assert (found.names, found.digests) == (("a", "b"), ("d", "d"))
+    assert found.cosines.shape == (*shape, 2)
     assert CentroidIndex().scores(texts).cosines.shape == (*shape, 0)
 
 
@@ -94,6 +96,11 @@ def test_some_are_scored_in_the_order_that_they_are_asked_for():
     found = index.snapshot.scores(np.array([0.0, 0.6, 0.8]), [2, 0])
     assert (found.names, found.digests) == (("c", "a"), ("d-c", "d-a"))
     assert found.cosines == pytest.approx([0.8, 0.0])
+
+
+def test_scores_without_a_name_are_nobodys():
+    with pytest.raises(ValueError, match="zip"):
+        Scores(("a",), ("d",), np.zeros(2)).as_dict()
 
 
 def test_names_come_in_order_whatever_the_order_of_arrival():
@@ -292,3 +299,6 @@ def test_what_is_kept_of_centroids_is_in_single_precision():
     assert entry.rows.dtype == np.float32
     assert entry.rows == pytest.approx(np.array([[0.6, 0.8], [0.0, 1.0]]))
     assert entry.norms.tolist() == [5.0, 2.0]
+    index.put("given in single precision", "d", np.array([0.1, 0.7], np.float32))
+    (norm,) = index.snapshot.entries["given in single precision"].norms
+    assert norm == np.hypot(*np.array([0.1, 0.7], np.float32).astype(np.float64))
