@@ -38,8 +38,12 @@ FIXTURES_S = 2
 
 NOTICED = ("killed", "timeout")
 STATUSES = {0: "survived", 1: "killed", 3: "killed", 33: "no tests", 5: "no tests", None: "not run"}
-TIMEOUTS = (24, -24, 36, 152, 255)
-"""Exit codes that mutmut keeps, and what they mean; others say that the test process broke."""
+TIMEOUTS = (24, -24, 36, 152)
+"""Exit codes that mutmut keeps, and what they mean; others say that the test process broke.
+
+mutmut calls 255 a time-out. It is a process that did not get as far as the tests: pytest finds none
+by an id that it has escaped twice, as it does with given ids that hold line breaks.
+"""
 
 
 @dataclass(frozen=True)
