@@ -167,7 +167,7 @@ def test_tles_options_are_those_of_its_rule():
     powers = [math.exp(value / 0.5) for value in (0.8, 0.2, -0.3)]
     assert weights == pytest.approx([power / sum(powers) for power in powers])
     assert tle_weights(np.array(scores)).tolist() == weigh(TlePolicy(), scores).tolist()
-    assert tle_weights(np.array([-0.1, -0.4])).argmax() == 0
+    assert tle_weights(np.array([-0.1, -0.2])).argmax() == 0
 
 
 @pytest.mark.parametrize("kind", ["tle", "nearest"])
