@@ -223,9 +223,9 @@ def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> 
 
 def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) -> str:
     known: Iterable[str] = model.model_fields
-    if loc[0] == "candidates" and len(loc) > 1:
+    if loc[0] == "candidates":
         known = Candidates.model_fields
-    elif loc[0] == "window" and len(loc) > 1:
+    elif loc[0] == "window":
         known = Window.model_fields
     near = get_close_matches(key, known)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"

@@ -335,7 +335,8 @@ def test_a_file_that_is_wrong_as_a_whole(written, text, line, field, words):
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(written(text))
     (problem,) = caught.value.problems
-    assert (problem.line, caught.value.field, problem.message) == (line, field, words)
+    assert (problem.line, problem.field, problem.message) == (line, field or "", words)
+    assert caught.value.field == field
     assert str(caught.value) == f"policies.yaml: {problem}"
 
 
