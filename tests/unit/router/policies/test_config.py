@@ -353,6 +353,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(tmp_path / "none.yaml")
     assert str(caught.value) == "none.yaml: cannot be read: No such file or directory"
+    assert caught.value.problems[0].field == ""
     (tmp_path / "latin.yaml").write_bytes(b"policies: \xe9")
     with pytest.raises(InvalidPolicy, match=r"^latin\.yaml: is not UTF-8 text$"):
         load_policies(tmp_path / "latin.yaml")
