@@ -127,3 +127,11 @@ def test_few_buckets_are_let_be(limiter, clock):
     clock.now += 1000
     send(limiter, Caller("another", quota=Quota(1)))
     assert len(limiter._buckets) == 1024
+
+
+def test_as_many_buckets_as_are_swept_are(limiter, clock):
+    for number in range(1024):
+        send(limiter, Caller(f"key-{number}", quota=Quota(1)))
+    clock.now += 60
+    send(limiter, Caller("another", quota=Quota(1)))
+    assert set(limiter._buckets) == {"another"}
