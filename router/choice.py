@@ -119,13 +119,13 @@ def choose(
         config: the policy.
         names: the candidates [n].
         scores: their scores [n]; None if there is no text, or the policy needs none.
-        most: the most members that a mixture may have, unless the policy names them itself.
+        most: the most members that a mixture may have; a policy that names them keeps them all.
     """
-    if scores is not None:
-        return choose_each(config, names, scores[None], most)[0]
-    if names and config.needs == "scores":
-        return _fallback(config.fallback, names, _limit(config, most))
-    return choose_each(config, names, np.zeros((1, len(names))), most)[0]
+    if scores is None:
+        if names and config.needs == "scores":
+            return _fallback(config.fallback, names, _limit(config, most))
+        scores = np.zeros(len(names))
+    return choose_each(config, names, scores[None], most)[0]
 
 
 def choose_each(
@@ -137,13 +137,13 @@ def choose_each(
         config: the policy.
         names: the candidates [n].
         scores: their scores [m, n].
-        most: the most members that a mixture may have, unless the policy names them itself.
+        most: the most members that a mixture may have; a policy that names them keeps them all.
     """
     if not names:
         return [Choice(fallback=BASE)] * len(scores)
     limit = _limit(config, most)
     weights = options.at_least(config.weigh(scores, names, limit), config.min_weight)
-    answers = [config.needs != "scores" or options.reaches(row, config.threshold) for row in scores]
+    answers = [options.reaches(row, config.threshold) for row in scores]
     beside = options.beside_base(weights, config.base_share)
     return [
         Choice(names, beside[row])
@@ -177,8 +177,6 @@ def mixture_of(choice: Choice, view: View, config: PolicyConfig, policy: str) ->
 
 
 def _limit(config: PolicyConfig, most: int | None) -> int | None:
-    if config.needs == "names":
-        return None
     return min((k for k in (config.top_k, most) if k is not None), default=None)
 
 

@@ -42,7 +42,7 @@ class PolicyConfig(Options, ABC):
 
         With ``most``, that many of the heaviest share what all would have, and the others have 0.
         The weights are then, to the last bit, what they are without the others. A policy that names
-        its adapters itself is never asked for fewer.
+        its adapters itself keeps them all.
         """
 
     def named(self) -> tuple[str, ...]:

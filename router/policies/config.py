@@ -194,7 +194,7 @@ def _problems(
 ) -> list[Problem]:
     return [
         _problem((*at, *_location(fault)), _message(fault, model, kind))
-        for fault in islice(err.errors(include_url=False), MAX_FAULTS)
+        for fault in islice(err.errors(), MAX_FAULTS)
     ]
 
 
@@ -223,11 +223,11 @@ def _message(fault: Mapping[str, Any], model: type[BaseModel], kind: object) -> 
 
 def _unknown_key(key: str, loc: Location, model: type[BaseModel], kind: object) -> str:
     known: Iterable[str] = model.model_fields
-    if loc[0] == "candidates" and len(loc) > 1:
+    if loc[0] == "candidates":
         known = Candidates.model_fields
-    elif loc[0] == "window" and len(loc) > 1:
+    elif loc[0] == "window":
         known = Window.model_fields
-    near = get_close_matches(key, known, n=1)
+    near = get_close_matches(key, known)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
     of_kind = f" of kind {kind!r}" if kind and len(loc) == 1 else ""
     return f"there is no option {key!r}{of_kind}{hint}"

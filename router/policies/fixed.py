@@ -44,5 +44,5 @@ class FixedPolicy(PolicyConfig):
 
     def weigh(self, scores: Vector, names: Sequence[str], most: int | None = None) -> Vector:
         """The given weights of the named adapters [..., n]; 0 for those without one."""
-        given = np.array([self.weights.get(name, 0.0) for name in names], dtype=np.float64)
+        given = np.array([self.weights.get(name, 0.0) for name in names])
         return np.broadcast_to(given, scores.shape)

@@ -161,8 +161,8 @@ class Options(BaseModel):
 
 
 def reaches(scores: Vector, threshold: float | None) -> bool:
-    """Whether the best score is at least the threshold."""
-    return threshold is None or bool(scores.max(initial=-np.inf) >= threshold)
+    """Whether the best of scores [n ≥ 1] is at least the threshold."""
+    return threshold is None or bool(scores.max() >= threshold)
 
 
 def heaviest(values: Vector, k: int | None) -> npt.NDArray[np.intp]:

@@ -29,7 +29,7 @@ class LineMap:
             if path in self.lines:
                 return self.lines[path]
             path = path.rpartition(SEPARATOR)[0]
-        return self.lines.get("", None)
+        return self.lines.get("")
 
 
 def read_yaml(path: Path) -> tuple[object, LineMap]:

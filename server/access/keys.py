@@ -118,7 +118,7 @@ def digest_of(key: str) -> str:
 
     No slow hash is needed: nobody can try out 2^256 keys (docs/adr/0011).
     """
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def is_pattern(text: str) -> bool:

@@ -74,6 +74,7 @@ def test_a_change_is_the_lines_that_differ():
         (33, "no tests"),
         (None, "not run"),
         (-24, "timeout"),
+        (255, "broken"),
         (-11, "broken"),
     ],
 )

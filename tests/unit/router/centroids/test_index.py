@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.centroids.index import CentroidIndex
+from router.centroids.exact_products import noise
+from router.centroids.index import CentroidIndex, Entry, Scores, built
 from router.errors import InvalidCentroid
 
 VALUES = st.floats(-1, 1, allow_nan=False, width=32)
@@ -50,6 +51,16 @@ def test_a_tiny_product_of_lengths_is_floored():
     assert index.scores(np.zeros(2, np.float32)).cosines[0] == 0.0
 
 
+def test_the_floor_is_for_what_is_short_alone():
+    """A long text makes up for a short centroid, and the other way about."""
+    index = CentroidIndex()
+    index.put_all([("short", "d", np.array([1e-5, 0.0])), ("long", "d", np.array([1e4, 1e4]))])
+    texts = np.array([[1e-5, 0.0], [1e-9, 0.0], [5.0, 0.0]])
+    found = index.scores(texts).cosines
+    expected = [[reference(text, row) for row in ([1e4, 1e4], [1e-5, 0.0])] for text in texts]
+    assert found == pytest.approx(np.array(expected), rel=1e-6)
+
+
 def test_the_nearest_of_several_centroids_counts():
     index = CentroidIndex()
     index.put("two", "d2", np.array([[1.0, 0.0], [0.0, 1.0]]))
@@ -58,6 +69,38 @@ def test_the_nearest_of_several_centroids_counts():
     scores = index.scores(np.array([0.0, 2.0], np.float32))
     assert scores.as_dict() == pytest.approx({"one": 0.5**0.5, "three": 1.0, "two": 1.0})
     assert scores.digests == ("d1", "d3", "d2")
+
+
+def test_each_text_has_the_nearest_of_several_centroids():
+    index = CentroidIndex()
+    index.put("two", "d2", np.eye(3)[:2])
+    index.put("zero", "d0", np.eye(3)[2:])
+    found = index.scores(np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0], [0.0, 0.6, 0.8]]))
+    assert found.cosines == pytest.approx(np.array([[0.8, 0.0], [0.0, 1.0], [0.6, 0.8]]))
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 1, 3)])
+def test_scores_have_the_shape_of_the_texts(shape):
+    index = CentroidIndex()
+    index.put_all([("a", "d", np.eye(4)[0]), ("b", "d", np.eye(4)[1])])
+    texts = np.ones((*shape, 4))
+    found = index.scores(texts)
+    assert (found.names, found.digests) == (("a", "b"), ("d", "d"))
+    assert found.cosines.shape == (*shape, 2)
+    assert CentroidIndex().scores(texts).cosines.shape == (*shape, 0)
+
+
+def test_some_are_scored_in_the_order_that_they_are_asked_for():
+    index = CentroidIndex()
+    index.put_all((name, f"d-{name}", axis) for name, axis in zip("abc", np.eye(3), strict=True))
+    found = index.snapshot.scores(np.array([0.0, 0.6, 0.8]), [2, 0])
+    assert (found.names, found.digests) == (("c", "a"), ("d-c", "d-a"))
+    assert found.cosines == pytest.approx([0.8, 0.0])
+
+
+def test_scores_without_a_name_are_nobodys():
+    with pytest.raises(ValueError, match="zip"):
+        Scores(("a",), ("d",), np.zeros(2)).as_dict()
 
 
 def test_names_come_in_order_whatever_the_order_of_arrival():
@@ -89,35 +132,55 @@ def test_an_adapter_without_centroid_is_known_but_not_scored():
     assert "named" in index
 
 
+LARGE = "a centroid of adapter 'bad' holds a value that is not a number of at most ±1e+06"
+ZERO = "a centroid of adapter 'bad' is zero; no cosine can be taken"
+SHAPE = "centroids of adapter 'bad' must have the shape [d] or [p, d]"
+
+
 @pytest.mark.parametrize(
-    ("centroids", "match"),
+    ("centroids", "words"),
     [
-        (np.array([1.0, np.nan]), "not a number of"),
-        (np.array([1.0, np.inf]), "not a number of"),
-        (np.array([1.0, 1e7]), "not a number of"),
-        (np.zeros(2), "is zero"),
-        (np.array([[1.0, 0.0], [0.0, 0.0]]), "is zero"),
-        (np.empty((0, 2)), "shape"),
-        (np.ones((2, 2, 2)), "shape"),
-        (np.ones(3), "'bad' has 3 values and adapter 'a' has 2"),
+        (np.array([1.0, np.nan]), LARGE),
+        (np.array([1.0, np.inf]), LARGE),
+        (np.array([1.0, -1.001e6]), LARGE),
+        (np.zeros(2), ZERO),
+        (np.array([[1.0, 0.0], [0.0, 0.0]]), ZERO),
+        (np.empty((0, 2)), SHAPE),
+        (np.ones((2, 2, 2)), SHAPE),
+        (
+            np.ones(3),
+            "centroids of one index have one width, but adapter 'bad' has 3 values and adapter 'a'"
+            " has 2",
+        ),
     ],
 )
-def test_unusable_centroids_are_refused_and_change_nothing(centroids, match):
+def test_unusable_centroids_are_refused_and_change_nothing(centroids, words):
     index = CentroidIndex()
     index.put("a", "d", np.array([1.0, 0.0]))
     before = index.snapshot
-    with pytest.raises(InvalidCentroid, match=match):
+    with pytest.raises(InvalidCentroid) as refused:
         index.put("bad", "d", centroids)
+    assert str(refused.value) == words
     assert index.snapshot is before
+
+
+def test_the_largest_values_and_the_narrowest_centroids_are_usable():
+    index = CentroidIndex()
+    index.put("large", "d", np.array([1e6]))
+    index.put("small", "d", np.array([-1e-6]))
+    assert index.scores(np.array([2.0])).as_dict() == {"large": 1.0, "small": -1.0}
 
 
 def test_an_embedding_of_another_width_is_refused():
     index = CentroidIndex()
     index.put("a", "d", np.array([1.0, 0.0]))
     for width in (1, 4):
-        words = f"{width} values was looked up among centroids of 2"
-        with pytest.raises(InvalidCentroid, match=words):
+        with pytest.raises(InvalidCentroid) as refused:
             index.scores(np.ones(width, np.float32))
+        assert str(refused.value) == (
+            f"an embedding of {width} values was looked up among centroids of 2; they must come"
+            " from one encoder"
+        )
 
 
 def test_one_value_more_lies_outside_the_space_of_the_centroids():
@@ -167,3 +230,75 @@ def test_readers_see_whole_states_while_writers_change_it():
     reader.join()
     assert wrong == []
     assert "a00" in index
+
+
+TURNED = np.array([[0.6, 0.8], [-0.8, 0.6]])
+"""By an angle at which no value is a short binary fraction."""
+
+
+def many(monkeypatch, cosines) -> CentroidIndex:
+    """An index whose first look is in single precision, by the cosines of (0.6, 0.8) to it."""
+    monkeypatch.setattr("router.centroids.index.WORTH_SHARING", 0)
+    rows = np.array([[cosine, (1 - cosine**2) ** 0.5] for cosine in cosines]) @ TURNED
+    index = CentroidIndex()
+    index.put_all((f"a{number:02}", "d", row) for number, row in enumerate(rows))
+    return index
+
+
+def exact_of(index: CentroidIndex, text=TURNED[0]) -> list[float]:
+    return built(dict(index.snapshot.entries), few=True).scores(text).cosines.tolist()
+
+
+def test_among_many_those_that_noise_could_bring_up_are_taken_again(monkeypatch):
+    """Both a score and the last that counts may be off by the noise, in opposite ways."""
+    off = noise(2)
+    cosines = [0.61, 0.6 - 1.5 * off, 0.9, 0.6 - 2.5 * off, 0.6, 0.1, -0.7]
+    index = many(monkeypatch, cosines)
+    wanted = np.array(exact_of(index))
+    found = index.scores(TURNED[0], most=3).cosines
+    assert (found == wanted).tolist() == [True, True, True, False, True, False, False]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=off)
+
+
+@pytest.mark.parametrize("most", [1, 7, 150, 299])
+def test_among_very_many_the_best_are_taken_again(monkeypatch, most):
+    monkeypatch.setattr("router.centroids.index.WORTH_SHARING", 0)
+    index, rng = CentroidIndex(), np.random.default_rng(most)
+    index.put_all((f"a{n:03}", "d", row) for n, row in enumerate(rng.normal(size=(300, 40))))
+    text = rng.normal(size=40)
+    wanted = np.array(exact_of(index, text))
+    found = index.scores(text, most).cosines
+    assert np.flatnonzero(found == wanted).tolist() == sorted(wanted.argsort()[-most:].tolist())
+
+
+@pytest.mark.parametrize("most", [None, 4, 5])
+def test_among_many_all_are_exact_where_all_may_count(monkeypatch, most):
+    index = many(monkeypatch, [0.61, 0.43, -0.2, 0.11])
+    texts = np.array([TURNED[0], [0.3, 0.1]])
+    found = index.scores(texts, most=most).cosines
+    assert found.tolist() == [exact_of(index, text) for text in texts]
+
+
+def test_from_a_size_on_an_index_is_looked_up_in_single_precision(monkeypatch):
+    monkeypatch.setattr("router.centroids.index.WORTH_SHARING", 12)
+    entries = {
+        f"a{n}": Entry("d", np.eye(3, dtype=np.float32)[n % 3 :][:1], np.ones(1)) for n in range(4)
+    }
+    several = built(entries)
+    assert several.exact is None
+    assert [part.shape for part in several.parts] == [(3, 1)] * 4
+    for fewer in (built(entries, few=True), built(dict(list(entries.items())[:3]))):
+        assert fewer.exact.shape[0] == 3
+        assert fewer.parts == ()
+
+
+def test_what_is_kept_of_centroids_is_in_single_precision():
+    index = CentroidIndex()
+    index.put("a", "d", np.array([[3.0, 4.0], [0.0, 2.0]]))
+    entry = index.snapshot.entries["a"]
+    assert entry.rows.dtype == np.float32
+    assert entry.rows == pytest.approx(np.array([[0.6, 0.8], [0.0, 1.0]]))
+    assert entry.norms.tolist() == [5.0, 2.0]
+    index.put("given in single precision", "d", np.array([0.1, 0.7], np.float32))
+    (norm,) = index.snapshot.entries["given in single precision"].norms
+    assert norm == np.hypot(*np.array([0.1, 0.7], np.float32).astype(np.float64))

@@ -6,18 +6,20 @@ import pytest
 import yaml
 
 from router.errors import InvalidPolicy
-from router.policies import POLICIES
+from router.policies import POLICIES, config
 from router.policies.config import (
     DEFAULT_POLICIES,
     DEFAULT_POLICY,
     RoutingOverrides,
+    check_policy_name,
     default_policies,
     load_policies,
     overridden,
     parse_overrides,
     parse_policy,
 )
-from router.policies.options import Candidates, Options, Window
+from router.policies.options import NAME_RULE, Candidates, Options, Window
+from router.policies.yaml_lines import LineMap, read_yaml
 
 
 @pytest.fixture
@@ -86,45 +88,117 @@ policies:
     assert (policy.scope, policy.stride, policy.temperature) == ("prompt", 2, 0.1)
 
 
-# (body of policy `mine`, line of the fault, its field after `policies.mine`, words of the message)
+KINDS = "fixed, nearest, softmax, tle, uniform"
+COMMON = (
+    "description, candidates, window, threshold, fallback, top_k, min_weight, base_share,"
+    " combination, scope, stride, encoder, kind"
+)
+
+# (body of policy `mine`, line of the fault, its field after `policies.mine`, the message)
 FAULTS = [
-    ("kind: sofmax", 3, ".kind", "'sofmax' is unknown; known kinds: fixed, nearest, softmax"),
-    ("top_k: 2", 2, ".kind", "is missing; known kinds"),
-    ("kind: tle\n    temprature: 1", 4, ".temprature", "did you mean 'temperature'?"),
-    ("kind: nearest\n    temperature: 1", 4, ".temperature", "no option 'temperature' of kind"),
-    ("kind: tle\n    zzz: 1", 4, ".zzz", "there are: description, candidates"),
     (
-        "kind: tle\n    temperature: 0",
+        "kind: sofmax",
+        3,
+        ".kind",
+        "'sofmax' is unknown; known kinds: fixed, nearest, softmax, tle, uniform",
+    ),
+    ("top_k: 2", 2, ".kind", "is missing; known kinds: fixed, nearest, softmax, tle, uniform"),
+    (
+        "kind: tle\n    temprature: 1",
+        4,
+        ".temprature",
+        "there is no option 'temprature' of kind 'tle'; did you mean 'temperature'?",
+    ),
+    (
+        "kind: nearest\n    temperature: 1",
         4,
         ".temperature",
-        "must be at least 0.000001 (got 0)",
+        f"there is no option 'temperature' of kind 'nearest'; there are: {COMMON}",
     ),
-    ("kind: softmax\n    temperature: .nan", 4, ".temperature", "must be a finite number"),
+    (
+        "kind: tle\n    zzz: 1",
+        4,
+        ".zzz",
+        f"there is no option 'zzz' of kind 'tle'; there are: {COMMON}, max_temperature,"
+        " temperature, guard_negative",
+    ),
+    ("kind: tle\n    temperature: 0", 4, ".temperature", "must be at least 0.000001 (got 0)"),
+    (
+        "kind: softmax\n    temperature: .nan",
+        4,
+        ".temperature",
+        "must be a finite number (got nan)",
+    ),
     ("kind: softmax\n    temperature: warm", 4, ".temperature", "must be a number (got 'warm')"),
-    ("kind: softmax\n    temperature: true", 4, ".temperature", "must be a number"),
-    ("kind: tle\n    max_temperature: 0.5", 4, ".max_temperature", "must be at least 1"),
-    ("kind: tle\n    guard_negative: 3", 4, ".guard_negative", "must be true or false"),
+    ("kind: softmax\n    temperature: true", 4, ".temperature", "must be a number (got True)"),
+    ("kind: tle\n    max_temperature: 0.5", 4, ".max_temperature", "must be at least 1 (got 0.5)"),
+    ("kind: tle\n    guard_negative: 3", 4, ".guard_negative", "must be true or false (got 3)"),
     ("kind: tle\n    top_k: 0", 4, ".top_k", "must be at least 1 (got 0)"),
-    ("kind: tle\n    top_k: 1.5", 4, ".top_k", "whole number (got 1.5)"),
-    ("kind: tle\n    min_weight: 1", 4, ".min_weight", "less than 1 (got 1)"),
-    ("kind: tle\n    base_share: -0.1", 4, ".base_share", "must be at least 0"),
-    ("kind: tle\n    threshold: 2", 4, ".threshold", "must be at most 1"),
-    ("kind: tle\n    fallback: No One", 4, ".fallback", "a name must be 1 to 64"),
-    ("kind: tle\n    combination: ties", 4, ".combination", "'cat', 'linear' or 'linear_peft04'"),
-    ("kind: tle\n    scope: always", 4, ".scope", "'prompt', 'token' or 'recompute'"),
-    ("kind: uniform\n    scope: token", 4, ".scope", "'scope' means nothing for kind 'uniform'"),
-    ("kind: tle\n    stride: 0", 4, ".stride", "must be at least 1"),
-    ("kind: tle\n    window: middle", 4, ".window.part", "'head', 'tail', 'last_message'"),
-    ("kind: tle\n    window:\n      part: head\n      pieces: 0", 6, ".window.pieces", "got 0"),
-    ("kind: tle\n    window: {peaces: 3}", 4, ".window.peaces", "did you mean 'pieces'?"),
-    ("kind: tle\n    window: 7", 4, ".window", "must be an object"),
-    ("kind: tle\n    candidates:\n      only: [a]", 5, ".candidates.only", "include, exclude"),
-    ("kind: tle\n    candidates:\n      include: []", 5, ".candidates.include", "at least 1 item"),
+    ("kind: tle\n    top_k: 1.5", 4, ".top_k", "must be a whole number (got 1.5)"),
+    ("kind: tle\n    min_weight: 1", 4, ".min_weight", "must be less than 1 (got 1)"),
+    ("kind: tle\n    base_share: -0.1", 4, ".base_share", "must be at least 0 (got -0.1)"),
+    ("kind: tle\n    threshold: 2", 4, ".threshold", "must be at most 1 (got 2)"),
+    (
+        "kind: tle\n    fallback: No One",
+        4,
+        ".fallback",
+        f"a name must be {NAME_RULE} (got 'No One')",
+    ),
+    (
+        "kind: tle\n    combination: ties",
+        4,
+        ".combination",
+        "must be 'cat', 'linear' or 'linear_peft04' (got 'ties')",
+    ),
+    (
+        "kind: tle\n    scope: always",
+        4,
+        ".scope",
+        "must be 'prompt', 'token' or 'recompute' (got 'always')",
+    ),
+    (
+        "kind: uniform\n    scope: token",
+        4,
+        ".scope",
+        "'scope' means nothing for kind 'uniform'; take it out",
+    ),
+    ("kind: tle\n    stride: 0", 4, ".stride", "must be at least 1 (got 0)"),
+    (
+        "kind: tle\n    window: middle",
+        4,
+        ".window.part",
+        "must be 'head', 'tail', 'last_message', 'conversation' or 'whole' (got 'middle')",
+    ),
+    (
+        "kind: tle\n    window:\n      part: head\n      pieces: 0",
+        6,
+        ".window.pieces",
+        "must be at least 1 (got 0)",
+    ),
+    (
+        "kind: tle\n    window: {peaces: 3}",
+        4,
+        ".window.peaces",
+        "there is no option 'peaces'; did you mean 'pieces'?",
+    ),
+    ("kind: tle\n    window: 7", 4, ".window", "must be an object (got 7)"),
+    (
+        "kind: tle\n    candidates:\n      only: [a]",
+        5,
+        ".candidates.only",
+        "there is no option 'only'; there are: include, exclude",
+    ),
+    (
+        "kind: tle\n    candidates:\n      include: []",
+        5,
+        ".candidates.include",
+        "must have at least 1 item (got [])",
+    ),
     (
         "kind: tle\n    candidates:\n      include:\n        - ok\n        - N.O",
         7,
         ".candidates.include.1",
-        "a name must be",
+        f"a name must be {NAME_RULE} (got 'N.O')",
     ),
     (
         "kind: tle\n    candidates: {include: [a, b], exclude: [b]}",
@@ -132,77 +206,166 @@ FAULTS = [
         ".candidates",
         "include and exclude 'b' at once",
     ),
+    (
+        "kind: tle\n    description: 'a\u200bb'",
+        4,
+        ".description",
+        "holds the character \\u200b, which cannot be seen; take it out",
+    ),
     ("kind: fixed", 2, ".weights", "is missing"),
-    ("kind: fixed\n    weights: {}", 4, ".weights", "at least 1 item"),
+    ("kind: fixed\n    weights: {}", 4, ".weights", "must have at least 1 item (got {})"),
     ("kind: fixed\n    weights: {a: 0}", 4, ".weights", "at least one weight must be above 0"),
-    ("kind: fixed\n    weights:\n      a: 1\n      b: -1", 6, ".weights.b", "must be at least 0"),
-    ("kind: fixed\n    weights:\n      a: .inf", 5, ".weights.a", "finite number"),
+    (
+        "kind: fixed\n    weights:\n      a: 1\n      b: -1",
+        6,
+        ".weights.b",
+        "must be at least 0 (got -1)",
+    ),
+    (
+        "kind: fixed\n    weights:\n      a: .inf",
+        5,
+        ".weights.a",
+        "must be a finite number (got inf)",
+    ),
     (
         "kind: fixed\n    weights: {a: 1}\n    top_k: 1",
         5,
         ".top_k",
-        "'top_k' means nothing for kind",
+        "'top_k' means nothing for kind 'fixed'; take it out",
     ),
-    ("kind: fixed\n    weights:\n      a: 1\n      B c: 1", 6, ".weights.B c", "a name must be"),
-    ("kind: fixed\n    weights: {no: 1}", 4, ".weights.0", "put it in quotes (got False)"),
+    (
+        "kind: fixed\n    weights:\n      a: 1\n      B c: 1",
+        6,
+        ".weights.B c",
+        f"a name must be {NAME_RULE} (got 'B c')",
+    ),
+    (
+        "kind: fixed\n    weights: {no: 1}",
+        4,
+        ".weights.0",
+        "must be text; put it in quotes (got False)",
+    ),
     (
         "kind: uniform\n    threshold: 0.1",
         4,
         ".threshold",
-        "'threshold' means nothing for kind 'uniform'",
+        "'threshold' means nothing for kind 'uniform'; take it out",
     ),
-    ("kind: uniform\n    window: head", 4, ".window", "'window' means nothing for kind 'uniform'"),
+    (
+        "kind: uniform\n    window: head",
+        4,
+        ".window",
+        "'window' means nothing for kind 'uniform'; take it out",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("body", "line", "field", "words"), FAULTS, ids=[f[0] for f in FAULTS])
+@pytest.mark.parametrize(("body", "line", "field", "words"), FAULTS, ids=range(len(FAULTS)))
 def test_a_fault_is_told_with_its_line_and_field(written, body, line, field, words):
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(written(f"policies:\n  mine:\n    {body}\n"))
     assert caught.value.line == line
     assert caught.value.field == f"policies.mine{field}"
-    assert words in str(caught.value)
-    assert str(caught.value).startswith(f"policies.yaml: line {line}: policies.mine{field}: ")
+    assert str(caught.value) == f"policies.yaml: line {line}: policies.mine{field}: {words}"
 
 
 FILES = [
     ("", None, None, "the file is empty"),
     ("# nothing\n", None, None, "the file is empty"),
-    ("[]", 1, None, "must hold one mapping 'policies'"),
-    ("auto: {kind: tle}", 1, None, "must hold one mapping 'policies'"),
-    ("policies: []", 1, None, "must hold one mapping 'policies'"),
-    ("policies: {}", 1, "policies", "at least one policy"),
-    ("policies:\n  a: {kind: tle}\ndefault: a", 3, "default", "unknown key"),
-    ("policies:\n  a: tle", 2, "policies.a", "must be a mapping of options"),
-    ("policies:\n  Bad Name: {kind: tle}", 2, "policies.Bad Name", "must be 1 to 64"),
-    ("policies:\n  base: {kind: tle}", 2, "policies.base", "'base' is reserved"),
-    ("policies:\n  a:\n    kind: tle\n    kind: nearest", 4, None, "'kind' stands twice"),
-    ("policies:\n  a: {kind: tle}\n  a: {kind: tle}", 3, None, "'a' stands twice"),
-    ("policies:\n  a: {kind: tle", 2, None, "is not YAML: expected ',' or '}'"),
-    ("policies:\n  a: !!python/object:os.system {}", 2, None, "is not YAML"),
-    ("policies:\n\ta: {}", 2, None, "is not YAML"),
-    ("policies: \x07", None, None, "is not YAML"),
-    ("policies: &p\n  a: *p", None, None, "is nested too deeply, or within itself"),
-    ("a: " + "[" * 800, None, None, "is nested too deeply"),
-    ("policies: {a: {kind: tle}}\n---\npolicies: {}", 2, None, "is not YAML"),
+    ("[]", 1, None, "the file must hold one mapping 'policies', name by name"),
+    ("auto: {kind: tle}", 1, None, "the file must hold one mapping 'policies', name by name"),
+    ("policies: []", 1, None, "the file must hold one mapping 'policies', name by name"),
+    ("policies: {}", 1, "policies", "there must be at least one policy"),
+    (
+        "policies:\n  a: {kind: tle}\ndefault: a",
+        3,
+        "default",
+        "unknown key; the file holds only 'policies'",
+    ),
+    ("policies:\n  a: tle", 2, "policies.a", "must be a mapping of options, beginning with 'kind'"),
+    (
+        "policies:\n  Bad Name: {kind: tle}",
+        2,
+        "policies.Bad Name",
+        f"a policy's name must be {NAME_RULE}",
+    ),
+    (
+        "policies:\n  base: {kind: tle}",
+        2,
+        "policies.base",
+        "'base' is reserved; choose another name",
+    ),
+    (
+        "policies:\n  a:\n    kind: tle\n    kind: nearest",
+        4,
+        None,
+        "is not YAML: the key 'kind' stands twice in one mapping",
+    ),
+    (
+        "policies:\n  a: {kind: tle}\n  a: {kind: tle}",
+        3,
+        None,
+        "is not YAML: the key 'a' stands twice in one mapping",
+    ),
+    (
+        "policies: &p\n  a: *p",
+        None,
+        None,
+        "is nested too deeply, or within itself; 32 levels are read at most",
+    ),
+    (
+        "a: " + "[" * 800,
+        None,
+        None,
+        "is nested too deeply, or within itself; 32 levels are read at most",
+    ),
+]
+
+NOT_YAML = [
+    ("policies:\n  a: {kind: tle", 2),
+    ("policies:\n  a: !!python/object:os.system {}", 2),
+    ("policies:\n\ta: {}", 2),
+    ("policies: \x07", None),
+    ("policies: {a: {kind: tle}}\n---\npolicies: {}", 2),
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "field", "words"), FILES, ids=[f[0][:30] for f in FILES])
+@pytest.mark.parametrize(("text", "line", "field", "words"), FILES, ids=range(len(FILES)))
 def test_a_file_that_is_wrong_as_a_whole(written, text, line, field, words):
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(written(text))
-    assert words in str(caught.value)
-    assert (caught.value.line, caught.value.field) == (line, field)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.field, problem.message) == (line, field or "", words)
+    assert caught.value.field == field
+    assert str(caught.value) == f"policies.yaml: {problem}"
+
+
+@pytest.mark.parametrize(("text", "line"), NOT_YAML, ids=range(len(NOT_YAML)))
+def test_a_file_that_is_not_yaml(written, text, line):
+    with pytest.raises(InvalidPolicy) as caught:
+        load_policies(written(text))
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.field) == (line, "")
+    assert problem.message.startswith("is not YAML: ")
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    with pytest.raises(InvalidPolicy, match=r"none\.yaml: cannot be read: No such file") as caught:
+    with pytest.raises(InvalidPolicy) as caught:
         load_policies(tmp_path / "none.yaml")
-    assert str(tmp_path) not in str(caught.value)
+    assert str(caught.value) == "none.yaml: cannot be read: No such file or directory"
+    assert caught.value.problems[0].field == ""
     (tmp_path / "latin.yaml").write_bytes(b"policies: \xe9")
-    with pytest.raises(InvalidPolicy, match="is not UTF-8 text"):
+    with pytest.raises(InvalidPolicy, match=r"^latin\.yaml: is not UTF-8 text$"):
         load_policies(tmp_path / "latin.yaml")
+
+
+def test_a_file_whose_system_says_nothing_is_told_by_the_kind_of_fault(tmp_path, monkeypatch):
+    def refuse(path):
+        raise TimeoutError
+
+    monkeypatch.setattr("router.policies.yaml_lines.read_text", refuse)
+    with pytest.raises(InvalidPolicy, match=r"^a\.yaml: cannot be read: TimeoutError$"):
+        load_policies(tmp_path / "a.yaml")
 
 
 def test_all_faults_of_a_file_are_told_in_order(written):
@@ -213,10 +376,55 @@ def test_all_faults_of_a_file_are_told_in_order(written):
     assert faults == [(2, "policies.a.top_k"), (2, "policies.a.zzz"), (3, "policies.b.kind")]
 
 
+def test_faults_are_told_by_their_line_wherever_they_are_found(written):
+    text = "policies:\n  a: {kind: none}\nextra: 1\nmore: 2\n"
+    with pytest.raises(InvalidPolicy) as caught:
+        load_policies(written(text))
+    assert [problem.line for problem in caught.value.problems] == [2, 3, 4]
+    assert str(caught.value) == (
+        "policies.yaml: line 2: policies.a.kind: 'none' is unknown; known kinds: fixed, nearest,"
+        " softmax, tle, uniform; line 3: extra: unknown key; the file holds only 'policies';"
+        " line 4: more: unknown key; the file holds only 'policies'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "field", "words"),
+    [
+        ("Bad", {"kind": "tle"}, "name", f"a policy's name must be {NAME_RULE}"),
+        ("base", {"kind": "tle"}, "name", "'base' is reserved; choose another name"),
+        ("mine", 7, "body", "must be a mapping of options, beginning with 'kind'"),
+        ("mine", {"kind": "tle", "top_k": 0}, "body.top_k", "must be at least 1 (got 0)"),
+        ("mine", {"kind": ["tle"]}, "body.kind", f"['tle'] is unknown; known kinds: {KINDS}"),
+        (
+            "mine",
+            {"kind": "tle", "x": [0] * 1025},
+            "body.x",
+            "has 1025 entries; at most 1024 are read",
+        ),
+    ],
+)
+def test_a_policy_of_a_request_is_told_where_it_stands_there(name, raw, field, words):
+    with pytest.raises(InvalidPolicy) as caught:
+        parse_policy(name, raw, at=("body",))
+    assert str(caught.value) == f"{field}: {words}"
+
+
+def test_a_policy_is_told_by_its_name_where_nothing_else_is_said():
+    with pytest.raises(InvalidPolicy, match=r"^policies\.Bad: a policy's name must be 1 to 64"):
+        parse_policy("Bad", {"kind": "tle"})
+    with pytest.raises(InvalidPolicy, match=r"^policies\.text: 'text' is reserved"):
+        check_policy_name("text")
+    with pytest.raises(InvalidPolicy, match=r"^policies\.mine\.top_k: must be at least 1"):
+        parse_policy("mine", {"kind": "tle", "top_k": 0})
+
+
 def test_policies_can_share_values_by_yaml_anchors(written):
     text = "policies:\n  a: &a {kind: tle, top_k: 2}\n  b: {<<: *a, top_k: 3}"
     policies = load_policies(written(text))
     assert (policies["a"].top_k, policies["b"].top_k) == (2, 3)
+    text = "policies:\n  a: &a {kind: tle}\n  b: &b {top_k: 3}\n  c: {<<: *a, <<: *b}"
+    assert load_policies(written(text.replace("b: &b {", "b: &b {kind: tle, ")))["c"].top_k == 3
 
 
 def test_versions_are_equal_for_equal_policies_only():
@@ -265,30 +473,108 @@ def test_overrides_that_say_nothing_leave_the_policy_as_it_is():
     assert same.version == policy.version
 
 
+REQUIRED = {"fixed": {"weights": {"a": 1.0}}}
+
+
 @pytest.mark.parametrize(
     ("kind", "raw", "field", "words"),
     [
-        ("tle", {"temprature": 1}, "routing.temprature", "did you mean 'temperature'?"),
-        ("tle", {"kind": "nearest"}, "routing.kind", "there is no option 'kind'"),
-        ("tle", {"top_k": "2"}, "routing.top_k", "whole number (got '2')"),
-        ("tle", {"top_k": 0}, "routing.top_k", "must be at least 1"),
-        ("tle", {"scope": "always"}, "routing.scope", "'prompt', 'token' or 'recompute'"),
-        ("uniform", {"scope": "recompute"}, "routing.scope", "'scope' means nothing"),
-        ("tle", {"combination": "svd"}, "routing.combination", "'cat', 'linear'"),
-        ("tle", {"candidates": {"include": ["A!"]}}, "routing.candidates.include.0", "a name"),
-        ("tle", {"window": "middle"}, "routing.window.part", "'head', 'tail'"),
-        ("nearest", {"temperature": 1.0}, "routing.temperature", "of kind 'nearest'"),
-        ("softmax", {"max_temperature": 4.0}, "routing.max_temperature", "of kind 'softmax'"),
-        ("uniform", {"threshold": 0.1}, "routing.threshold", "'threshold' means nothing"),
-        ("tle", [1], "routing", "must be an object"),
+        (
+            "tle",
+            {"temprature": 1},
+            "routing.temprature",
+            "there is no option 'temprature'; did you mean 'temperature'?",
+        ),
+        ("tle", {"top_k": "2"}, "routing.top_k", "must be a whole number (got '2')"),
+        ("tle", {"top_k": 0}, "routing.top_k", "must be at least 1 (got 0)"),
+        (
+            "tle",
+            {"scope": "always"},
+            "routing.scope",
+            "must be 'prompt', 'token' or 'recompute' (got 'always')",
+        ),
+        (
+            "uniform",
+            {"scope": "recompute"},
+            "routing.scope",
+            "'scope' means nothing for kind 'uniform'; take it out",
+        ),
+        (
+            "fixed",
+            {"encoder": "static"},
+            "routing.encoder",
+            "'encoder' means nothing for kind 'fixed'; take it out",
+        ),
+        (
+            "tle",
+            {"combination": "svd"},
+            "routing.combination",
+            "must be 'cat', 'linear' or 'linear_peft04' (got 'svd')",
+        ),
+        (
+            "tle",
+            {"candidates": {"include": ["a", "A!"]}},
+            "routing.candidates.include.1",
+            f"a name must be {NAME_RULE} (got 'A!')",
+        ),
+        (
+            "tle",
+            {"window": "middle"},
+            "routing.window.part",
+            "must be 'head', 'tail', 'last_message', 'conversation' or 'whole' (got 'middle')",
+        ),
+        (
+            "nearest",
+            {"temperature": 1.0},
+            "routing.temperature",
+            f"there is no option 'temperature' of kind 'nearest'; there are: {COMMON}",
+        ),
+        (
+            "softmax",
+            {"max_temperature": 4.0},
+            "routing.max_temperature",
+            "there is no option 'max_temperature' of kind 'softmax'; did you mean 'temperature'?",
+        ),
+        (
+            "uniform",
+            {"threshold": 0.1},
+            "routing.threshold",
+            "'threshold' means nothing for kind 'uniform'; take it out",
+        ),
+        ("tle", [1], "routing", "must be an object (got [1])"),
     ],
 )
 def test_overrides_that_do_not_fit_are_refused(kind, raw, field, words):
     with pytest.raises(InvalidPolicy) as caught:
-        overridden(POLICIES[kind](), parse_overrides(raw))
+        overridden(POLICIES[kind](**REQUIRED.get(kind, {})), parse_overrides(raw))
     assert caught.value.field == field
     assert caught.value.line is None
-    assert words in str(caught.value)
+    assert str(caught.value) == f"{field}: {words}"
+
+
+def test_a_request_has_no_kind_of_its_own():
+    with pytest.raises(InvalidPolicy, match=r"^routing\.kind: there is no option 'kind'"):
+        parse_overrides({"kind": "nearest"})
+
+
+def test_a_changed_policy_keeps_what_is_not_changed():
+    raw = {"kind": "tle", "top_k": 3, "fallback": "uniform", "candidates": {"exclude": ["a"]}}
+    changed = overridden(parse_policy("mine", raw), RoutingOverrides(temperature=2.0))
+    assert changed == parse_policy("mine", {**raw, "temperature": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(58, "'" + "x" * 58 + "'"), (59, "'" + "x" * 56 + "…")]
+)
+def test_a_long_value_is_shown_by_its_beginning(length, shown):
+    with pytest.raises(InvalidPolicy) as caught:
+        parse_overrides({"top_k": "x" * length})
+    assert str(caught.value) == f"routing.top_k: must be a whole number (got {shown})"
+
+
+def test_a_fault_of_a_new_kind_is_told_all_the_same():
+    fault = {"type": "of_a_later_pydantic", "loc": ("top_k",), "input": 3, "msg": "?"}
+    assert config._message(fault, Options, None) == "has no sensible value (got 3)"
 
 
 def test_loris_preset_has_the_published_weights():
@@ -305,3 +591,74 @@ def test_a_file_of_a_presets_name_wins(tmp_path, monkeypatch):
     (tmp_path / "lori").write_text("policies: {mine: {kind: uniform}}")
     monkeypatch.chdir(tmp_path)
     assert list(load_policies(Path("lori"))) == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "presets/lori", "lori.yaml"])
+def test_only_a_bare_name_is_a_presets(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidPolicy, match="cannot be read: No such file or directory"):
+        load_policies(Path(name))
+
+
+def hidden() -> dict[str, object]:
+    return {
+        "kind": "fixed",
+        "description": "words",
+        "weights": {"a": 1.0, "b": 0.5, "c": 0.0},
+    }
+
+
+def test_options_are_told_without_adapters_that_nobody_is_to_know_of():
+    lists = {"include": ["a", "b"], "exclude": ["c", "d"]}
+    listing = parse_policy("p", {"kind": "tle", "candidates": lists})
+    assert listing.options_among(None)["candidates"] == lists
+    assert listing.options_among({"b", "c", "x"}) == {
+        **listing.options_among(None),
+        "candidates": {"include": ["b"], "exclude": ["c"]},
+    }
+    plain = parse_policy("p", {"kind": "tle"})
+    assert plain.options_among(()) == plain.options_among(None)
+    assert plain.options_among(())["candidates"] == {"include": None, "exclude": []}
+    merge = parse_policy("p", hidden())
+    assert merge.options_among(None)["weights"] == hidden()["weights"]
+    assert merge.options_among({"a", "c"})["weights"] == {"a": 1.0, "c": 0.0}
+    assert merge.options_among(())["description"] == "words"
+
+
+def test_a_version_among_some_adapters_hangs_on_those_alone():
+    merge = parse_policy("p", hidden())
+    other = parse_policy("p", {**hidden(), "weights": {"a": 1.0, "z": 0.5}})
+    assert merge.version == merge.version_among(None) != other.version
+    assert merge.version_among({"a"}) == other.version_among({"a"})
+    assert merge.version_among({"a", "b"}) != other.version_among({"a", "b"})
+    again = parse_policy("p", {**hidden(), "description": "other words"})
+    assert again.version == merge.version
+    assert again.version_among({"b"}) == merge.version_among({"b"})
+    assert re.fullmatch("[0-9a-f]{12}", merge.version_among({"a"}))
+
+
+def test_a_value_stands_on_the_line_of_what_is_nearest_around_it():
+    lines = LineMap({"": 1, "a": 2, "a.b": 3, "a.b.0": 4})
+    asked = ("a.b.0", "a.b.7", "a.x.y", "z", "")
+    assert [lines.line_of(path) for path in asked] == [4, 3, 2, 1, 1]
+    assert LineMap({}).line_of("a.b") is None
+    assert LineMap.path(("a", 0, "b c")) == "a.0.b c"
+
+
+def test_a_file_tells_the_line_of_every_value(written):
+    text = "# words\na:\n  - 1\n  - b: 2\n    c:\n      3\nd: {e: 4,\n  f: 5}\n"
+    content, lines = read_yaml(written(text))
+    assert content == {"a": [1, {"b": 2, "c": 3}], "d": {"e": 4, "f": 5}}
+    assert lines.lines == {
+        **{"": 2, "a": 2, "a.0": 3, "a.1": 4, "a.1.b": 4, "a.1.c": 5},
+        **{"d": 7, "d.e": 7, "d.f": 8},
+    }
+
+
+def test_a_long_key_that_stands_twice_is_shown_by_its_beginning(written):
+    key = "k" * 65
+    with pytest.raises(InvalidPolicy) as caught:
+        read_yaml(written(f"{key}: 1\n{key}: 2\n"))
+    assert str(caught.value) == (
+        f"policies.yaml: line 2: is not YAML: the key '{'k' * 64}' stands twice in one mapping"
+    )

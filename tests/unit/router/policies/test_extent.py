@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from router.errors import PROBLEMS_SHOWN, InvalidPolicy
-from router.policies.config import load_policies, parse_overrides, parse_policy
-from router.policies.extent import MAX_VALUES
+from router.policies.config import MAX_FAULTS, load_policies, parse_overrides, parse_policy
+from router.policies.extent import MAX_VALUES, check_extent, short
 from router.policies.options import MAX_NAMES
 
 
@@ -66,6 +66,44 @@ def test_more_than_a_policy_needs_is_refused_before_it_is_looked_at(read, raw, f
     assert any(str(bound) in str(refused.value) for bound in (MAX_NAMES, MAX_VALUES, 8))
 
 
+def listed(values: int) -> dict[str, object]:
+    """A mapping of four lists that holds so many values in all."""
+    return {name: [0] * MAX_NAMES for name in "abc"} | {"d": [0] * (values - 3 * MAX_NAMES - 4)}
+
+
+@pytest.mark.parametrize(
+    ("taken", "too_much", "words"),
+    [
+        ({"a": [0] * 1024}, {"a": [0] * 1025}, "at.0.a: has 1025 entries; at most 1024 are read"),
+        ({"a": (0,) * 1024}, {"a": (0,) * 1025}, "at.0.a: has 1025 entries; at most 1024 are read"),
+        (nested(8), nested(9), "at.0: is nested deeper than 8 levels"),
+        (listed(4096), listed(4097), "at.0: holds more than 4096 values in all; write less"),
+        (
+            {"a": "x" * 9999},
+            dict.fromkeys(range(1025)),
+            "at.0: has 1025 entries; at most 1024 are read",
+        ),
+        (
+            {"a": [[0], {"b" * 65: [0]}]},
+            {"a": [[0], {"b" * 65: [0] * 1025}]},
+            f"at.0.a.1.{'b' * 64}: has 1025 entries; at most 1024 are read",
+        ),
+    ],
+)
+def test_what_is_just_enough_is_taken_and_more_is_told_with_its_place(taken, too_much, words):
+    check_extent(taken, ("at", 0))
+    with pytest.raises(InvalidPolicy) as refused:
+        check_extent(too_much, ("at", 0))
+    assert str(refused.value) == words
+
+
+def test_a_place_in_a_list_is_a_number_and_a_key_is_cut():
+    assert short(7) == 7
+    assert short("k" * 64) == "k" * 64
+    assert short("k" * 65) == "k" * 64
+    assert short(None) == "None"
+
+
 def test_as_much_as_is_allowed_is_taken():
     weights = dict.fromkeys(names(MAX_NAMES), 0.5)
     assert len(parse_policy("mine", {"kind": "fixed", "weights": weights}).named()) == MAX_NAMES
@@ -79,7 +117,8 @@ def test_of_many_faults_the_first_are_told():
     wrong = {"kind": "fixed", "weights": {name.upper(): -1 for name in names(MAX_NAMES)}}
     with pytest.raises(InvalidPolicy) as refused:
         parse_policy("mine", wrong)
-    assert f"and {len(refused.value.problems) - PROBLEMS_SHOWN} more" in str(refused.value)
+    assert len(refused.value.problems) == MAX_FAULTS < MAX_NAMES
+    assert str(refused.value).endswith(f"; and {MAX_FAULTS - PROBLEMS_SHOWN} more")
     assert len(str(refused.value)) < 5000
 
 

@@ -14,6 +14,19 @@ def test_the_heaviest_come_in_order_and_the_first_of_ties():
     assert options.heaviest(np.full(4, 0.25), 2).tolist() == [0, 1]
 
 
+@given(values=st.lists(st.integers(0, 5), min_size=1, max_size=12), k=st.integers(1, 13))
+def test_the_heaviest_are_the_first_of_a_stable_sort(values, k):
+    expected = sorted(np.argsort(-np.array(values), kind="stable")[:k].tolist())
+    assert options.heaviest(np.array(values, np.float64), k).tolist() == expected
+
+
+@pytest.mark.parametrize("k", [1, 10, 400, 999])
+def test_the_heaviest_of_very_many_are_found(k):
+    values = np.random.default_rng(7).permutation(1000).astype(np.float64)
+    assert (values[options.heaviest(values, k)] >= 1000 - k).all()
+    assert len(options.heaviest(values, k)) == k
+
+
 @pytest.mark.parametrize("k", [None, 3, 9])
 def test_the_heaviest_of_no_more_are_all(k):
     assert options.heaviest(np.array([0.2, 0.5, 0.3]), k).tolist() == [0, 1, 2]
@@ -21,6 +34,19 @@ def test_the_heaviest_of_no_more_are_all(k):
 
 def test_min_weight_drops_the_lighter_and_scales_the_rest_up():
     assert options.at_least(np.array([0.6, 0.3, 0.1]), 0.3) == pytest.approx([2 / 3, 1 / 3, 0])
+
+
+def test_min_weight_drops_in_each_row_for_itself():
+    weights = np.array([[[1.0, 0.2], [0.5, 0.5]], [[0.1, 0.0], [0.6, 0.4]]])
+    kept = [[[1.2, 0], [0.5, 0.5]], [[0, 0], [1.0, 0]]]
+    assert options.at_least(weights, 0.5) == pytest.approx(np.array(kept))
+    rows = weights.reshape(4, 2)
+    assert options.at_least(rows, 0.5) == pytest.approx(np.array(kept).reshape(4, 2))
+
+
+def test_no_min_weight_leaves_every_weight_to_the_last_bit():
+    weights = np.array([0.1, 0.7, 1 / 3])
+    assert options.at_least(weights, 0.0) is weights
 
 
 def test_min_weight_that_none_reaches_leaves_nothing():

@@ -94,6 +94,7 @@ def test_fixed_gives_its_weights_as_they_are():
     policy = FixedPolicy(weights={"b": 0.3, "a": 1.5, "c": 0.0})
     assert policy.named() == ("a", "b")
     assert policy.weigh(np.zeros(2), ("a", "b")).tolist() == [1.5, 0.3]
+    assert policy.weigh(np.zeros((2, 2)), ("b", "d"), 1).tolist() == [[0.3, 0.0]] * 2
 
 
 @pytest.mark.parametrize("kind", POLICIES)
@@ -133,6 +134,40 @@ def test_the_most_heaviest_share_what_all_would_have(kind, scores, most):
     assert fewer.sum() == pytest.approx(1.0)
     assert every[~kept].max(initial=0.0) <= every[kept].min()
     np.testing.assert_allclose(fewer[kept], every[kept] / every[kept].sum())
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+@pytest.mark.parametrize("most", [None, 2])
+def test_the_texts_of_a_batch_are_weighed_each_for_itself(kind, most):
+    scores = np.tanh(np.random.default_rng(6).normal(size=(2, 3, 5)))
+    policy = policy_of(kind)
+    together = policy.weigh(scores, NAMES[:5], most)
+    assert together.shape == scores.shape
+    for place in np.ndindex(2, 3):
+        alone = policy.weigh(scores[place], NAMES[:5], most)
+        assert together[place].tolist() == alone.tolist()
+
+
+def test_uniform_gives_all_to_the_first_where_not_all_may_have_some():
+    assert UniformPolicy().weigh(np.zeros(4), NAMES[:4], 3).tolist() == [1 / 3, 1 / 3, 1 / 3, 0]
+    assert UniformPolicy().weigh(np.zeros(2), NAMES[:2], 3).tolist() == [0.5, 0.5]
+
+
+def test_policies_that_name_no_adapters_weigh_none_of_their_own():
+    assert {kind: policy_of(kind).named() for kind in POLICIES} == {
+        **dict.fromkeys(POLICIES, ()),
+        "fixed": NAMES,
+    }
+
+
+def test_tles_options_are_those_of_its_rule():
+    scores = (0.4, 0.2, -0.3)
+    options = {"max_temperature": 2.0, "temperature": 0.5, "guard_negative": False}
+    weights = weigh(TlePolicy(**options), scores)
+    powers = [math.exp(value / 0.5) for value in (0.8, 0.2, -0.3)]
+    assert weights == pytest.approx([power / sum(powers) for power in powers])
+    assert tle_weights(np.array(scores)).tolist() == weigh(TlePolicy(), scores).tolist()
+    assert tle_weights(np.array([-0.1, -0.2])).argmax() == 0
 
 
 @pytest.mark.parametrize("kind", ["tle", "nearest"])

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.errors import AdapterExists
-from server.access.audit import AuditEntry, AuditLog
+from adapters.errors import AdapterExists, StorageFailed
+from server.access.audit import AuditEntry, AuditLog, prune
 from server.access.keys import Caller
 from server.routes.audited import audited
 from tests.support.access import database
@@ -57,9 +57,39 @@ def test_an_entry_is_a_line_of_the_log_too(log, caplog, tmp_path):
     with caplog.at_level(logging.INFO, "server.access.audit"):
         log.record(AuditEntry("key-1", "adapter.add", "maths\nx"))
     line, lament = caplog.messages
-    assert json.loads(line.removeprefix("audit "))["target"] == "maths\nx"
-    assert "\n" not in line
-    assert "could not write the audit log" in lament
+    assert line == (
+        'audit {"action": "adapter.add", "actor": "key-1", "detail": {}, "outcome": "done",'
+        ' "request_id": null, "target": "maths\\nx"}'
+    )
+    assert lament == (
+        "the audit log lacks the entry above: could not write the audit log: no such table: audit"
+    )
+    with pytest.raises(StorageFailed, match="could not read the audit log: no such table"):
+        log.page(1)
+
+
+def test_an_entry_is_shown_with_its_number_and_kind(log):
+    log.record(AuditEntry("cli", "key.revoke", "key-1", time=1.5, detail={"a": [1]}))
+    assert [entry.as_json() for entry in log.page(1)] == [
+        {
+            "id": 1,
+            "object": "audit.entry",
+            "actor": "cli",
+            "action": "key.revoke",
+            "target": "key-1",
+            "outcome": "done",
+            "detail": {"a": [1]},
+            "request_id": None,
+            "time": 1.5,
+        }
+    ]
+
+
+def test_an_empty_log_can_be_read_and_pruned(tmp_path):
+    engine = database(tmp_path)
+    with engine.begin() as connection:
+        prune(connection, 1)
+    assert AuditLog(engine, 1).page(9) == []
 
 
 def do(log: AuditLog, work=None) -> None:
@@ -120,6 +150,33 @@ def test_no_line_is_longer_than_is_read(log, caplog, case):
     (kept,) = log.page(1)
     assert len(json.dumps(kept.as_json())) < 4096
     assert kept.entry.target[:3] == LONG[case].target[:3]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("x" * 256, "x" * 256),
+        ("x" * 257, "x" * 256 + "…"),
+        ("\x1b" * 42, "\x1b" * 42),  # six characters each, as JSON has them
+        ("\x1b" * 43, "\x1b" * 42 + "…"),
+        ("\x1b" * 42 + "abcde", "\x1b" * 42 + "abcd…"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_cut_where_its_line_would_be_too_long(log, given, kept):
+    log.record(AuditEntry("cli", "adapter.add", given, detail={"path": given, "all": [given]}))
+    (numbered,) = log.page(1)
+    assert numbered.entry.target == kept
+    assert numbered.entry.detail == {"path": kept, "all": [kept]}
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_list_as_long_as_is_kept_is_kept_whole(log, kind):
+    log.record(AuditEntry("cli", "key.create", "x", detail={"whole": kind(range(32)), "n": 7}))
+    log.record(AuditEntry("cli", "key.create", "x", detail={"longer": kind(range(33))}))
+    longer, whole = (numbered.entry.detail for numbered in log.page(2))
+    assert whole == {"whole": list(range(32)), "n": 7}
+    assert longer == {"longer": [*range(32), "and 1 more"]}
 
 
 def test_of_a_long_list_the_rest_is_counted(log):

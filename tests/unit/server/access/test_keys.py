@@ -1,7 +1,12 @@
 """Keys, what they see, and what is kept of them."""
 
+import hashlib
+import json
+import logging
+import re
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -38,7 +43,18 @@ def test_keys_are_long_random_words_with_a_prefix():
     assert len(keys) == 100
     assert all(key.startswith(PREFIX) and len(key) == len(PREFIX) + 43 for key in keys)
     assert all(key.isascii() and not any(c.isspace() for c in key) for key in keys)
-    assert len({new_id() for _ in range(100)}) == 100
+    ids = {new_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(re.fullmatch("key-[0-9a-f]{12}", one) for one in ids)
+
+
+def test_a_digest_is_the_sha_256_of_any_text():
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert digest_of("abc") == abc
+    assert digest_of("ü") == hashlib.sha256(b"\xc3\xbc").hexdigest()
+    assert (
+        digest_of("half a pair: \ud800") == hashlib.sha256(b"half a pair: \xed\xa0\x80").hexdigest()
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,6 +94,55 @@ def test_the_database_keeps_no_key(rows, tmp_path):
     assert digest_of(key).encode() in raw
     assert key.encode() not in raw
     assert key.removeprefix(PREFIX).encode() not in raw
+
+
+def test_all_that_is_known_of_keys_comes_back_the_oldest_first(rows):
+    facts = {"note": "for tests", "expires": 99.5, "quota": Quota(6, 2)}
+    _, second = made(rows, "metrics", created=2.0, **facts)
+    _, first = made(rows, "admin", "a-*", "b", created=1.0)
+    rows.used({second.id: 7.5})
+    assert rows.all() == [first, replace(second, last_used=7.5)]
+    before = time.time()
+    rows.revoke(first.id, "cli")
+    revoked, other = rows.all()
+    assert before <= revoked.revoked <= time.time()
+    assert (replace(revoked, revoked=None), other.revoked) == (first, None)
+
+
+def test_keys_of_one_moment_come_in_order_of_their_ids(rows):
+    ids = [made(rows)[1].id for _ in range(8)]
+    assert [key.id for key in rows.all()] == sorted(ids)
+
+
+def test_what_a_server_needs_are_the_digests_of_keys_that_are_not_revoked(rows):
+    assert (rows.stored().total, rows.stored().by_digest, rows.mark()) == (0, {}, (0, 0))
+    one, kept = made(rows)
+    _, gone = made(rows, "admin")
+    assert rows.mark() == (2, 0)
+    rows.revoke(gone.id, "cli")
+    stored = rows.stored()
+    assert (stored.by_digest, stored.total, rows.mark()) == ({digest_of(one): kept}, 2, (2, 1))
+
+
+FACTS = ApiKey("key-1", "user", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("work", "doing"),
+    [
+        (lambda rows: rows.add("lla_x", FACTS, "cli"), "keep an API key"),
+        (lambda rows: rows.revoke("key-1", "cli"), "revoke an API key"),
+        (lambda rows: rows.all(), "read the API keys"),
+        (lambda rows: rows.stored(), "read the API keys"),
+        (lambda rows: rows.mark(), "read the API keys"),
+        (lambda rows: rows.used({"key-1": 1.0}), "note when API keys were used"),
+    ],
+)
+def test_a_database_that_refuses_is_told_with_what_was_wanted_of_it(rows, tmp_path, work, doing):
+    with sqlite3.connect(tmp_path / "registry.db") as broken:
+        broken.execute("DROP TABLE api_keys")
+    with pytest.raises(StorageFailed, match=f"^could not {doing}: no such table: api_keys$"):
+        work(rows)
 
 
 def test_a_key_is_taken_until_it_is_revoked(rows):
@@ -205,14 +270,21 @@ def test_keys_that_cannot_be_checked_any_more_are_not_taken(rows, tmp_path, capl
     assert taken(callers, key)
 
 
-def test_making_and_revoking_is_in_the_audit_log(tmp_path):
+def test_making_and_revoking_is_in_the_audit_log(tmp_path, caplog):
     engine = database(tmp_path)
-    key, kept = made(KeyRows(engine), "user", "team-*")
-    KeyRows(engine).revoke(kept.id, "cli")
+    with caplog.at_level(logging.INFO, "server.access.audit"):
+        key, kept = made(KeyRows(engine), "user", "team-*")
+        KeyRows(engine).revoke(kept.id, "admin-1")
+        KeyRows(engine).revoke(kept.id, "admin-2")
     revoked, created = (entry.entry for entry in AuditLog(engine, 100).page(10))
     assert (created.action, created.target, created.actor) == ("key.create", kept.id, "cli")
     assert created.detail == {"role": "user", "adapters": ["team-*"], "expires": None}
-    assert (revoked.action, revoked.target) == ("key.revoke", kept.id)
+    assert (revoked.action, revoked.target, revoked.actor) == ("key.revoke", kept.id, "admin-1")
+    told = [json.loads(line.removeprefix("audit ")) for line in caplog.messages]
+    assert [(line["action"], line["target"]) for line in told] == [
+        ("key.create", kept.id),
+        ("key.revoke", kept.id),
+    ]
     assert key not in str(created)
 
 

@@ -6,13 +6,13 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.testclient import TestClient
 
 from server.access.key_refresh import KeyRefresh
 from server.access.keys import ROLES
 from server.access.limits import Limiter
-from server.access.matched_route import match_route
+from server.access.matched_route import STATE_KEY, MatchedRoute, match_route, matched_route
 from server.access.rights import GRANTED, RIGHTS, Right, required
 from server.access.rows import KeyRows
 from server.app import _ENGINE_ROUTES, _OWN_PAGES, OWN_MODULES
@@ -163,6 +163,31 @@ def test_a_look_at_the_headers_needs_what_a_reading_does():
     for method in ("GET", "HEAD"):
         found = match_route({**scope, "method": method}, routes)
         assert required(found) is Right.ADMINISTER
+
+
+def test_the_first_route_that_takes_path_and_method_serves():
+    scope = {"type": "http", "method": "GET", "path": "/a/b", "root_path": "", "headers": []}
+    wrong = [Route("/a", answered), Route("/a/{name}", answered, methods=["POST"])]
+    assert match_route(scope, wrong) is None
+    right = [Route("/a/{name}", answered), Route("/a/b", answered)]
+    assert match_route(scope, [*wrong, *right]) == MatchedRoute("GET", "/a/{name}")
+
+
+def test_a_route_without_a_template_is_found_by_nobodys_right():
+    class Anything(BaseRoute):
+        def matches(self, scope):
+            return Match.FULL, {}
+
+    scope = {"type": "http", "method": "GET", "path": "/a", "root_path": "", "headers": []}
+    found = match_route(scope, [Anything()])
+    assert found == MatchedRoute("GET", "")
+    assert required(found) is Right.ADMINISTER
+
+
+def test_whoever_is_further_in_asks_what_the_guard_has_found():
+    found = MatchedRoute("GET", "/a")
+    assert matched_route({"state": {STATE_KEY: found, "other": 1}}) is found
+    assert matched_route({"state": {STATE_KEY: None}}) is None
 
 
 @pytest.mark.parametrize("path", ["/health\n", "/health\0", "/\x85health", "/health\u2028"])

@@ -56,6 +56,28 @@ def test_who_comes_while_another_works_is_next(executor):
     assert executor.submit(lambda: "ended").result(30) == "ended"
 
 
+def test_the_thread_has_its_name_and_ends_with_the_process(executor):
+    thread = executor.submit(threading.current_thread).result(30)
+    assert (thread.name, thread.daemon) == ("a-test", True)
+
+
+def test_who_hands_over_for_nobody_has_turns_like_a_caller(executor):
+    done: list[str] = []
+    go = held(executor)
+    with working_for("a"):
+        executor.submit(done.append, "a")
+        executor.submit(done.append, "a")
+        with working_for("b"):
+            executor.submit(done.append, "b")
+        executor.submit(done.append, "a")
+    mine = [executor.submit(done.append, "nobody") for _ in range(2)]
+    last = executor.submit(done.append, "nobody")
+    go.set()
+    for future in (*mine, last):
+        future.result(30)
+    assert done == ["a", "b", "nobody", "a", "nobody", "a", "nobody"]
+
+
 def test_results_and_errors_come_back(executor):
     assert executor.submit(divmod, 7, 2).result(30) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -107,3 +129,40 @@ def test_what_waits_is_done_before_the_end_and_nothing_is_taken_after_it():
     assert done == [0, 1, 2]
     with pytest.raises(RuntimeError, match="has ended"):
         executor.submit(done.append, 4)
+
+
+def test_what_waits_is_dropped_if_it_is_to_be():
+    executor, done = TurnsExecutor("a-test"), []
+    go = held(executor)
+    executor.submit(done.append, 1)
+    executor.shutdown(wait=False, cancel_futures=True)
+    go.set()
+    executor.shutdown()
+    assert done == []
+
+
+def test_the_end_waits_for_the_thread_unless_told_otherwise():
+    executor = TurnsExecutor("a-test")
+    thread = executor.submit(threading.current_thread).result(30)
+    go = held(executor)
+    executor.shutdown(wait=False)
+    assert thread.is_alive()
+    go.set()
+    executor.shutdown()
+    assert not thread.is_alive()
+
+
+def test_an_idle_executor_ends_at_once():
+    executor = TurnsExecutor("a-test")
+    thread = executor.submit(threading.current_thread).result(30)
+    executor.shutdown(wait=False)
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_why_nothing_more_is_taken_is_told():
+    executor = TurnsExecutor("a-test")
+    executor.shutdown()
+    with pytest.raises(RuntimeError) as refused:
+        executor.submit(print)
+    assert str(refused.value) == "nothing more is taken: the executor has ended"
