@@ -1,6 +1,6 @@
 """Changes the code in small ways and sees which changes no test notices: ``make mutants``.
 
-    python -m tools.mutants [PACKAGE …] [--minutes 30] [--out benchmarks/results/mutants]
+    python -m tools.mutants [PACKAGE …] [--minutes 30] [--anew] [--out benchmarks/results/mutants]
 
 Each package of ``tools/mutants.toml`` is copied into a folder of its own, where mutmut changes it
 and runs its tests. A run that was stopped goes on from there as long as the code is the same; where
@@ -31,7 +31,7 @@ SETTINGS = ROOT / "tools" / "mutants.toml"
 RESULTS = ROOT / "benchmarks" / "results" / "mutants"
 WORK = ROOT / "build" / "mutants"
 SOURCES = ("adapters", "router", "server")
-BESIDE = ("benchmarks", "clients", "docker", "docs", "examples", "tools")
+BESIDE = ("benchmarks", "clients", "docker", "docs", "examples", "tools", "LICENSE")
 """What tests read besides the code and themselves."""
 
 AIM = 0.95
@@ -149,13 +149,16 @@ def copied(package: Package, folder: Path) -> bool:
 
 
 def forget_what_lived(folder: Path) -> None:
-    """Let the next run try again what no test noticed, with which tests reach what found anew."""
+    """Let the next run try again what no test noticed, with which tests reach what found anew.
+
+    What timed out is among it: a machine that was busy may have been the reason.
+    """
     (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     for file in (folder / "mutants").rglob("*.py.meta"):
         content = json.loads(file.read_text("utf-8"))
         codes = content["exit_code_by_key"]
         content["exit_code_by_key"] = {
-            key: code if status_of(code) in NOTICED else None for key, code in codes.items()
+            key: code if status_of(code) == "killed" else None for key, code in codes.items()
         }
         file.write_text(json.dumps(content), "utf-8")
 
@@ -245,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(known)}")
     parser.add_argument("--minutes", type=float, default=30, help="for each package, at most")
+    parser.add_argument("--anew", action="store_true", help="forget what earlier runs have tried")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.packages) - set(known)):
@@ -252,6 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     failed = False
     for name in given.packages or known:
+        if given.anew:
+            shutil.rmtree(WORK / name, ignore_errors=True)
         outcome = measured(name, known[name], given.minutes)
         content = {
             "command": f"python -m tools.mutants {name}",
