@@ -97,7 +97,7 @@ def filled(path: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("role", "right"), itertools.product((None, *ROLES), Right), ids=lambda one: str(one)
+    ("role", "right"), list(itertools.product((None, *ROLES), Right)), ids=lambda one: str(one)
 )
 def test_each_role_gets_what_it_may(by_role, role, right):
     paths = [(m, p) for (m, p), needed in RIGHTS.items() if needed is right]
