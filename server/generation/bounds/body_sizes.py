@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from server.edge.body.numbers import LEAST, MOST
 from server.edge.settings import LimitSettings
-from server.errors import InvalidRequest, PromptNotText
+from server.errors import InvalidRequest, PromptNotText, UnsupportedParameter
 
 MOST_MESSAGES: Final = 512
 """Messages of a conversation, the parts of their contents included."""
@@ -42,8 +42,8 @@ def check_sizes(body: Mapping[str, Any], limits: LimitSettings) -> None:
             ``ids_of_text`` be made a text.
 
     Raises:
-        InvalidRequest: a field is too long, with its name, holds more values than any has a use
-            for, or what is no list of its kind.
+        InvalidRequest: a field is too long, with its name; or holds what is no list of its kind.
+        UnsupportedParameter: it holds more values than any field has a use for.
         PromptNotText: a number among token ids that is none.
     """
     most = limits.text_bytes
@@ -129,7 +129,7 @@ def _check_texts(fields: Mapping[str, Any], most: int) -> None:
         for number, size in enumerate(_sizes(value)):
             whole += size
             if number >= MOST_VALUES:
-                raise InvalidRequest(
+                raise UnsupportedParameter(
                     f"'{field[:64]}' holds too many values; at most {MOST_VALUES} are taken",
                     param=field[:64],
                 )

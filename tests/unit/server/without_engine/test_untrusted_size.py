@@ -308,15 +308,6 @@ def test_lists_whose_entries_cost_something_are_short(held, noted, name):
     assert noted.reached == []
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/tokenize"])
-def test_a_field_of_too_many_values_is_refused_by_its_name(held, noted, path):
-    body = {**BODIES[path], "chat_template_kwargs": {"a": [1] * MOST_VALUES}}
-    status, answer = send(held, path, json.dumps(body).encode())
-    assert (status, answer["error"]["code"]) == (400, "invalid_request")
-    assert answer["error"]["param"] == "chat_template_kwargs"
-    assert noted.reached == []
-
-
 def test_no_more_token_ids_are_made_a_text_than_ordinary_text_has(held, noted):
     most = LIMITS.ids_of_text
     assert 4 * most == LIMITS.text_bytes
