@@ -57,7 +57,7 @@ class StepGates:
         self._host = {
             name: torch.zeros(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()
         }
-        # On the CPU these are the host's own tensors, and to copy one onto itself does nothing.
+        # On the CPU these are the host's own tensors.
         self._device = {name: tensor.to(device) for name, tensor in self._host.items()}
         self._views = {name: tensor.numpy() for name, tensor in self._host.items()}
         self._dirty = 0
@@ -110,7 +110,8 @@ class StepGates:
         self._dirty = count
         self._last = now
         for name, tensor in self._host.items():
-            self._device[name].copy_(tensor)
+            if self._device[name] is not tensor:
+                self._device[name].copy_(tensor)
 
     def _check(self, gates: SlotGates, ranks: Mapping[int, int]) -> None:
         slots = gates.slots
