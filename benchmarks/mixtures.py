@@ -120,11 +120,25 @@ def report(speeds: Mapping[str, Speeds], command: str) -> str:
     for title, other in zip(list(speeds)[1:], others, strict=True):
         lines += ["", f"## {THIS[0].upper()}{THIS[1:]} / {title}", ""]
         lines += ["Within each round: the median, and all.", "", *_header("requests")]
-        for row in (BASE, *MIXED):
-            pairs = [(ours[row.title, one.title], other[row.title, one.title]) for one in COLUMNS]
-            found_ratios = [[a / b for a, b in zip(*pair, strict=True)] for pair in pairs]
-            lines.append(f"| {row.title} | " + " | ".join(map(_spread, found_ratios)) + " |")
+        for name, by_column in between(ours, other).items():
+            lines.append(f"| {name} | " + " | ".join(map(_spread, by_column.values())) + " |")
     return "\n".join(lines) + "\n"
+
+
+def between(ours: Speeds, other: Speeds) -> dict[str, dict[str, list[float]]]:
+    """Row → column → ratio of one engine's speed to another's, one number a round."""
+    return {
+        row.title: {
+            column.title: [
+                mine / theirs
+                for mine, theirs in zip(
+                    ours[row.title, column.title], other[row.title, column.title], strict=True
+                )
+            ]
+            for column in COLUMNS
+        }
+        for row in (BASE, *MIXED)
+    }
 
 
 def _header(first: str) -> list[str]:
@@ -162,8 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         engines.append(Engine(options.beside_dtype, options.beside.resolve()))
     with started(engines) as children:
         speeds = measure(children, options.rounds)
-    # A folder's name says nothing to who reads it elsewhere.
-    typed = ["FOLDER" if one == str(options.beside) else one for one in given]
+    # The names of folders say nothing to who reads them elsewhere.
+    folders = (str(options.beside), str(options.out))
+    typed = ["FOLDER" if one in folders else one for one in given]
     command = f'make bench-mixtures ARGS="{" ".join(typed)}"' if typed else "make bench-mixtures"
     table = report(speeds, command)
     Console().print(table)
@@ -174,6 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "commit": machine.commit_of(ROOT),
         "machine": machine.described(),
         "of_base_requests": {title: medians(found) for title, found in speeds.items()},
+        "of_the_other": {
+            row: {column: median(each) for column, each in by_column.items()}
+            for other in list(speeds.values())[1:]
+            for row, by_column in between(speeds[engines[0].title], other).items()
+        },
         "speeds": [
             {"engine": title, "row": row, "column": column, "tokens_per_s": each}
             for title, found in speeds.items()
